@@ -1,0 +1,90 @@
+"""Gaussian beliefs over observations and actions.
+
+A belief is a mean ``(*B, D)`` and a full covariance ``(*B, D, D)``, in the observation's own
+units. A point is a belief whose covariance is zero.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["ActionBelief", "Belief", "fit_to_particles", "joint", "point", "sample", "symmetrise"]
+
+
+class Belief(NamedTuple):
+    """``N(mean, var)`` over the observation: ``(*B, D)`` and ``(*B, D, D)``."""
+
+    mean: Tensor
+    var: Tensor
+
+
+class ActionBelief(NamedTuple):
+    """What a policy does at a belief ``N(μ, Σ)`` over the observation.
+
+    ``mean`` is ``(*B, F)``. A policy that is deterministic at the belief's mean leaves the rest
+    None. Otherwise ``var`` is the action's covariance ``(*B, F, F)``, and ``cross_covariance`` is
+    ``C = Σ⁻¹ cov[x, u]`` of shape ``(*B, D, F)``, so that ``cov[x, u] = Σ C`` (the convention of
+    PILCO's code and of torchrl's RBFController: finite, and exact, for singular Σ).
+    """
+
+    mean: Tensor
+    var: Tensor | None = None
+    cross_covariance: Tensor | None = None
+
+
+def point(mean: Tensor) -> Belief:
+    """The belief that is certain of ``mean`` ``(*B, D)``."""
+    return Belief(mean, mean.new_zeros((*mean.shape, mean.shape[-1])))
+
+
+def symmetrise(var: Tensor) -> Tensor:
+    """``(V + Vᵀ) / 2``, of any batch shape ``(*B, D, D)``: symmetric to the bit."""
+    return 0.5 * (var + var.mT)
+
+
+def joint(observation: Belief, action: ActionBelief) -> Belief:
+    """The belief over ``x̃ = [x, u]``: ``(*B, D+F)`` and ``(*B, D+F, D+F)``.
+
+    Deisenroth & Rasmussen 2011, section 2.2: ``Σ̃ = [[Σ, Σ C], [(Σ C)ᵀ, Σ_u]]``.
+    """
+    mean = torch.cat([observation.mean, action.mean], dim=-1)
+    size, actions = observation.mean.shape[-1], action.mean.shape[-1]
+    if action.var is None and action.cross_covariance is None:
+        return Belief(mean, torch.nn.functional.pad(observation.var, (0, actions, 0, actions)))
+    var = mean.new_zeros((*observation.var.shape[:-2], size + actions, size + actions))
+    var[..., :size, :size] = observation.var
+    if action.var is not None:
+        var[..., size:, size:] = action.var
+    if action.cross_covariance is not None:
+        cross = observation.var @ action.cross_covariance
+        var[..., :size, size:] = cross
+        var[..., size:, :size] = cross.mT
+    return Belief(mean, var)
+
+
+def square_root(var: Tensor) -> Tensor:
+    """A matrix ``A`` with ``A Aᵀ = var``, also where ``var`` is singular or zero.
+
+    By eigenvalues, with those that rounding left below zero set to zero. Not differentiable at
+    repeated eigenvalues: for sampling, not for gradients.
+    """
+    values, vectors = torch.linalg.eigh(var)
+    return vectors * values.clamp_min(0.0).sqrt().unsqueeze(-2)
+
+
+def sample(belief: Belief, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """``count`` particles of the belief, ``(*B, count, D)``."""
+    mean, var = belief
+    shape = (*mean.shape[:-1], count, mean.shape[-1])
+    noise = torch.randn(shape, generator=generator, dtype=mean.dtype, device=mean.device)
+    return mean.unsqueeze(-2) + noise @ square_root(var).mT
+
+
+def fit_to_particles(particles: Tensor) -> Belief:
+    """The Gaussian with the mean and the (unbiased) covariance of ``(*B, P, D)``, P >= 2."""
+    mean = particles.mean(dim=-2)
+    centred = particles - mean.unsqueeze(-2)
+    return Belief(mean, symmetrise(centred.mT @ centred / (particles.shape[-2] - 1)))

@@ -1,0 +1,14 @@
+"""The command line. Nothing imports this package but the entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``imagine`` with ``argv`` (the process's own by default); the exit status."""
+    from imagine_cli.cli.app import main as run
+
+    return run(argv)

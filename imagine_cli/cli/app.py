@@ -1,0 +1,96 @@
+"""The Typer app, and the one place where errors become sentences and exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from imagine_cli import __version__
+from imagine_cli.cli import fit, inspect, rollout
+from imagine_cli.cli.console import error_line
+from imagine_cli.errors import ImagineError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="imagine",
+    help="Imagine with a learned world model: what it believes will happen, and how sure it is.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("rollout")(rollout.rollout)
+app.command("inspect")(inspect.inspect)
+app.command("fit")(fit.fit)
+
+# typer carries click inside since 0.26 and depends on it before: either way this is its base.
+_UsageError = typer.BadParameter.__mro__[1]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"imagine {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``imagine`` with ``argv`` (the process's own by default); the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = app(args=arguments, prog_name="imagine", standalone_mode=False)
+        sys.stdout.flush()
+    except _UsageError as error:
+        return _usage_error(error)
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        error_line("interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader went away (| head). Nothing is wrong, but python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ImagineError as error:
+        if _wants_traceback(arguments):
+            raise
+        error_line(str(error))
+        return error.exit_status
+    except Exception as error:
+        if _wants_traceback(arguments):
+            raise
+        error_line(
+            f"{type(error).__name__}: {error} (this is a defect of imagine; "
+            "run it again with --debug for the whole story)"
+        )
+        return 1
+    return int(status or 0)
+
+
+def _wants_traceback(arguments: Sequence[str]) -> bool:
+    return "--debug" in arguments
+
+
+def _usage_error(error: BaseException) -> int:
+    sentence = str(getattr(error, "message", "")) or str(error)
+    format_message = getattr(error, "format_message", None)
+    if format_message is not None:
+        sentence = format_message()
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "imagine"
+    error_line(f"{sentence.rstrip('.')}. Try '{path} --help'.")
+    return 2

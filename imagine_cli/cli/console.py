@@ -1,0 +1,45 @@
+"""stdout for answers, stderr for everything else, plain without a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["answers", "error_line", "messages", "warning_line"]
+
+
+def answers() -> Console:
+    """The console for what was asked: stdout, wide enough for its tables in a pipe.
+
+    Without a terminal rich assumes 80 columns and would cut a table that nobody looks at through
+    a window, so there the width is 160 unless COLUMNS says otherwise.
+    """
+    return _console(stderr=False)
+
+
+def messages() -> Console:
+    """The console for progress and remarks: stderr."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    import os
+
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else 160
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False)
+
+
+def error_line(sentence: str) -> None:
+    """One line on stderr, never wrapped: ``imagine: error: ...``."""
+    print(f"imagine: error: {sentence}", file=sys.stderr)
+
+
+def warning_line(sentence: str) -> None:
+    """One line on stderr: ``imagine: warning: ...``."""
+    print(f"imagine: warning: {sentence}", file=sys.stderr)

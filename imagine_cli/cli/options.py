@@ -1,0 +1,68 @@
+"""Options that more than one command has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Debug",
+    "EnvId",
+    "EnvKwargs",
+    "Force",
+    "Json",
+    "Quiet",
+    "Seed",
+    "check_output",
+    "parse_env_kwargs",
+]
+
+EnvId = Annotated[
+    str, typer.Option("--env", help="Gymnasium env id; module:Id imports the module first.")
+]
+EnvKwargs = Annotated[
+    list[str] | None,
+    typer.Option("--env-kwarg", metavar="KEY=VALUE", help="Argument for the env; repeatable."),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same numbers.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+Json = Annotated[bool, typer.Option("--json", help="The answer as JSON on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def parse_env_kwargs(pairs: list[str] | None) -> dict[str, object]:
+    """``["g=9.8", "name=x"]`` -> ``{"g": 9.8, "name": "x"}``: JSON values, else plain strings."""
+    import json
+
+    from imagine_cli.errors import InputError
+
+    kwargs: dict[str, object] = {}
+    for pair in pairs or []:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise InputError(f"--env-kwarg {pair!r} is not KEY=VALUE, as in --env-kwarg g=9.81")
+        try:
+            kwargs[key] = json.loads(text)
+        except ValueError:
+            kwargs[key] = {"True": True, "False": False, "None": None}.get(text, text)
+    return kwargs
+
+
+def check_output(path: Path, force: bool) -> None:
+    """Refuse an output path that can't or mustn't be written, before any work is done."""
+    import os
+
+    from imagine_cli.errors import InputError
+
+    if path.is_dir():
+        raise InputError(f"the output {path} is a folder; name a file in it")
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; give --force to overwrite it, or another --output")
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(f"the output folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"the output folder {folder} is not writable")

@@ -1,0 +1,145 @@
+"""Real Gymnasium envs: making them, describing their spaces, seeded resets. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imagine_cli.errors import InputError
+from imagine_cli.observation_names import observation_names
+
+if TYPE_CHECKING:
+    import gymnasium
+
+__all__ = ["EnvDescription", "describe", "make_env", "real_resets", "reset_seed"]
+
+
+@dataclass(frozen=True)
+class EnvDescription:
+    """The sizes and bounds of an env, without the env.
+
+    A continuous action is F numbers between ``action_low`` and ``action_high``. A Discrete or
+    MultiDiscrete action is F zeros and ones, one-hot for each of ``choices`` in turn, as torchrl
+    encodes it.
+    """
+
+    id: str
+    kwargs: dict[str, Any]
+    observation_size: int
+    observation_dtype: str
+    observation_low: np.ndarray
+    observation_high: np.ndarray
+    observation_names: list[str]
+    action_size: int
+    action_low: np.ndarray
+    action_high: np.ndarray
+    choices: list[int] = field(default_factory=list)
+
+    @property
+    def is_discrete(self) -> bool:
+        return bool(self.choices)
+
+    def encode_action(self, action: Any) -> np.ndarray:
+        """An action as the env takes it -> ``(F,)`` float64."""
+        if not self.choices:
+            return np.asarray(action, dtype=np.float64).reshape(self.action_size)
+        code = np.zeros(self.action_size)
+        offsets = np.cumsum([0, *self.choices[:-1]])
+        code[offsets + np.asarray(action, dtype=np.int64).reshape(-1)] = 1.0
+        return code
+
+    def decode_action(self, code: np.ndarray) -> Any:
+        """``(F,)`` -> an action as the env takes it."""
+        if not self.choices:
+            return np.asarray(code, dtype=np.float32)
+        parts = np.split(np.asarray(code), np.cumsum(self.choices)[:-1])
+        numbers = np.array([int(np.argmax(part)) for part in parts])
+        return numbers if len(numbers) > 1 else int(numbers[0])
+
+
+def make_env(env_id: str, kwargs: dict[str, Any] | None = None) -> gymnasium.Env[Any, Any]:
+    """``gymnasium.make``, with one sentence for whatever can go wrong.
+
+    ``env_id`` may be ``module:Id``, which imports ``module`` first.
+    """
+    import gymnasium
+    from gymnasium.error import DependencyNotInstalled, NameNotFound, UnregisteredEnv
+
+    try:
+        return gymnasium.make(env_id, **(kwargs or {}))
+    except NameNotFound as error:
+        raise InputError(f"no env {env_id!r}: {_one_line(error)}") from error
+    except UnregisteredEnv as error:
+        raise InputError(f"no env {env_id!r}: {_one_line(error)}") from error
+    except ModuleNotFoundError as error:
+        raise InputError(f"env {env_id!r} needs a module that is missing: {error}") from error
+    except DependencyNotInstalled as error:
+        hint = "; run: pip install 'imagine-cli[mujoco]'" if "mujoco" in str(error).lower() else ""
+        raise InputError(f"env {env_id!r} can't be made: {_one_line(error)}{hint}") from error
+    except Exception as error:  # an env's constructor may raise anything at all
+        raise InputError(
+            f"env {env_id!r} with {kwargs or 'no keyword arguments'} can't be made: "
+            f"{type(error).__name__}: {_one_line(error)}"
+        ) from error
+
+
+def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None) -> EnvDescription:
+    """The sizes and bounds of an env with a flat Box observation; InputError for any other."""
+    from gymnasium import spaces
+
+    env_id = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    observation = env.observation_space
+    if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
+        raise InputError(
+            f"env {env_id!r} has the observation space {observation}; imagine works on a flat Box, "
+            "shape (D,): wrap the env in gymnasium.wrappers.FlattenObservation"
+        )
+    action = env.action_space
+    choices: list[int] = []
+    if isinstance(action, spaces.Discrete):
+        if action.start != 0:
+            raise InputError(f"env {env_id!r}: a Discrete action space must start at 0")
+        choices = [int(action.n)]
+    elif isinstance(action, spaces.MultiDiscrete) and action.nvec.ndim == 1:
+        choices = [int(n) for n in action.nvec]
+    elif not (isinstance(action, spaces.Box) and len(action.shape) == 1):
+        raise InputError(
+            f"env {env_id!r} has the action space {action}; imagine works on a flat Box, Discrete "
+            "or MultiDiscrete"
+        )
+    size = sum(choices) if choices else int(action.shape[0])
+    return EnvDescription(
+        id=env_id,
+        kwargs=dict(kwargs or {}),
+        observation_size=int(observation.shape[0]),
+        observation_dtype=str(observation.dtype),
+        observation_low=observation.low.astype(np.float64),
+        observation_high=observation.high.astype(np.float64),
+        observation_names=observation_names(env_id, int(observation.shape[0])),
+        action_size=size,
+        action_low=np.zeros(size) if choices else action.low.astype(np.float64),
+        action_high=np.ones(size) if choices else action.high.astype(np.float64),
+        choices=choices,
+    )
+
+
+def reset_seed(seed: int, trajectory: int) -> int:
+    """The seed of the real reset that trajectory number ``trajectory`` starts from."""
+    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(0, trajectory))
+    return int(sequence.generate_state(1)[0])
+
+
+def real_resets(env: gymnasium.Env[Any, Any], seed: int, first: int, count: int) -> np.ndarray:
+    """The starts of trajectories ``first`` to ``first + count - 1``: ``(count, D)`` float64.
+
+    Each is a reset of the real env with a seed of its own, so that a trajectory's start depends
+    on ``seed`` and its number alone.
+    """
+    starts = [env.reset(seed=reset_seed(seed, first + k))[0] for k in range(count)]
+    return np.asarray(starts, dtype=np.float64).reshape(count, -1)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -1,0 +1,24 @@
+"""What can go wrong, in sentences: each error says what, where and what to do."""
+
+from __future__ import annotations
+
+__all__ = ["ImagineError", "InputError", "MissingExtraError"]
+
+
+class ImagineError(Exception):
+    """It ran and failed. The command line prints the sentence and exits with status 1."""
+
+    exit_status = 1
+
+
+class InputError(ImagineError, ValueError):
+    """The arguments or the inputs are unusable: exit status 2."""
+
+    exit_status = 2
+
+
+class MissingExtraError(InputError, ImportError):
+    """An optional library is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} is not installed; run: pip install 'imagine-cli[{extra}]'")

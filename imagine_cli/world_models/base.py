@@ -1,0 +1,104 @@
+"""What every world model of ours answers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+
+from imagine_cli.belief import ActionBelief, Belief, point
+
+__all__ = ["Prediction", "WorldModel"]
+
+
+class Prediction(NamedTuple):
+    """The belief over the next observation, and over the reward where the model has one.
+
+    ``mean`` ``(*B, D)``, ``var`` ``(*B, D, D)``, ``reward_mean`` and ``reward_var`` ``(*B,)``.
+    """
+
+    mean: Tensor
+    var: Tensor
+    reward_mean: Tensor | None = None
+    reward_var: Tensor | None = None
+
+
+class WorldModel(TensorDictModuleBase):
+    """A model of ``p(next observation | observation, action)`` that carries beliefs.
+
+    As a TensorDictModule it reads ``"action"`` (a tensor, or ``mean``, ``var`` and
+    ``cross_covariance`` below it) and ``"observation"`` (a tensor, or ``mean`` and ``var`` below
+    it) and writes ``("next", "observation", "mean")`` and ``("next", "observation", "var")``, and
+    ``("next", "reward")`` with ``("next", "reward_var")`` where it models a reward. Without a
+    TensorDict, :meth:`predict` is the same step.
+
+    Attributes:
+        kind: the name it has in checkpoints and on the command line.
+        observation_size: D.
+        action_size: F.
+        dtype: of the beliefs that go in and come out.
+        has_reward: whether predictions carry a reward.
+    """
+
+    kind: ClassVar[str]
+
+    observation_size: int
+    action_size: int
+    dtype: torch.dtype
+    has_reward: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_keys = ["action", "observation"]
+        self.out_keys = [("next", "observation", "mean"), ("next", "observation", "var")]
+
+    @abstractmethod
+    def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
+        """One imagined step from a belief ``(*B, D)``, ``(*B, D, D)`` and an action ``(*B, F)``."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Plain data (numbers, strings, lists) that with the state dict makes the model again."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> WorldModel:
+        """The inverse of :meth:`config` and ``state_dict``. Raises InputError on bad data."""
+
+    def describe(self) -> dict[str, Any]:
+        """What ``imagine inspect`` shows of this model beside its kind and sizes: plain data."""
+        return {}
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        prediction = self.predict(
+            _read_observation(tensordict, self.dtype),
+            _read_action(tensordict, self.action_size, self.dtype),
+        )
+        tensordict.set(("next", "observation", "mean"), prediction.mean)
+        tensordict.set(("next", "observation", "var"), prediction.var)
+        if prediction.reward_mean is not None:
+            tensordict.set(("next", "reward"), prediction.reward_mean.unsqueeze(-1))
+            if prediction.reward_var is not None:
+                tensordict.set(("next", "reward_var"), prediction.reward_var.unsqueeze(-1))
+        return tensordict
+
+
+def _read_observation(tensordict: TensorDictBase, dtype: torch.dtype) -> Belief:
+    observation = tensordict.get("observation")
+    if isinstance(observation, Tensor):
+        return point(observation.to(dtype))
+    return Belief(observation.get("mean").to(dtype), observation.get("var").to(dtype))
+
+
+def _read_action(tensordict: TensorDictBase, size: int, dtype: torch.dtype) -> ActionBelief:
+    action = tensordict.get("action")
+    if not isinstance(action, Tensor):
+        parts = (action.get("mean"), action.get("var", None), action.get("cross_covariance", None))
+        return ActionBelief(*(None if part is None else part.to(dtype) for part in parts))
+    if action.shape == tensordict.batch_size and not action.is_floating_point():
+        action = torch.nn.functional.one_hot(action, size)  # a Discrete action by its number
+    return ActionBelief(action.to(dtype))
