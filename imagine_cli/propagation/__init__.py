@@ -1,0 +1,1 @@
+"""How a belief goes through a world model: one way a file."""

@@ -1,0 +1,53 @@
+"""The kinds of world model: one file each, one line here each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from imagine_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from imagine_cli.world_models.base import Prediction as Prediction
+    from imagine_cli.world_models.base import WorldModel as WorldModel
+    from imagine_cli.world_models.gaussian_process import (
+        GaussianProcessWorldModel as GaussianProcessWorldModel,
+    )
+
+_KINDS = {
+    "gp": "imagine_cli.world_models.gaussian_process:GaussianProcessWorldModel",
+}
+
+_HOME = {
+    "GaussianProcessWorldModel": "imagine_cli.world_models.gaussian_process",
+    "Prediction": "imagine_cli.world_models.base",
+    "WorldModel": "imagine_cli.world_models.base",
+}
+
+__all__ = ["GaussianProcessWorldModel", "Prediction", "WorldModel", "kind_named", "kinds"]
+
+
+def kinds() -> dict[str, str]:
+    """Every kind's name and where it is, ``module:class``; other packages' are included.
+
+    Another package adds one with an entry point in the group ``imagine_cli.world_models``.
+    """
+    found = {point.name: point.value for point in entry_points(group="imagine_cli.world_models")}
+    return {**found, **_KINDS}
+
+
+def kind_named(name: str) -> type[WorldModel]:
+    """The class of a kind; InputError for one that nobody has."""
+    known = kinds()
+    if name not in known:
+        raise InputError(f"no kind of world model {name!r}; there is {', '.join(sorted(known))}")
+    module, _, attribute = known[name].partition(":")
+    found: type[WorldModel] = getattr(import_module(module), attribute)
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
