@@ -11,7 +11,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["ActionBelief", "Belief", "fit_to_particles", "joint", "point", "sample", "symmetrise"]
+__all__ = [
+    "ActionBelief",
+    "Belief",
+    "fit_to_particles",
+    "joint",
+    "nearest_covariance",
+    "point",
+    "sample",
+    "square_root",
+    "symmetrise",
+]
 
 
 class Belief(NamedTuple):
@@ -43,6 +53,26 @@ def point(mean: Tensor) -> Belief:
 def symmetrise(var: Tensor) -> Tensor:
     """``(V + Vᵀ) / 2``, of any batch shape ``(*B, D, D)``: symmetric to the bit."""
     return 0.5 * (var + var.mT)
+
+
+def nearest_covariance(var: Tensor) -> tuple[Tensor, bool]:
+    """``var`` ``(*B, D, D)`` made symmetric, and whether any of it had to be repaired.
+
+    A matrix whose smallest eigenvalue is below zero by more than rounding (√eps of its largest
+    variance) gets its negative eigenvalues set to zero, the nearest covariance in the Frobenius
+    norm (Higham 1988); every other one is left as it is, to the bit. NaN and inf are left too.
+    """
+    var = symmetrise(var)
+    with torch.no_grad():
+        size = torch.finfo(var.dtype).eps ** 0.5 * var.diagonal(dim1=-2, dim2=-1).abs().amax(-1)
+        slack = (size + torch.finfo(var.dtype).tiny).unsqueeze(-1)
+        failed = torch.linalg.cholesky_ex(var + torch.diag_embed(slack.expand(var.shape[:-1])))[1]
+        bad = (failed != 0) & torch.isfinite(var).all(-1).all(-1)
+        if not bad.any():
+            return var, False
+    values, vectors = torch.linalg.eigh(var[bad])
+    repaired = symmetrise(vectors * values.clamp_min(0.0).unsqueeze(-2) @ vectors.mT)
+    return var.masked_scatter(bad[..., None, None].expand_as(var), repaired), True
 
 
 def joint(observation: Belief, action: ActionBelief) -> Belief:

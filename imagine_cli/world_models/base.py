@@ -12,7 +12,7 @@ from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, point
 
-__all__ = ["Prediction", "WorldModel"]
+__all__ = ["Prediction", "WorldModel", "read_action", "read_observation"]
 
 
 class Prediction(NamedTuple):
@@ -33,8 +33,8 @@ class WorldModel(TensorDictModuleBase):
     As a TensorDictModule it reads ``"action"`` (a tensor, or ``mean``, ``var`` and
     ``cross_covariance`` below it) and ``"observation"`` (a tensor, or ``mean`` and ``var`` below
     it) and writes ``("next", "observation", "mean")`` and ``("next", "observation", "var")``, and
-    ``("next", "reward")`` with ``("next", "reward_var")`` where it models a reward. Without a
-    TensorDict, :meth:`predict` is the same step.
+    ``("next", "reward", "mean")`` and ``("next", "reward", "var")``, ``(*B, 1)``, where it models
+    a reward. Without a TensorDict, :meth:`predict` is the same step.
 
     Attributes:
         kind: the name it has in checkpoints and on the command line.
@@ -75,30 +75,32 @@ class WorldModel(TensorDictModuleBase):
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         prediction = self.predict(
-            _read_observation(tensordict, self.dtype),
-            _read_action(tensordict, self.action_size, self.dtype),
+            read_observation(tensordict, self.dtype),
+            read_action(tensordict, self.action_size, self.dtype),
         )
         tensordict.set(("next", "observation", "mean"), prediction.mean)
         tensordict.set(("next", "observation", "var"), prediction.var)
         if prediction.reward_mean is not None:
-            tensordict.set(("next", "reward"), prediction.reward_mean.unsqueeze(-1))
-            if prediction.reward_var is not None:
-                tensordict.set(("next", "reward_var"), prediction.reward_var.unsqueeze(-1))
+            tensordict.set(("next", "reward", "mean"), prediction.reward_mean.unsqueeze(-1))
+        if prediction.reward_var is not None:
+            tensordict.set(("next", "reward", "var"), prediction.reward_var.unsqueeze(-1))
         return tensordict
 
 
-def _read_observation(tensordict: TensorDictBase, dtype: torch.dtype) -> Belief:
+def read_observation(tensordict: TensorDictBase, dtype: torch.dtype) -> Belief:
+    """The belief under ``"observation"``; a plain tensor there is certain."""
     observation = tensordict.get("observation")
     if isinstance(observation, Tensor):
         return point(observation.to(dtype))
     return Belief(observation.get("mean").to(dtype), observation.get("var").to(dtype))
 
 
-def _read_action(tensordict: TensorDictBase, size: int, dtype: torch.dtype) -> ActionBelief:
+def read_action(tensordict: TensorDictBase, size: int, dtype: torch.dtype) -> ActionBelief:
+    """The action, or the belief over it, under ``"action"``; a Discrete one may be a number."""
     action = tensordict.get("action")
     if not isinstance(action, Tensor):
         parts = (action.get("mean"), action.get("var", None), action.get("cross_covariance", None))
         return ActionBelief(*(None if part is None else part.to(dtype) for part in parts))
     if action.shape == tensordict.batch_size and not action.is_floating_point():
-        action = torch.nn.functional.one_hot(action, size)  # a Discrete action by its number
+        action = torch.nn.functional.one_hot(action, size)
     return ActionBelief(action.to(dtype))

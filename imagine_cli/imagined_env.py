@@ -1,0 +1,279 @@
+"""A learned world model as a TorchRL env whose observations are Gaussian beliefs."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModule
+from torch import Tensor
+from torchrl.data import Composite, Unbounded
+from torchrl.envs import EnvBase
+from torchrl.envs.model_based import ModelBasedEnvBase
+
+from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
+from imagine_cli.errors import InputError
+from imagine_cli.world_models.base import Prediction, WorldModel, read_action, read_observation
+
+__all__ = ["ImaginedEnv"]
+
+_REWARD = ("next", "reward")
+
+
+class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
+    """An env that imagines: a world model steps it, the real env only lends its specs and resets.
+
+    Observations are ``("observation", "mean")`` ``(*B, D)`` and ``("observation", "var")``
+    ``(*B, D, D)``, a full covariance, symmetric and positive semi-definite. It never ends by
+    itself: done, terminated and truncated are always False, and ``max_steps`` ends a rollout.
+    Gradients flow through a rollout to the policy. The real env is never stepped.
+
+    Where the world model writes a reward (``("next", "reward")``, or ``"mean"`` and ``"var"``
+    below that) it is the env's; where it writes none the reward, which TorchRL's specs require,
+    is zero, and :attr:`has_reward` says that nothing stands behind it.
+
+    A reset starts from the belief in its argument (``("observation", "mean")`` and ``"var"``),
+    from the plain ``"observation"`` in it (zero variance), or, given neither, from resets of the
+    real env, one for each batch element, seeded by :meth:`set_seed`.
+
+    Args:
+        world_model_module: takes ``"action"`` and ``"observation"`` and writes the mean and the
+            var (a covariance, or a vector of variances) of the next observation. Beliefs have the
+            dtype it declares (a ``dtype`` attribute, else that of its parameters or buffers), or
+            the real env's.
+        base_env: the real env.
+        batch_size: an int, a sequence or a Size; None takes ``base_env``'s, at least ``[1]``.
+        next_observation_key: where the world model writes: ``"mean"`` and ``"var"`` below this.
+        **kwargs: for :class:`~torchrl.envs.EnvBase`; ``device`` defaults to ``base_env``'s.
+
+    Raises:
+        InputError: a real env without a flat ``"observation"``, or a world model of other sizes.
+
+    Examples:
+        >>> from torchrl.envs import GymEnv
+        >>> from imagine_cli import ImaginedEnv, load_world_model
+        >>> world_model = load_world_model("sample_models/pendulum-gp.pt")
+        >>> env = ImaginedEnv(world_model, GymEnv("Pendulum-v1"), batch_size=8)
+        >>> env.rollout(max_steps=5)["next", "observation", "var"].shape
+        torch.Size([8, 5, 3, 3])
+    """
+
+    def __init__(
+        self,
+        world_model_module: TensorDictModule,
+        base_env: EnvBase,
+        batch_size: int | Sequence[int] | torch.Size | None = None,
+        next_observation_key: str | tuple[str, ...] = ("next", "observation"),
+        **kwargs: Any,
+    ) -> None:
+        if batch_size is None:
+            batch_size = base_env.batch_size or (1,)
+        shape = (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
+        kwargs.setdefault("device", base_env.device)
+        super().__init__(world_model_module, batch_size=torch.Size(shape), **kwargs)
+        self.next_observation_key = next_observation_key
+        # Not a submodule: the real env is nobody's parameter.
+        self.__dict__["base_env"] = base_env
+
+        real = base_env.full_observation_spec_unbatched.get("observation", None)
+        if real is None or isinstance(real, Composite) or len(real.shape) != 1:
+            raise InputError(
+                f'the real env has no flat "observation" of shape (D,): its observations are '
+                f"{dict(base_env.full_observation_spec_unbatched.items())}"
+            )
+        size = real.shape[-1]
+        self._check_sizes(size)
+        dtype = _declared_dtype(world_model_module) or real.dtype
+        if not dtype.is_floating_point:
+            dtype = torch.get_default_dtype()
+        self.belief_dtype: torch.dtype = dtype
+        self.observation_spec = Composite(
+            observation=Composite(
+                mean=Unbounded((*shape, size), device=self.device, dtype=dtype),
+                var=Unbounded((*shape, size, size), device=self.device, dtype=dtype),
+                shape=shape,
+                device=self.device,
+            ),
+            shape=shape,
+            device=self.device,
+        )
+        for name in ("action", "reward", "done"):
+            spec = getattr(base_env, f"full_{name}_spec_unbatched").expand(shape).clone()
+            setattr(self, f"full_{name}_spec", spec.to(self.device) if self.device else spec)
+        self._done_keys: list[Any] = list(self.full_done_spec.keys(True, True))
+        (self._reward_key,) = self.full_reward_spec.keys(True, True)
+        in_keys = list(getattr(world_model_module, "in_keys", []))
+        self._speaks_pilco = ("action", "mean") in in_keys
+
+    @property
+    def has_reward(self) -> bool:
+        """Whether the world model says that it writes a reward."""
+        if isinstance(self.world_model, WorldModel):
+            return self.world_model.has_reward
+        keys = getattr(self.world_model, "out_keys", [])
+        return any(key == "reward" or tuple(key)[:2] == _REWARD for key in keys)
+
+    def imagine(self, observation: Belief, action: ActionBelief) -> Prediction:
+        """One step outside TensorDict: ``(*B, D)``, ``(*B, D, D)`` and ``(*B, F)`` to the next."""
+        if isinstance(self.world_model, WorldModel):
+            return self._settle(self.world_model.predict(observation, action))
+        written: Any = action.mean
+        if action.var is not None or self._speaks_pilco:
+            written = _as_written(observation, action)
+        believed = {"mean": observation.mean, "var": observation.var}
+        shape = observation.mean.shape[:-1]
+        entries = {
+            "observation": TensorDict(believed, shape, device=self.device),
+            "action": written,
+        }
+        return self._predict(TensorDict(entries, shape, device=self.device))
+
+    def any_done(self, tensordict: TensorDictBase) -> bool:
+        """False: nothing is ever done, and looking would cost a device a synchronisation."""
+        return False
+
+    def maybe_reset(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """``tensordict``: nothing is ever done."""
+        return tensordict
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        if isinstance(self.world_model, WorldModel):
+            model = self.world_model
+            prediction = self.imagine(
+                read_observation(tensordict, model.dtype),
+                read_action(tensordict, model.action_size, model.dtype),
+            )
+        else:
+            prediction = self._predict(tensordict.clone(recurse=False))
+        shape = tensordict.batch_size
+        out = self._with_dones(prediction.mean, prediction.var, shape)
+        spec = self.full_reward_spec[self._reward_key]
+        if prediction.reward_mean is None:
+            reward = torch.zeros((*shape, 1), dtype=spec.dtype, device=prediction.mean.device)
+        else:
+            reward = prediction.reward_mean.unsqueeze(-1).to(spec.dtype)
+        return out.set(self._reward_key, reward)
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
+        shape = self.batch_size if tensordict is None else tensordict.batch_size
+        given = None if tensordict is None else tensordict.get("observation", None)
+        if given is None:
+            mean, var = self._real_resets(shape), None
+        elif isinstance(given, Tensor):
+            mean, var = given, None
+        else:
+            mean, var = given.get("mean"), given.get("var", None)
+        mean = mean.to(device=self.device, dtype=self.belief_dtype)
+        size = mean.shape[-1]
+        mean = mean.expand(*shape, size)
+        if var is None:
+            var = mean.new_zeros((*shape, size, size))
+        else:
+            var = var.to(device=self.device, dtype=self.belief_dtype).expand(*shape, size, size)
+        return self._with_dones(mean, var, shape)
+
+    def _set_seed(self, seed: int | None) -> None:
+        self.base_env.set_seed(seed)
+
+    def _real_resets(self, shape: torch.Size) -> Tensor:
+        wanted = math.prod(shape)
+        each = max(1, self.base_env.batch_size.numel())
+        starts = [
+            self.base_env.reset().get("observation").reshape(each, -1)
+            for _ in range(math.ceil(wanted / each))
+        ]
+        return torch.cat(starts)[:wanted].reshape(*shape, -1)
+
+    def _with_dones(self, mean: Tensor, var: Tensor, shape: torch.Size) -> TensorDictBase:
+        observation = TensorDict({"mean": mean, "var": var}, shape, device=self.device)
+        out = TensorDict({"observation": observation}, shape, device=self.device)
+        for key in self._done_keys:
+            out.set(key, torch.zeros((*shape, 1), dtype=torch.bool, device=mean.device))
+        return out
+
+    def _predict(self, tensordict: TensorDictBase) -> Prediction:
+        """One step of a world model that is somebody else's, whatever it reads and writes."""
+        shape = tensordict.batch_size
+        if self._speaks_pilco:
+            action = tensordict.get("action")
+            if isinstance(action, Tensor):
+                belief = read_observation(tensordict, self.belief_dtype)
+                written = _as_written(belief, ActionBelief(action.to(self.belief_dtype)))
+                tensordict.set("action", written)
+            tensordict = tensordict.reshape(-1)  # torchrl's moment matching has one batch axis
+        out = self.world_model(tensordict)
+        found = out.get(self.next_observation_key, None)
+        if found is None:
+            raise InputError(
+                f"the world model wrote nothing at next_observation_key "
+                f"{self.next_observation_key!r}; it wrote {sorted(map(str, out.keys(True, True)))}"
+            )
+        if isinstance(found, Tensor):
+            mean, var = found, found.new_zeros((*found.shape, found.shape[-1]))
+        else:
+            mean, var = found.get("mean"), found.get("var")
+        if var.ndim == mean.ndim:
+            var = torch.diag_embed(var)
+        reward, reward_var = out.get(_REWARD, None), None
+        if reward is None and "reward" in getattr(self.world_model, "out_keys", []):
+            reward = out.get("reward")
+        if reward is not None and not isinstance(reward, Tensor):
+            reward, reward_var = reward.get("mean"), reward.get("var", None)
+        size = mean.shape[-1]
+        return self._settle(
+            Prediction(
+                mean.reshape(*shape, size),
+                var.reshape(*shape, size, size),
+                None if reward is None else reward.reshape(shape),
+                None if reward_var is None else reward_var.reshape(shape),
+            )
+        )
+
+    def _settle(self, prediction: Prediction) -> Prediction:
+        """The prediction as the specs promise it: dtype, symmetry, positive semi-definiteness."""
+        mean = prediction.mean.to(self.belief_dtype)
+        var, repaired = nearest_covariance(prediction.var.to(self.belief_dtype))
+        if repaired:
+            warnings.warn(
+                "the world model gave a covariance that is not positive semi-definite; its "
+                "negative eigenvalues are set to zero",
+                stacklevel=2,
+            )
+        return prediction._replace(mean=mean, var=var)
+
+    def _check_sizes(self, size: int) -> None:
+        model = self.world_model
+        if not isinstance(model, WorldModel):
+            return
+        spec = self.base_env.full_action_spec_unbatched["action"]
+        actions = spec.space.n if not spec.shape else spec.shape[-1]
+        if (model.observation_size, model.action_size) != (size, actions):
+            raise InputError(
+                f"the world model is for observations of size {model.observation_size} and "
+                f"actions of size {model.action_size}, but the env has {size} and {actions}"
+            )
+
+
+def _declared_dtype(module: torch.nn.Module) -> torch.dtype | None:
+    declared = getattr(module, "dtype", None)
+    if isinstance(declared, torch.dtype):
+        return declared
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return None
+
+
+def _as_written(observation: Belief, action: ActionBelief) -> TensorDictBase:
+    """An action as PILCO's policies write it: mean, var and cross_covariance, zero if None."""
+    shape = action.mean.shape[:-1]
+    size, actions = observation.mean.shape[-1], action.mean.shape[-1]
+    zeros = action.mean.new_zeros
+    var = zeros((*shape, actions, actions)) if action.var is None else action.var
+    cross = action.cross_covariance
+    cross = zeros((*shape, size, actions)) if cross is None else cross
+    return TensorDict({"mean": action.mean, "var": var, "cross_covariance": cross}, shape)
