@@ -41,6 +41,13 @@ class EnvDescription:
     def is_discrete(self) -> bool:
         return bool(self.choices)
 
+    @property
+    def action_names(self) -> list[str]:
+        """``u0``, ``u1``, ...; of discrete actions ``u0=0``, ``u0=1``, ... for each choice."""
+        if not self.choices:
+            return [f"u{i}" for i in range(self.action_size)]
+        return [f"u{i}={k}" for i, count in enumerate(self.choices) for k in range(count)]
+
     def encode_action(self, action: Any) -> np.ndarray:
         """An action as the env takes it -> ``(F,)`` float64."""
         if not self.choices:

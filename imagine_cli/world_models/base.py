@@ -38,6 +38,7 @@ class WorldModel(TensorDictModuleBase):
 
     Attributes:
         kind: the name it has in checkpoints and on the command line.
+        propagation: how a belief goes through it.
         observation_size: D.
         action_size: F.
         dtype: of the beliefs that go in and come out.
@@ -45,6 +46,7 @@ class WorldModel(TensorDictModuleBase):
     """
 
     kind: ClassVar[str]
+    propagation: ClassVar[str] = "moments"
 
     observation_size: int
     action_size: int

@@ -1,0 +1,17 @@
+"""World-model checkpoints: reading them without running anything in them, and writing them."""
+
+from __future__ import annotations
+
+from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
+from imagine_cli.checkpoint.reader import check_env, load_world_model, read_checkpoint
+from imagine_cli.checkpoint.writer import save_world_model
+
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "Checkpoint",
+    "check_env",
+    "load_world_model",
+    "read_checkpoint",
+    "save_world_model",
+]

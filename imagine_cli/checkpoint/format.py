@@ -1,0 +1,36 @@
+"""What a world-model checkpoint holds, version 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["FORMAT", "VERSION", "Checkpoint"]
+
+FORMAT = "imagine-world-model"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One world model as plain data.
+
+    Attributes:
+        kind: a name of :func:`imagine_cli.world_models.kinds`.
+        config: numbers, strings and lists that with ``state_dict`` make the model.
+        state_dict: its tensors.
+        env: ``id``, ``kwargs``, ``observation_names`` and ``observation_low``/``high`` of the env
+            it is of; empty where the file does not say.
+        metadata: how it was fitted, on what, with which scores.
+        source: the library whose file it is; ours, or another's that is read as it is.
+    """
+
+    kind: str
+    config: dict[str, Any]
+    state_dict: dict[str, Tensor]
+    env: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    source: str = "imagine"

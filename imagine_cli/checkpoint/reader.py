@@ -1,0 +1,195 @@
+"""Reading world-model checkpoints, ours and those of others that hold plain data."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from imagine_cli.checkpoint import torchrl_gp
+from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
+from imagine_cli.errors import InputError
+from imagine_cli.world_models import kind_named
+
+if TYPE_CHECKING:
+    from imagine_cli.environments import EnvDescription
+
+__all__ = ["check_env", "load_world_model", "read_checkpoint"]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def load_world_model(
+    path: str | Path,
+    *,
+    trust_pickle: bool = False,
+    device: str | torch.device = "cpu",
+    check: Callable[[str | Path, Checkpoint], None] | None = None,
+) -> Any:
+    """The world model in a checkpoint.
+
+    Ours (``save_world_model``, ``imagine fit``), or a torchrl ``GPWorldModel.state_dict()`` that
+    was saved with ``torch.save``.
+
+    Args:
+        path: the file.
+        trust_pickle: also load a pickled TensorDictModule, which may run any code at all.
+        device: where its tensors go.
+        check: called with the path and the checkpoint before the model is made.
+
+    Returns:
+        A :class:`imagine_cli.world_models.WorldModel`; only with ``trust_pickle`` perhaps the
+        TensorDictModule that was pickled.
+
+    Raises:
+        InputError: one sentence that says what is wrong with the file and what to do.
+    """
+    if trust_pickle:
+        unpickled = _unpickle(Path(path), device)
+        if unpickled is not None:
+            return unpickled
+    checkpoint = read_checkpoint(path)
+    if check is not None:
+        check(path, checkpoint)
+    try:
+        model = kind_named(checkpoint.kind).from_config(checkpoint.config, checkpoint.state_dict)
+    except InputError as error:
+        raise InputError(f"{path} can't be used as a world model: {error}") from error
+    return model.to(device)
+
+
+def check_env(env: EnvDescription) -> Callable[[str | Path, Checkpoint], None]:
+    """A check that a checkpoint is a model of ``env``, where the checkpoint says of which."""
+
+    def check(path: str | Path, checkpoint: Checkpoint) -> None:
+        known = checkpoint.env.get("id")
+        if known is None:
+            return
+        if known != env.id:
+            raise InputError(
+                f"{path} is a model of {known}, not of {env.id}; give --env {known}, or fit one: "
+                f"imagine fit --env {env.id}"
+            )
+        kwargs = checkpoint.env.get("kwargs", {})
+        if kwargs != env.kwargs:
+            warnings.warn(
+                f"{path} was fitted with the env arguments {kwargs or 'none'}, and this env has "
+                f"{env.kwargs or 'none'}",
+                stacklevel=2,
+            )
+
+    return check
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The plain data in a checkpoint. Nothing in the file runs. InputError as above."""
+    data = _read_plain(Path(path))
+    if torchrl_gp.is_state_dict(data):
+        return torchrl_gp.read_state_dict(data, str(path))
+    return _validated(data, str(path))
+
+
+def _read_plain(path: Path) -> Any:
+    _check_looks(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if _names_code(error):
+            raise InputError(
+                f"{path} holds pickled Python objects, and loading those can run any code: it is "
+                "refused. If you made the file yourself and know what is in it, give "
+                "--trust-pickle (trust_pickle=True); better, save plain data with "
+                "imagine_cli.save_world_model"
+            ) from error
+        raise InputError(f"{path} is damaged or not a checkpoint: {_short(error)}") from error
+    except Exception as error:  # torch.load raises whatever its C++ and zip readers do
+        raise InputError(f"{path} is damaged or not a checkpoint: {_short(error)}") from error
+
+
+def _check_looks(path: Path) -> None:
+    """What can be said before torch is asked to read the file."""
+    if path.is_dir():
+        raise InputError(f"the model {path} is a folder; name the .pt file in it")
+    if not path.exists():
+        raise InputError(f"no such model: {path} (make one with: imagine fit --output {path})")
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise InputError(f"the model {path} can't be read: {error.strerror}") from error
+    if not start:
+        raise InputError(f"the model {path} is empty")
+    if start == _HDF5:
+        raise InputError(
+            f"{path} is an HDF5 file, such as a rollout, not a world model; "
+            f"look at it with: imagine inspect {path}"
+        )
+    if start[:4] == b"PK\x03\x04":
+        if not zipfile.is_zipfile(path):
+            raise InputError(f"{path} is truncated: the end of its archive is missing; copy it again")
+    elif start[0] != 0x80:  # neither a zip nor a pickle
+        raise InputError(f"{path} is not a world-model checkpoint (torch.save was not its writer)")
+
+
+def _validated(data: Any, path: str) -> Checkpoint:
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        hint = " (that is a policy: give it to --policy)" if found == "imagine-policy" else ""
+        raise InputError(
+            f"{path} is not a world-model checkpoint: its format is {found!r}, not {FORMAT!r}{hint}"
+        )
+    version = data.get("version")
+    if version != VERSION:
+        raise InputError(
+            f"{path} has version {version!r} of the checkpoint format and this imagine reads "
+            f"version {VERSION}; update imagine, or write the file again"
+        )
+    wanted = {"kind": str, "config": dict, "state_dict": dict, "env": dict, "metadata": dict}
+    for key, kind in wanted.items():
+        if not isinstance(data.get(key), kind):
+            raise InputError(f"{path} is damaged: its {key!r} is missing or not a {kind.__name__}")
+    state = data["state_dict"]
+    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise InputError(f"{path} is damaged: its state_dict holds something that is no tensor")
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            where = (~torch.isfinite(tensor)).nonzero()[0].tolist()
+            raise InputError(
+                f"{path} holds numbers that are not finite, the first in state_dict[{name!r}] at "
+                f"{where}; fit the model again"
+            )
+    return Checkpoint(**{key: data[key] for key in wanted})
+
+
+def _unpickle(path: Path, device: str | torch.device) -> torch.nn.Module | None:
+    """The pickled module in a file; None where the file holds plain data."""
+    _check_looks(path)
+    warnings.warn(f"--trust-pickle: whatever code {path} names is run", stacklevel=3)
+    try:
+        loaded = torch.load(path, map_location=device, weights_only=False)
+    except Exception as error:  # what is unpickled may raise anything at all
+        raise InputError(f"{path} can't be unpickled: {_short(error)}") from error
+    if isinstance(loaded, dict):
+        return None
+    if not isinstance(loaded, torch.nn.Module) or not hasattr(loaded, "in_keys"):
+        raise InputError(
+            f"{path} holds a {type(loaded).__name__}, not a TensorDictModule with in_keys"
+        )
+    return loaded
+
+
+def _names_code(error: pickle.UnpicklingError) -> bool:
+    text = str(error)
+    return any(word in text for word in ("GLOBAL", "REDUCE", "BUILD", "NEWOBJ", "persistent"))
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

@@ -1,0 +1,70 @@
+"""torchrl's ``GPWorldModel.state_dict()``, read as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imagine_cli.checkpoint.format import Checkpoint
+from imagine_cli.errors import InputError
+
+__all__ = ["is_state_dict", "read_state_dict"]
+
+_BUFFERS = (
+    "X_tilde_train",
+    "ell",
+    "alpha_sq",
+    "sigma_sq_eps",
+    "_cached_inv_K_noisy",
+    "_cached_beta",
+)
+
+# torchrl adds this to the noise variance when it builds its Gram matrices (gp.py, _extract_...).
+_JITTER = 1e-6
+
+
+def is_state_dict(data: Any) -> bool:
+    """Whether ``data`` looks like the state of a torchrl GPWorldModel, fitted or not."""
+    return isinstance(data, dict) and {"X_tilde_train", "ell", "alpha_sq"} <= set(data)
+
+
+def read_state_dict(data: dict[str, Any], path: str) -> Checkpoint:
+    """Our GP with the same inputs, hyperparameters and weights β.
+
+    torchrl keeps β and not the targets; they are ``(K + (σ² + 1e-6) I) β``. Its 1e-8 on every
+    predicted covariance is left out. Raises InputError for a model that was never fitted.
+    """
+    missing = [name for name in _BUFFERS if not isinstance(data.get(name), Tensor)]
+    if missing or data["X_tilde_train"].ndim != 2:
+        raise InputError(
+            f"{path} is the state of a torchrl GPWorldModel that was never fitted "
+            f"(missing: {', '.join(missing) or 'X_tilde_train'}); call its fit first"
+        )
+    inputs, ell, signal, noise, _, beta = (data[name].double() for name in _BUFFERS)
+    (n, size), outputs = inputs.shape, ell.shape[0]
+    signal, noise = signal.reshape(-1), noise.reshape(-1)
+    if ell.shape != (outputs, size) or beta.shape != (outputs, n) or size <= outputs:
+        raise InputError(
+            f"{path} is the state of a torchrl GPWorldModel whose parts don't fit together: "
+            f"X_tilde_train {tuple(inputs.shape)}, ell {tuple(ell.shape)}, "
+            f"_cached_beta {tuple(beta.shape)}"
+        )
+    for name in _BUFFERS:
+        if not torch.isfinite(data[name]).all():
+            raise InputError(f"{path} holds numbers that are not finite, in {name}")
+    scaled = inputs / ell.unsqueeze(1)
+    distance = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist").square()
+    gram = signal[:, None, None] * torch.exp(-0.5 * distance)
+    gram.diagonal(dim1=-2, dim2=-1).add_((noise + _JITTER).unsqueeze(-1))
+    state = {
+        "inputs": inputs,
+        "targets": (gram @ beta.unsqueeze(-1)).squeeze(-1).mT.contiguous(),
+        "lengthscales": ell,
+        "signal_variances": signal,
+        "noise_variances": noise,
+    }
+    dtype = str(data["ell"].dtype).removeprefix("torch.")
+    config = {"process_noise": True, "jitter": _JITTER, "dtype": dtype}
+    return Checkpoint("gp", config, state, source="torchrl GPWorldModel")

@@ -1,0 +1,191 @@
+"""The loop of an imagined rollout: a policy drives an ImaginedEnv, a recorder sees every step.
+
+Trajectories go in batches and steps in blocks, so that memory is that of one block whatever B
+and T are. What happens in a trajectory depends on the seed and its number alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imagine_cli.belief import Belief
+from imagine_cli.errors import ImagineError
+from imagine_cli.imagined_env import ImaginedEnv
+from imagine_cli.policies.base import Policy
+from imagine_cli.rollout.starts import Start
+
+__all__ = ["Recorder", "Spread", "imagine_all"]
+
+
+class Recorder(Protocol):
+    """What the engine needs of a :class:`imagine_cli.recording.RolloutWriter`."""
+
+    @property
+    def time_chunk(self) -> int: ...
+
+    @property
+    def trajectory_chunk(self) -> int: ...
+
+    def write_start(self, first_trajectory: int, mean: np.ndarray, var: np.ndarray) -> None: ...
+
+    def write(
+        self,
+        first_trajectory: int,
+        first_step: int,
+        *,
+        observation_mean: np.ndarray,
+        observation_var: np.ndarray,
+        action_mean: np.ndarray,
+        action_var: np.ndarray | None,
+        reward_mean: np.ndarray | None,
+        reward_var: np.ndarray | None,
+    ) -> None: ...
+
+
+@dataclass
+class Spread:
+    """Root-mean-square standard deviation over the trajectories, ``(D,)``, at start and end."""
+
+    start: np.ndarray
+    end: np.ndarray
+
+
+@dataclass
+class _Block:
+    """Room for ``t`` steps of ``b`` trajectories."""
+
+    mean: Tensor
+    var: Tensor
+    action: Tensor
+    action_var: Tensor | None
+    reward: Tensor | None
+    reward_var: Tensor | None
+
+    @classmethod
+    def empty(cls, b: int, t: int, like: Tensor, actions: int, wanted: dict[str, bool]) -> _Block:
+        size = like.shape[-1]
+        return cls(
+            mean=like.new_empty((b, t, size)),
+            var=like.new_empty((b, t, size, size)),
+            action=like.new_empty((b, t, actions)),
+            action_var=like.new_empty((b, t, actions, actions)) if wanted["action_var"] else None,
+            reward=like.new_empty((b, t)) if wanted["reward"] else None,
+            reward_var=like.new_empty((b, t)) if wanted["reward_var"] else None,
+        )
+
+
+def imagine_all(
+    env: ImaginedEnv,
+    policy: Policy,
+    start: Start,
+    recorder: Recorder,
+    *,
+    steps: int,
+    trajectories: int,
+    action_size: int,
+    wanted: dict[str, bool],
+    names: list[str],
+    on_step: Callable[[int, Tensor], None] | None = None,
+) -> Spread:
+    """Imagine ``trajectories`` of ``steps`` each and hand every step to ``recorder``.
+
+    Args:
+        env: what imagines.
+        policy: what acts.
+        start: where each trajectory starts.
+        recorder: what writes.
+        steps: T.
+        trajectories: B.
+        action_size: F.
+        wanted: whether ``action_var``, ``reward`` and ``reward_var`` are recorded.
+        names: of the observation dimensions, for errors.
+        on_step: called with (trajectories advanced by one step, their covariances (b, D, D)).
+
+    Raises:
+        ImagineError: a belief that is not finite, with the step, trajectory and dimension.
+    """
+    together = min(trajectories, recorder.trajectory_chunk)
+    total = {"start": np.zeros(len(names)), "end": np.zeros(len(names))}
+    for first in range(0, trajectories, together):
+        b = min(together, trajectories - first)
+        mean, var = start(first, b)
+        like = {"dtype": env.belief_dtype, "device": env.device}
+        belief = Belief(torch.tensor(mean, **like), torch.tensor(var, **like))
+        recorder.write_start(first, _numpy(belief.mean), _numpy(belief.var))
+        total["start"] += _variances(belief)
+        policy.start(first, b)
+        for step in range(0, steps, recorder.time_chunk):
+            t = min(recorder.time_chunk, steps - step)
+            block = _Block.empty(b, t, belief.mean, action_size, wanted)
+            belief = _imagine_block(env, policy, belief, block, step, on_step)
+            _check_finite(block, first, step, names)
+            recorder.write(
+                first,
+                step,
+                observation_mean=_numpy(block.mean),
+                observation_var=_numpy(block.var),
+                action_mean=_numpy(block.action),
+                action_var=None if block.action_var is None else _numpy(block.action_var),
+                reward_mean=None if block.reward is None else _numpy(block.reward),
+                reward_var=None if block.reward_var is None else _numpy(block.reward_var),
+            )
+        total["end"] += _variances(belief)
+    return Spread(**{when: np.sqrt(sum_ / trajectories) for when, sum_ in total.items()})
+
+
+def _imagine_block(
+    env: ImaginedEnv,
+    policy: Policy,
+    belief: Belief,
+    block: _Block,
+    first_step: int,
+    on_step: Callable[[int, Tensor], None] | None,
+) -> Belief:
+    b, t = block.mean.shape[:2]
+    for k in range(t):
+        action = policy.act(first_step + k, belief)
+        prediction = env.imagine(belief, action)
+        belief = Belief(prediction.mean, prediction.var)
+        block.mean[:, k] = prediction.mean
+        block.var[:, k] = prediction.var
+        block.action[:, k] = action.mean
+        if block.action_var is not None and action.var is not None:
+            block.action_var[:, k] = action.var
+        if block.reward is not None and prediction.reward_mean is not None:
+            block.reward[:, k] = prediction.reward_mean
+        if block.reward_var is not None and prediction.reward_var is not None:
+            block.reward_var[:, k] = prediction.reward_var
+        if on_step is not None:
+            on_step(b, belief.var)
+    return belief
+
+
+def _check_finite(block: _Block, first: int, first_step: int, names: list[str]) -> None:
+    sums = block.mean.sum() + block.var.sum()
+    if torch.isfinite(sums):
+        return
+    bad = ~(torch.isfinite(block.mean) & torch.isfinite(block.var).all(-1))
+    if not bad.any():  # the sum alone overflowed
+        return
+    step = int(bad.any(-1).any(0).nonzero()[0])
+    trajectory = int(bad[:, step].any(-1).nonzero()[0])
+    dimension = int(bad[trajectory, step].nonzero()[0])
+    raise ImagineError(
+        f"the belief is not finite at step {first_step + step + 1} of trajectory "
+        f"{first + trajectory}, dimension {names[dimension]}: the model leaves the numbers it was "
+        "made for; take fewer --steps, or another --start or --policy"
+    )
+
+
+def _variances(belief: Belief) -> np.ndarray:
+    return _numpy(belief.var.diagonal(dim1=-2, dim2=-1).double().sum(0))
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()

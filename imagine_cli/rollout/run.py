@@ -1,0 +1,244 @@
+"""``imagine rollout`` as one call."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.errors import InputError
+from imagine_cli.recording import RolloutHeader, RolloutWriter
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["RolloutSummary", "run_rollout"]
+
+
+@dataclass(frozen=True)
+class RolloutSummary:
+    """What a rollout did.
+
+    ``start_sd`` and ``end_sd`` are root-mean-square standard deviations over the trajectories,
+    ``(D,)``, in the observation's units.
+    """
+
+    path: Path
+    env_id: str
+    steps: int
+    trajectories: int
+    observation_names: list[str]
+    start_sd: np.ndarray
+    end_sd: np.ndarray
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as ``imagine rollout --json`` prints it."""
+        return {
+            "path": str(self.path),
+            "env_id": self.env_id,
+            "steps": self.steps,
+            "trajectories": self.trajectories,
+            "observation_names": self.observation_names,
+            "start_sd": self.start_sd.tolist(),
+            "end_sd": self.end_sd.tolist(),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def run_rollout(
+    env_id: str,
+    model: str | Path | torch.nn.Module,
+    *,
+    steps: int = 50,
+    trajectories: int = 1,
+    policy: str = "random",
+    start: str = "reset",
+    seed: int = 0,
+    output: str | Path = "rollout.h5",
+    env_kwargs: dict[str, Any] | None = None,
+    dtype: str | None = None,
+    device: str = "cpu",
+    overwrite: bool = False,
+    trust_pickle: bool = False,
+    command: str = "imagine_cli.run_rollout",
+    on_step: Callable[[int, torch.Tensor], None] | None = None,
+) -> RolloutSummary:
+    """Imagine trajectories with a world model and write them to a rollout file.
+
+    Args:
+        env_id: Gymnasium id of the real env; it lends its specs and its resets.
+        model: a checkpoint's path, or a world model (any TensorDictModule).
+        steps: T, 1 or more.
+        trajectories: B, 1 or more.
+        policy: as :func:`imagine_cli.policies.make_policy` takes it.
+        start: as :func:`imagine_cli.rollout.starts.make_start` takes it.
+        seed: 0 or more. The same seed and inputs give the same numbers.
+        output: the file; it appears when it is complete.
+        env_kwargs: arguments for the env.
+        dtype: ``"float32"`` or ``"float64"`` of beliefs and file; the model's own if None.
+        device: where the model computes.
+        overwrite: replace a file that is there.
+        trust_pickle: load a pickled model, running whatever code it names.
+        command: what the file says made it.
+        on_step: called after each step with (how many trajectories it advanced, their
+            covariances ``(b, D, D)``).
+
+    Raises:
+        InputError: arguments or files that can't be used. Nothing has been written then.
+        ImagineError: the rollout failed; no file is left.
+    """
+    for name, value in (("steps", steps), ("trajectories", trajectories)):
+        if value < 1:
+            raise InputError(f"--{name} is {value}; it must be 1 or more")
+    if seed < 0:
+        raise InputError(f"--seed is {seed}; it must be 0 or more")
+    real = make_env(env_id, env_kwargs)
+    try:
+        description = describe(real, env_kwargs)
+        return _run(
+            real, description, model, steps=steps, trajectories=trajectories, policy=policy,
+            start=start, seed=seed, output=Path(output), dtype=dtype, device=device,
+            overwrite=overwrite, trust_pickle=trust_pickle, command=command, on_step=on_step,
+        )  # fmt: skip
+    finally:
+        real.close()
+
+
+def _run(
+    real: Any,
+    description: EnvDescription,
+    model: str | Path | torch.nn.Module,
+    *,
+    steps: int,
+    trajectories: int,
+    policy: str,
+    start: str,
+    seed: int,
+    output: Path,
+    dtype: str | None,
+    device: str,
+    overwrite: bool,
+    trust_pickle: bool,
+    command: str,
+    on_step: Callable[[int, torch.Tensor], None] | None,
+) -> RolloutSummary:
+    import torch
+    from torchrl.envs import GymWrapper
+
+    from imagine_cli.imagined_env import ImaginedEnv
+    from imagine_cli.policies import make_policy
+    from imagine_cli.rollout.engine import imagine_all
+    from imagine_cli.rollout.starts import make_start
+    from imagine_cli.world_models import WorldModel
+
+    place = _device(device)
+    world_model, path, digest = _load(model, description, trust_pickle, place)
+    if dtype is not None:
+        if dtype not in ("float32", "float64"):
+            raise InputError(f"--dtype {dtype!r} is not float32 or float64")
+        if isinstance(world_model, WorldModel):
+            world_model.dtype = getattr(torch, dtype)
+        else:
+            world_model = world_model.to(getattr(torch, dtype))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        env = ImaginedEnv(world_model, GymWrapper(real, device=place), batch_size=[trajectories])
+    acting = make_policy(policy, description, seed=seed, dtype=env.belief_dtype, device=place)
+    acting.check(steps, trajectories)
+    starting = make_start(start, real, description, seed=seed, count=trajectories)
+    reward = env.has_reward
+    wanted = {"action_var": acting.gives_variance, "reward": reward, "reward_var": reward}
+    if reward and not isinstance(world_model, WorldModel):
+        wanted["reward_var"] = ("next", "reward", "var") in world_model.out_keys
+    header = RolloutHeader(
+        command=command,
+        env_id=description.id,
+        env_kwargs=description.kwargs,
+        policy=policy,
+        propagation=getattr(world_model, "propagation", "module"),
+        seed=seed,
+        steps=steps,
+        trajectories=trajectories,
+        model_path=path,
+        model_sha256=digest,
+        model_kind=getattr(world_model, "kind", "module"),
+        observation_names=description.observation_names,
+        action_names=description.action_names,
+        observation_low=description.observation_low,
+        observation_high=description.observation_high,
+        extra={"start": start, "device": str(place)},
+    )
+    began = time.perf_counter()
+    with (
+        torch.no_grad(),
+        RolloutWriter(
+            output,
+            header,
+            dtype=str(env.belief_dtype).removeprefix("torch."),
+            overwrite=overwrite,
+            **wanted,
+        ) as writer,
+    ):
+        spread = imagine_all(
+            env,
+            acting,
+            starting,
+            writer,
+            steps=steps,
+            trajectories=trajectories,
+            action_size=description.action_size,
+            wanted=wanted,
+            names=description.observation_names,
+            on_step=on_step,
+        )
+    return RolloutSummary(
+        path=output,
+        env_id=description.id,
+        steps=steps,
+        trajectories=trajectories,
+        observation_names=description.observation_names,
+        start_sd=spread.start,
+        end_sd=spread.end,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _load(
+    model: str | Path | torch.nn.Module,
+    description: EnvDescription,
+    trust_pickle: bool,
+    device: torch.device,
+) -> tuple[Any, str, str]:
+    """The model, its path and its SHA-256 (empty for a model that is no file)."""
+    from imagine_cli.checkpoint import check_env, load_world_model
+
+    if not isinstance(model, (str, Path)):
+        return model.to(device), "", ""
+    loaded = load_world_model(
+        model, trust_pickle=trust_pickle, device=device, check=check_env(description)
+    )
+    with open(model, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return loaded, str(model), digest.hexdigest()
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except Exception as error:  # torch raises several kinds, some only when a tensor is made
+        reason = (str(error).splitlines() or [""])[0].rstrip(".")
+        raise InputError(f"--device {name!r} can't be used: {reason}") from error
+    return device

@@ -1,0 +1,175 @@
+"""Where imagined trajectories start: ``--start``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagine_cli.environments import EnvDescription, real_resets
+from imagine_cli.errors import InputError
+
+__all__ = ["Start", "make_start"]
+
+# (first trajectory, how many) -> means (b, D) and covariances (b, D, D), float64.
+Start = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+
+# Resets that `--start belief` fits its Gaussian to: a standard error of 3 % on a deviation.
+_RESETS = 512
+
+
+def make_start(spec: str, env: Any, description: EnvDescription, *, seed: int, count: int) -> Start:
+    """What ``--start`` names, for ``count`` trajectories.
+
+    ``reset``: each trajectory at its own reset of the real env, certain. ``belief``: all at the
+    Gaussian fitted to 512 resets. ``mean=...`` or ``mean=...;var=...``: all at that belief, var
+    being D variances or D·D numbers of a covariance, row by row. A file: ``.npy`` or ``.csv`` of
+    observations ``(D,)`` or ``(B, D)``; ``.npz`` with ``mean`` and ``var``; or a rollout, whose
+    last beliefs are the first ones here.
+
+    Raises:
+        InputError: no such start, or one of another size.
+    """
+    if spec == "reset":
+        return _at_resets(env, seed)
+    if spec == "belief":
+        return _always(*_fit_to_resets(env, seed))
+    if spec.replace(" ", "").startswith("mean="):
+        return _always(*_parse(spec, description))
+    path = Path(spec)
+    if not path.is_file():
+        raise InputError(
+            f"no start {spec!r}: use reset, belief, 'mean=...;var=...', or a .npy, .csv, .npz or "
+            "rollout .h5 file"
+        )
+    return _from_file(path, description, count)
+
+
+def _at_resets(env: Any, seed: int) -> Start:
+    def start(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        mean = real_resets(env, seed, first, count)
+        return mean, np.zeros((*mean.shape, mean.shape[-1]))
+
+    return start
+
+
+def _always(mean: np.ndarray, var: np.ndarray) -> Start:
+    def start(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.tile(mean, (count, 1)), np.tile(var, (count, 1, 1))
+
+    return start
+
+
+def _fit_to_resets(env: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    observations = real_resets(env, seed, 0, _RESETS)
+    return observations.mean(axis=0), np.atleast_2d(np.cov(observations, rowvar=False))
+
+
+def _parse(spec: str, description: EnvDescription) -> tuple[np.ndarray, np.ndarray]:
+    size = description.observation_size
+    parts: dict[str, np.ndarray] = {}
+    for part in filter(None, (text.strip() for text in spec.split(";"))):
+        name, _, numbers = part.partition("=")
+        name = name.strip()
+        if name not in ("mean", "var") or name in parts:
+            raise InputError(f"--start {spec!r}: {name!r} is not one mean=... and one var=...")
+        try:
+            parts[name] = np.array([float(number) for number in numbers.split(",")])
+        except ValueError as error:
+            raise InputError(
+                f"--start {spec!r}: {numbers!r} are not numbers with commas between them"
+            ) from error
+    mean, var = parts["mean"], parts.get("var", np.zeros(size))
+    if var.shape == (size * size,) and size > 1:
+        var = var.reshape(size, size)
+    return _checked(mean[None], var[None], description, f"--start {spec!r}", 1, first=True)
+
+
+def _from_file(path: Path, description: EnvDescription, count: int) -> Start:
+    where = f"--start {path}"
+    kind = path.suffix.lower()
+    var: np.ndarray | None = None
+    try:
+        if kind == ".csv":
+            mean = np.atleast_2d(np.loadtxt(path, delimiter=",", ndmin=2))
+        elif kind == ".npy":
+            mean = np.load(path, allow_pickle=False)
+        elif kind == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                if "mean" not in arrays:
+                    raise InputError(f"{where} has no array named mean: {sorted(arrays)}")
+                mean = arrays["mean"]
+                var = arrays["var"] if "var" in arrays else None
+        elif kind in (".h5", ".hdf5"):
+            mean, var = _last_beliefs(path, count)
+        else:
+            raise InputError(f"{where}: a start is a .npy, .csv, .npz or rollout .h5 file")
+    except InputError:
+        raise
+    except Exception as error:  # numpy's readers raise many kinds
+        raise InputError(f"{where} can't be read: {' '.join(str(error).split())}") from error
+    if not np.issubdtype(np.asarray(mean).dtype, np.number):
+        raise InputError(f"{where} holds no numbers")
+    mean = np.atleast_2d(np.asarray(mean, dtype=np.float64))
+    if var is None:
+        var = np.zeros(mean.shape[-1])
+    var = np.asarray(var, dtype=np.float64)
+    size = description.observation_size
+    single = {(size,), (size, size)}
+    if var.shape in single and not (len(mean) > 1 and var.shape == mean.shape):
+        var = np.broadcast_to(var, (len(mean), *var.shape))
+    means, variances = _checked(mean, var, description, where, count)
+    if len(means) == 1:
+        return _always(means[0], variances[0])
+    return lambda first, b: (means[first : first + b], variances[first : first + b])
+
+
+def _last_beliefs(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    from imagine_cli.recording import open_rollout
+
+    with open_rollout(path) as rollout:
+        rows = slice(0, min(count, rollout.trajectories))
+        last = slice(rollout.steps, rollout.steps + 1)
+        return rollout.mean(rows, last)[:, 0], rollout.var(rows, last)[:, 0]
+
+
+def _checked(
+    mean: np.ndarray,
+    var: np.ndarray,
+    description: EnvDescription,
+    where: str,
+    count: int,
+    *,
+    first: bool = False,
+) -> Any:
+    """Means ``(b, D)`` and covariances ``(b, D, D)``, or an InputError; one pair if ``first``."""
+    size = description.observation_size
+    if mean.ndim != 2 or mean.shape[1] != size:
+        raise InputError(
+            f"{where}: the mean has shape {mean.shape[1:] if first else mean.shape}, but an "
+            f"observation of {description.id} is {size} numbers"
+        )
+    if len(mean) not in (1, count) and len(mean) < count:
+        raise InputError(
+            f"{where} has starts for {len(mean)} trajectories and {count} are needed; give one "
+            "for all, or as many"
+        )
+    if var.shape == mean.shape:
+        if (var < 0).any():
+            raise InputError(f"{where}: a variance is negative")
+        var = var[..., None] * np.eye(size)
+    if var.shape != (len(mean), size, size):
+        raise InputError(
+            f"{where}: var has shape {var.shape[1:] if first else var.shape}; it must be {size} "
+            f"variances or a covariance of {size} by {size} numbers"
+        )
+    if not (np.isfinite(mean).all() and np.isfinite(var).all()):
+        raise InputError(f"{where}: not every number is finite")
+    if not np.allclose(var, var.swapaxes(1, 2), rtol=1e-9, atol=0.0):
+        raise InputError(f"{where}: a covariance is not symmetric")
+    lowest = np.linalg.eigvalsh(var).min(axis=-1)
+    if (lowest < -1e-9 * np.abs(var).max(axis=(1, 2))).any():
+        raise InputError(f"{where}: a covariance is not positive semi-definite")
+    return (mean[0], var[0]) if first else (mean, var)
