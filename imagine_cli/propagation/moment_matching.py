@@ -114,12 +114,13 @@ def _moments(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tenso
     eye = torch.eye(size, dtype=mean.dtype, device=mean.device)
     root = torch.linalg.cholesky(scaled + eye)
     half_log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    inverse = torch.cholesky_inverse(root)
+    # One memory layout whatever B is, so that the same kernels run and give the same bits.
+    inverse = torch.cholesky_inverse(root).contiguous()
     gain = symmetrise(inverse @ scaled) / (gps.scales.unsqueeze(-1) * gps.scales.unsqueeze(-2))
 
     # The mean (Eqs. 14, 15) and the input-output covariance.
     standard = nu.unsqueeze(1) * gps.inverse_lengthscales.unsqueeze(-2)  # Λ_a^(-1/2) ν_i
-    solved = standard @ inverse[:, :outputs]
+    solved = standard @ inverse[:, :outputs].contiguous()
     log_q = (
         (gps.log_signal - half_log_det[:, :outputs]).unsqueeze(-1)
         - 0.5 * (standard.unsqueeze(-2) @ solved.unsqueeze(-1))[..., 0, 0]
@@ -133,10 +134,9 @@ def _moments(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tenso
     u = standard * gps.inverse_lengthscales.unsqueeze(-2)  # Λ_a⁻¹ ν_i, (B, D, n, E)
     excess = gps.inverse_root @ q.unsqueeze(-1)
     certain = gps.log_signal.exp() - (excess.mT @ excess)[..., 0, 0]  # α² - qᵀ (K + σ² I)⁻¹ q
-    single, same, other = gain.split([outputs, outputs, gain.shape[1] - 2 * outputs], dim=1)
-    log_det, log_det_same, log_det_other = half_log_det.split(
-        [outputs, outputs, gain.shape[1] - 2 * outputs], dim=1
-    )
+    parts = [outputs, outputs, gain.shape[1] - 2 * outputs]
+    single, same, other = (part.contiguous() for part in gain.split(parts, dim=1))
+    log_det, log_det_same, log_det_other = half_log_det.split(parts, dim=1)
     left, right = _factors(u, u, single, single, same, 2.0 * log_det - log_det_same)
     spread = pair_sum(left, right, q.flatten(0, 1), q.flatten(0, 1), gps.variance_weights)
     variance = certain + spread.view(batch, outputs)

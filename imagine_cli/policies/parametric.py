@@ -1,0 +1,124 @@
+"""What the policies with parameters, those of checkpoints, have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from imagine_cli.environments import EnvDescription
+from imagine_cli.errors import InputError
+from imagine_cli.policies.actions import sizes, symmetric_bounds
+from imagine_cli.policies.base import Policy
+
+__all__ = ["ParametricPolicy", "choice", "max_action_for", "require_continuous", "take"]
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class ParametricPolicy(nn.Module, Policy):
+    """A policy with parameters, which can be saved, loaded and trained.
+
+    Attributes:
+        kind: the name it has in checkpoints.
+        observation_size: D.
+        action_size: F.
+    """
+
+    kind: ClassVar[str]
+
+    observation_size: int
+    action_size: int
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Plain data (numbers, strings, lists) that with the state dict makes the policy again."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(
+        cls, config: Mapping[str, Any], state: Mapping[str, Tensor], env: EnvDescription
+    ) -> ParametricPolicy:
+        """The inverse of :meth:`config` and ``state_dict``, for ``env``.
+
+        Raises InputError on bad data, and on sizes that are not the env's.
+        """
+
+
+def take(
+    state: Mapping[str, Tensor], names: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
+) -> list[Tensor]:
+    """The tensors ``names`` of a state dict: there, finite, float and of these shapes; no others.
+
+    A size of -1 is any size. Raises InputError.
+    """
+    if set(state) != set(names):
+        raise InputError(f"its state has {_names(state)} where {_names(names)} belong")
+    for name in names:
+        tensor, shape = state[name], shapes[name]
+        fits = len(shape) == tensor.dim() and all(
+            want in (-1, got) for want, got in zip(shape, tensor.shape, strict=True)
+        )
+        if not fits:
+            want = "(" + ", ".join("any" if n == -1 else str(n) for n in shape) + ")"
+            raise InputError(f"{name} has the shape {tuple(tensor.shape)} where {want} belongs")
+        if tensor.dtype not in _DTYPES or not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{name} holds something other than finite floating-point numbers")
+    return [state[name] for name in names]
+
+
+def choice(config: Mapping[str, Any], key: str, known: Sequence[str]) -> str:
+    """``config[key]``, one of ``known``, of which the first is the default."""
+    value = config.get(key, known[0])
+    if value not in known:
+        raise InputError(f"its {key} is {value!r}; there is {', '.join(known)}")
+    return str(value)
+
+
+def max_action_for(
+    config: Mapping[str, Any], env: EnvDescription, dtype: torch.dtype
+) -> Tensor | None:
+    """The bound ``m`` ``(F,)`` of a sine squashing; None where config asks for none.
+
+    ``config["squash"]`` is "sin" or "none"; ``config["max_action"]`` a list of F positive
+    numbers, or absent, in which case the env's own bounds are taken.
+    """
+    if choice(config, "squash", ("sin", "none")) == "none":
+        return None
+    listed = config.get("max_action")
+    if listed is None:
+        bounds = symmetric_bounds(env)
+        if bounds is None:
+            raise InputError(
+                f"it squashes its actions into symmetric bounds, which env {env.id!r} "
+                f"({list(env.action_low)} to {list(env.action_high)}) doesn't have; "
+                "name them in its config as max_action"
+            )
+        return torch.as_tensor(bounds, dtype=dtype)
+    if not isinstance(listed, list) or not all(_is_positive(number) for number in listed):
+        raise InputError(f"its max_action is {listed!r}, not a list of positive numbers")
+    if len(listed) != env.action_size:
+        raise InputError(f"its max_action has {len(listed)} numbers, but {sizes(env)}")
+    return torch.tensor(listed, dtype=dtype)
+
+
+def require_continuous(kind: str, env: EnvDescription) -> None:
+    """InputError for a discrete env."""
+    if env.is_discrete:
+        raise InputError(
+            f"a policy of kind {kind!r} gives continuous actions, but those of env {env.id!r} "
+            "are discrete"
+        )
+
+
+def _is_positive(number: object) -> bool:
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and 0 < number < 1e300
+
+
+def _names(names: Sequence[str] | Mapping[str, Any]) -> str:
+    listed = [str(name) for name in list(names)[:6]]
+    more = ", ..." if len(names) > 6 else ""
+    return (", ".join(listed) or "nothing") + more

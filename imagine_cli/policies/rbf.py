@@ -1,0 +1,139 @@
+"""The radial-basis policy of PILCO, with its moments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imagine_cli.belief import ActionBelief, Belief, symmetrise
+from imagine_cli.environments import EnvDescription
+from imagine_cli.errors import InputError
+from imagine_cli.policies.parametric import (
+    ParametricPolicy,
+    max_action_for,
+    require_continuous,
+    take,
+)
+from imagine_cli.policies.squash import scaled_expm1, squash_sin
+
+__all__ = ["RBFPolicy"]
+
+
+class RBFPolicy(ParametricPolicy):
+    """``u = m sin(v)``, ``v = Σ_i w_i φ_i(x)``, ``φ_i(x) = exp(-½ (x - c_i)ᵀ Λ⁻¹ (x - c_i))``.
+
+    Deisenroth 2010, sections 3.5.2 and 2.3. In the units of the length-scales, with ``z_i =
+    Λ^(-1/2) (c_i - μ)`` and ``S = Λ^(-1/2) Σ Λ^(-1/2)``, the moments of the basis functions are::
+
+        log E[φ_i] = log q_i = -½ log|I + S| - ½ z_iᵀ (I + S)⁻¹ z_i
+        cov[φ_i, φ_j] = q_i q_j (exp(d_ij) - 1)
+        d_ij = z_iᵀ M z_j - ½ z_iᵀ N z_i - ½ z_jᵀ N z_j + ½ log|I + S M|
+        M = S (I + 2 S)⁻¹,   N = S (I + S)⁻¹ M
+
+    where d = O(Σ) has no difference of large numbers left, so that the covariance keeps its
+    accuracy as Σ goes to zero, is zero at zero, and is differentiable there.
+
+    The moments of v are exact. Those of u are exact for the Gaussian that has the moments of v, as
+    in PILCO; v itself is not quite Gaussian.
+
+    Parameters have the names and shapes of torchrl's RBFController, whose state dict loads here
+    as it is. That one adds 1e-6 to the diagonal of cov[v], and loses cov[v] to rounding where it
+    is below about 1e-16; this one does neither.
+
+    Args:
+        centers: c, ``(N, D)``.
+        weights: w, ``(N, F)``.
+        lengthscales: Λ^(1/2), ``(D,)``, none zero; their sign doesn't matter.
+        max_action: m, ``(F,)``; None for ``u = v``.
+    """
+
+    kind = "rbf"
+    gives_variance = True
+
+    max_action: Tensor | None
+
+    def __init__(
+        self,
+        centers: Tensor,
+        weights: Tensor,
+        lengthscales: Tensor,
+        max_action: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.observation_size, self.action_size = centers.shape[-1], weights.shape[-1]
+        self.centers = nn.Parameter(centers)
+        self.weights = nn.Parameter(weights)
+        self.lengthscales = nn.Parameter(lengthscales)
+        self.register_buffer("max_action", max_action, persistent=False)
+
+    def act(self, step: int, observation: Belief) -> ActionBelief:
+        v, v_var, cross = self.before_squashing(observation)
+        if self.max_action is None:
+            return ActionBelief(v, v_var, cross)
+        squashed = squash_sin(v, v_var, self.max_action.to(v))
+        return ActionBelief(squashed.mean, squashed.var, cross * squashed.slope.unsqueeze(-2))
+
+    def before_squashing(self, observation: Belief) -> tuple[Tensor, Tensor, Tensor]:
+        """``E[v]`` ``(*B, F)``, ``cov[v]`` ``(*B, F, F)`` and ``Σ⁻¹ cov[x, v]`` ``(*B, D, F)``."""
+        mean, var = observation
+        weights, scales = self.weights.to(mean), self.lengthscales.to(mean)
+        z = (self.centers.to(mean) - mean.unsqueeze(-2)) / scales  # (*B, N, D)
+        s = symmetrise(var) / (scales.unsqueeze(-1) * scales)
+        eye = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
+
+        root = torch.linalg.cholesky(eye + s)
+        solved = torch.cholesky_solve(z.mT, root).mT  # (I + S)⁻¹ z_i
+        half_log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
+        log_q = -half_log_det - 0.5 * (z * solved).sum(-1)  # (*B, N)
+        weighted = log_q.exp().unsqueeze(-1) * weights  # (*B, N, F)
+        cross = (solved / scales).mT @ weighted
+
+        m = symmetrise(torch.cholesky_solve(s, torch.linalg.cholesky(eye + 2.0 * s)))
+        carried = z @ m
+        own = ((solved @ s) * carried).sum(-1)  # z_iᵀ N z_i
+        d = (
+            carried @ z.mT
+            - 0.5 * (own.unsqueeze(-1) + own.unsqueeze(-2))
+            + 0.5 * _log_det_of_one_plus(s @ m)[..., None, None]
+        )
+        covariance = scaled_expm1(log_q.unsqueeze(-1) + log_q.unsqueeze(-2), d)
+        return weighted.sum(-2), symmetrise(weights.mT @ covariance @ weights), cross
+
+    def config(self) -> dict[str, Any]:
+        squash = "none" if self.max_action is None else "sin"
+        bounds = None if self.max_action is None else self.max_action.tolist()
+        return {"squash": squash, "max_action": bounds}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], state: Mapping[str, Tensor], env: EnvDescription
+    ) -> RBFPolicy:
+        require_continuous(cls.kind, env)
+        size, actions = env.observation_size, env.action_size
+        shapes = {"centers": (-1, size), "weights": (-1, actions), "lengthscales": (size,)}
+        centers, weights, lengthscales = take(state, list(shapes), shapes)
+        if len(centers) != len(weights) or len(centers) == 0:
+            raise InputError(
+                f"it has {len(centers)} centers and {len(weights)} weights; as many of both, and "
+                "at least one, are needed"
+            )
+        if bool((lengthscales == 0).any()):
+            raise InputError("one of its lengthscales is 0")
+        return cls(centers, weights, lengthscales, max_action_for(config, env, centers.dtype))
+
+
+def _log_det_of_one_plus(matrix: Tensor) -> Tensor:
+    """``log|I + Y|`` for symmetric positive semi-definite ``(*B, D, D)``: ``(*B,)``.
+
+    Gaussian elimination that keeps Y and I apart, so that a small Y is not rounded away.
+    """
+    total = matrix.new_zeros(matrix.shape[:-2])
+    for _ in range(matrix.shape[-1]):
+        pivot, row = matrix[..., 0, 0], matrix[..., 0, 1:]
+        total = total + torch.log1p(pivot)
+        outer = row.unsqueeze(-1) * row.unsqueeze(-2)
+        matrix = matrix[..., 1:, 1:] - outer / (1.0 + pivot)[..., None, None]
+    return total

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from policy_envs import box_env
+
+import imagine_cli.policies as policies
+from imagine_cli.belief import ActionBelief, Belief, point
+from imagine_cli.environments import EnvDescription
+from imagine_cli.errors import InputError
+from imagine_cli.policies import Policy, make_policy, registry
+
+
+class Outsider(Policy):
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def act(self, step: int, observation: Belief) -> ActionBelief:
+        return ActionBelief(observation.mean[..., :1])
+
+
+def not_a_policy(argument: str, env: EnvDescription, seed: int, dtype: Any, device: Any) -> int:
+    return 3
+
+
+@pytest.fixture
+def outsiders(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = {
+        "outsider": f"{__name__}:Outsider",
+        "broken": "no_such_module_anywhere:make",
+        "odd": f"{__name__}:not_a_policy",
+    }
+    points = [EntryPoint(name, value, "imagine_cli.policies") for name, value in offered.items()]
+
+    def entry_points(*, group: str) -> list[EntryPoint]:
+        return points if group == "imagine_cli.policies" else []
+
+    monkeypatch.setattr(registry, "entry_points", entry_points)
+
+
+@pytest.mark.usefixtures("outsiders")
+def test_another_package_adds_a_policy() -> None:
+    env = box_env()
+    policy = make_policy("outsider:a:b", env, seed=4, dtype=torch.float32, device="cpu")
+    assert isinstance(policy, Outsider)
+    assert policy.arguments == ("a:b", env, 4, torch.float32, "cpu")
+    assert policy.name == "outsider:a:b"
+    policy.check(10**9, 10**9)
+    policy.start(0, 2)
+    assert policy.act(0, point(torch.ones(2, 3))).mean.shape == (2, 1)
+
+
+@pytest.mark.usefixtures("outsiders")
+def test_what_goes_wrong_with_another_package() -> None:
+    with pytest.raises(
+        InputError, match=r"policy 'broken' of no_such_module_anywhere:make can't be"
+    ):
+        make_policy("broken", box_env(), seed=0)
+    with pytest.raises(InputError, match=r"policy 'odd:1': .* returned a int, not an imagine_cli"):
+        make_policy("odd:1", box_env(), seed=0)
+    sentence = r"use random, zero, constant:..., broken, odd, outsider, a \.npy/\.csv/\.h5 file"
+    with pytest.raises(InputError, match=sentence):
+        make_policy("randm", box_env(), seed=0)
+
+
+def test_an_unknown_policy_lists_what_there_is() -> None:
+    with pytest.raises(InputError) as caught:
+        make_policy("randm", box_env(), seed=0)
+    assert str(caught.value) == (
+        "no policy 'randm': use random, zero, constant:..., a .npy/.csv/.h5 file of actions, "
+        "or a .pt policy checkpoint"
+    )
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.csv", "a.h5", "a.pt"])
+def test_missing_files(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}': there is no such file; use random, zero"):
+        make_policy(str(tmp_path / name), box_env(), seed=0)
+
+
+def test_folders_and_unknown_endings(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"that is a folder; use random"):
+        make_policy(str(tmp_path), box_env(), seed=0)
+    (tmp_path / "f.npy").mkdir()
+    with pytest.raises(InputError, match=r"that is a folder; use random"):
+        make_policy(str(tmp_path / "f.npy"), box_env(), seed=0)
+    (tmp_path / "a.txt").write_text("1")
+    with pytest.raises(InputError, match=r"a\.txt': the file's name says nothing that is known"):
+        make_policy(str(tmp_path / "a.txt"), box_env(), seed=0)
+    with pytest.raises(InputError, match=r"no policy '': use random"):
+        make_policy("", box_env(), seed=0)
+
+
+def test_every_line_of_the_registry_leads_somewhere() -> None:
+    for where in (*registry._NAMES.values(), *registry._FILES.values()):
+        assert callable(registry._resolve(where))
+    for kind in registry._KINDS:
+        found = registry.kind_named(kind)
+        assert found is not None
+        assert found.kind == kind
+    assert registry.kind_named(["linear"]) is None
+    for name in policies.__all__:
+        assert getattr(policies, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        policies.nothing  # noqa: B018
+
+
+def test_the_package_imports_without_torch() -> None:
+    code = "import imagine_cli.policies, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
