@@ -102,7 +102,9 @@ def square_root(var: Tensor) -> Tensor:
     repeated eigenvalues: for sampling, not for gradients.
     """
     values, vectors = torch.linalg.eigh(var)
-    return vectors * values.clamp_min(0.0).sqrt().unsqueeze(-2)
+    roots = values.clamp_min(0.0).sqrt()
+    root: Tensor = vectors * roots.unsqueeze(-2)
+    return root
 
 
 def sample(belief: Belief, count: int, generator: torch.Generator | None = None) -> Tensor:

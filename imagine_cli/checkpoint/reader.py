@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
+from imagine_cli import plain_data
 from imagine_cli.checkpoint import torchrl_gp
 from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
 from imagine_cli.errors import InputError
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
 
 __all__ = ["check_env", "load_world_model", "read_checkpoint"]
-
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def load_world_model(
@@ -89,54 +85,15 @@ def check_env(env: EnvDescription) -> Callable[[str | Path, Checkpoint], None]:
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """The plain data in a checkpoint. Nothing in the file runs. InputError as above."""
-    data = _read_plain(Path(path))
+    data = plain_data.read(
+        Path(path),
+        "world model",
+        instead="if you made the file yourself and know what is in it, give --trust-pickle "
+        "(trust_pickle=True); better, save plain data with imagine_cli.save_world_model",
+    )
     if torchrl_gp.is_state_dict(data):
         return torchrl_gp.read_state_dict(data, str(path))
     return _validated(data, str(path))
-
-
-def _read_plain(path: Path) -> Any:
-    _check_looks(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if _names_code(error):
-            raise InputError(
-                f"{path} holds pickled Python objects, and loading those can run any code: it is "
-                "refused. If you made the file yourself and know what is in it, give "
-                "--trust-pickle (trust_pickle=True); better, save plain data with "
-                "imagine_cli.save_world_model"
-            ) from error
-        raise InputError(f"{path} is damaged or not a checkpoint: {_short(error)}") from error
-    except Exception as error:  # torch.load raises whatever its C++ and zip readers do
-        raise InputError(f"{path} is damaged or not a checkpoint: {_short(error)}") from error
-
-
-def _check_looks(path: Path) -> None:
-    """What can be said before torch is asked to read the file."""
-    if path.is_dir():
-        raise InputError(f"the model {path} is a folder; name the .pt file in it")
-    if not path.exists():
-        raise InputError(f"no such model: {path} (make one with: imagine fit --output {path})")
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise InputError(f"the model {path} can't be read: {error.strerror}") from error
-    if not start:
-        raise InputError(f"the model {path} is empty")
-    if start == _HDF5:
-        raise InputError(
-            f"{path} is an HDF5 file, such as a rollout, not a world model; "
-            f"look at it with: imagine inspect {path}"
-        )
-    if start[:4] == b"PK\x03\x04":
-        if not zipfile.is_zipfile(path):
-            raise InputError(f"{path} is truncated: the end of its archive is missing; copy it again")
-    elif start[0] != 0x80:  # neither a zip nor a pickle
-        raise InputError(f"{path} is not a world-model checkpoint (torch.save was not its writer)")
 
 
 def _validated(data: Any, path: str) -> Checkpoint:
@@ -156,22 +113,13 @@ def _validated(data: Any, path: str) -> Checkpoint:
     for key, kind in wanted.items():
         if not isinstance(data.get(key), kind):
             raise InputError(f"{path} is damaged: its {key!r} is missing or not a {kind.__name__}")
-    state = data["state_dict"]
-    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise InputError(f"{path} is damaged: its state_dict holds something that is no tensor")
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            where = (~torch.isfinite(tensor)).nonzero()[0].tolist()
-            raise InputError(
-                f"{path} holds numbers that are not finite, the first in state_dict[{name!r}] at "
-                f"{where}; fit the model again"
-            )
+    plain_data.check_tensors(data["state_dict"], Path(path), "world model")
     return Checkpoint(**{key: data[key] for key in wanted})
 
 
 def _unpickle(path: Path, device: str | torch.device) -> torch.nn.Module | None:
     """The pickled module in a file; None where the file holds plain data."""
-    _check_looks(path)
+    plain_data.check_looks(path, "world model")
     warnings.warn(f"--trust-pickle: whatever code {path} names is run", stacklevel=3)
     try:
         loaded = torch.load(path, map_location=device, weights_only=False)
@@ -184,11 +132,6 @@ def _unpickle(path: Path, device: str | torch.device) -> torch.nn.Module | None:
             f"{path} holds a {type(loaded).__name__}, not a TensorDictModule with in_keys"
         )
     return loaded
-
-
-def _names_code(error: pickle.UnpicklingError) -> bool:
-    text = str(error)
-    return any(word in text for word in ("GLOBAL", "REDUCE", "BUILD", "NEWOBJ", "persistent"))
 
 
 def _short(error: Exception) -> str:

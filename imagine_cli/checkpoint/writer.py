@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from imagine_cli import plain_data
 from imagine_cli.checkpoint.format import FORMAT, VERSION
-from imagine_cli.errors import ImagineError, InputError
 
 if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
@@ -42,13 +39,6 @@ def save_world_model(
             is missing.
         ImagineError: the disk refused.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"the output {path} is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; give --force (overwrite=True) to replace it")
-    if not path.parent.is_dir():
-        raise InputError(f"the output folder {path.parent} does not exist; make it first")
     described: dict[str, Any] = {}
     if env is not None:
         described = {
@@ -68,14 +58,4 @@ def save_world_model(
         "env": described,
         "metadata": metadata or {},
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            torch.save(data, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise ImagineError(f"{path} could not be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    plain_data.write(data, Path(path), "world model", overwrite=overwrite)

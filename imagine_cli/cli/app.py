@@ -29,7 +29,7 @@ app.command("inspect")(inspect.inspect)
 app.command("fit")(fit.fit)
 
 # typer carries click inside since 0.26 and depends on it before: either way this is its base.
-_UsageError = typer.BadParameter.__mro__[1]
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def _print_version(wanted: bool) -> None:

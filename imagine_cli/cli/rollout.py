@@ -22,7 +22,7 @@ from imagine_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from imagine_cli.cli.progress import Progress
+    from imagine_cli.cli.progress import Display
     from imagine_cli.rollout import RolloutSummary
 
 __all__ = ["rollout"]
@@ -116,7 +116,7 @@ def rollout(
 class _Watch:
     """Tells the display, at most ten times a second, how far the rollout is and how sure."""
 
-    def __init__(self, display: Progress, steps: int, trajectories: int) -> None:
+    def __init__(self, display: Display, steps: int, trajectories: int) -> None:
         self._display, self._steps, self._trajectories = display, steps, trajectories
         self._done = self._told = 0
         self._next = 0.0

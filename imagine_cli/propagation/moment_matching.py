@@ -106,7 +106,7 @@ class _MomentMatch(torch.autograd.Function):
 
 def _moments(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     batch, size = mean.shape
-    outputs, n = gps.beta.shape
+    outputs = gps.beta.shape[0]
     nu = gps.inputs - mean.unsqueeze(-2)  # (B, n, E), Eq. 16
 
     # I + Λ^(-1/2) Σ̃ Λ^(-1/2) for every Λ at once: symmetric positive definite for any Σ̃.
@@ -121,10 +121,9 @@ def _moments(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tenso
     # The mean (Eqs. 14, 15) and the input-output covariance.
     standard = nu.unsqueeze(1) * gps.inverse_lengthscales.unsqueeze(-2)  # Λ_a^(-1/2) ν_i
     solved = standard @ inverse[:, :outputs].contiguous()
-    log_q = (
-        (gps.log_signal - half_log_det[:, :outputs]).unsqueeze(-1)
-        - 0.5 * (standard.unsqueeze(-2) @ solved.unsqueeze(-1))[..., 0, 0]
-    )
+    log_q = (gps.log_signal - half_log_det[:, :outputs]).unsqueeze(-1) - 0.5 * (
+        standard.unsqueeze(-2) @ solved.unsqueeze(-1)
+    )[..., 0, 0]
     q = log_q.exp()  # (B, D, n)
     beta_q = gps.beta * q
     mean_delta = (gps.beta.unsqueeze(-2) @ q.unsqueeze(-1))[..., 0, 0]
@@ -135,8 +134,8 @@ def _moments(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tenso
     excess = gps.inverse_root @ q.unsqueeze(-1)
     certain = gps.log_signal.exp() - (excess.mT @ excess)[..., 0, 0]  # α² - qᵀ (K + σ² I)⁻¹ q
     parts = [outputs, outputs, gain.shape[1] - 2 * outputs]
-    single, same, other = (part.contiguous() for part in gain.split(parts, dim=1))
-    log_det, log_det_same, log_det_other = half_log_det.split(parts, dim=1)
+    single, same, other = (part.contiguous() for part in torch.split(gain, parts, dim=1))
+    log_det, log_det_same, log_det_other = torch.split(half_log_det, parts, dim=1)
     left, right = _factors(u, u, single, single, same, 2.0 * log_det - log_det_same)
     spread = pair_sum(left, right, q.flatten(0, 1), q.flatten(0, 1), gps.variance_weights)
     variance = certain + spread.view(batch, outputs)

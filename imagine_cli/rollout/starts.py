@@ -81,10 +81,11 @@ def _parse(spec: str, description: EnvDescription) -> tuple[np.ndarray, np.ndarr
             raise InputError(
                 f"--start {spec!r}: {numbers!r} are not numbers with commas between them"
             ) from error
-    mean, var = parts["mean"], parts.get("var", np.zeros(size))
+    var = parts.get("var", np.zeros(size))
     if var.shape == (size * size,) and size > 1:
         var = var.reshape(size, size)
-    return _checked(mean[None], var[None], description, f"--start {spec!r}", 1, first=True)
+    means, variances = _checked(parts["mean"][None], var[None], description, f"--start {spec!r}", 1)
+    return means[0], variances[0]
 
 
 def _from_file(path: Path, description: EnvDescription, count: int) -> Start:
@@ -101,7 +102,7 @@ def _from_file(path: Path, description: EnvDescription, count: int) -> Start:
                 if "mean" not in arrays:
                     raise InputError(f"{where} has no array named mean: {sorted(arrays)}")
                 mean = arrays["mean"]
-                var = arrays["var"] if "var" in arrays else None
+                var = arrays.get("var", None)
         elif kind in (".h5", ".hdf5"):
             mean, var = _last_beliefs(path, count)
         else:
@@ -136,20 +137,14 @@ def _last_beliefs(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _checked(
-    mean: np.ndarray,
-    var: np.ndarray,
-    description: EnvDescription,
-    where: str,
-    count: int,
-    *,
-    first: bool = False,
-) -> Any:
-    """Means ``(b, D)`` and covariances ``(b, D, D)``, or an InputError; one pair if ``first``."""
+    mean: np.ndarray, var: np.ndarray, description: EnvDescription, where: str, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means ``(b, D)`` and covariances ``(b, D, D)``, or an InputError."""
     size = description.observation_size
     if mean.ndim != 2 or mean.shape[1] != size:
         raise InputError(
-            f"{where}: the mean has shape {mean.shape[1:] if first else mean.shape}, but an "
-            f"observation of {description.id} is {size} numbers"
+            f"{where} has means of shape {mean.shape}, but an observation of {description.id} is "
+            f"{size} numbers"
         )
     if len(mean) not in (1, count) and len(mean) < count:
         raise InputError(
@@ -162,8 +157,8 @@ def _checked(
         var = var[..., None] * np.eye(size)
     if var.shape != (len(mean), size, size):
         raise InputError(
-            f"{where}: var has shape {var.shape[1:] if first else var.shape}; it must be {size} "
-            f"variances or a covariance of {size} by {size} numbers"
+            f"{where} has variances of shape {var.shape[1:]}; it must be {size} variances or a "
+            f"covariance of {size} by {size} numbers"
         )
     if not (np.isfinite(mean).all() and np.isfinite(var).all()):
         raise InputError(f"{where}: not every number is finite")
@@ -172,4 +167,4 @@ def _checked(
     lowest = np.linalg.eigvalsh(var).min(axis=-1)
     if (lowest < -1e-9 * np.abs(var).max(axis=(1, 2))).any():
         raise InputError(f"{where}: a covariance is not positive semi-definite")
-    return (mean[0], var[0]) if first else (mean, var)
+    return mean, var

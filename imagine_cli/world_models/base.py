@@ -27,7 +27,7 @@ class Prediction(NamedTuple):
     reward_var: Tensor | None = None
 
 
-class WorldModel(TensorDictModuleBase):
+class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
     """A model of ``p(next observation | observation, action)`` that carries beliefs.
 
     As a TensorDictModule it reads ``"action"`` (a tensor, or ``mean``, ``var`` and
@@ -101,8 +101,12 @@ def read_action(tensordict: TensorDictBase, size: int, dtype: torch.dtype) -> Ac
     """The action, or the belief over it, under ``"action"``; a Discrete one may be a number."""
     action = tensordict.get("action")
     if not isinstance(action, Tensor):
-        parts = (action.get("mean"), action.get("var", None), action.get("cross_covariance", None))
-        return ActionBelief(*(None if part is None else part.to(dtype) for part in parts))
+        var, cross = action.get("var", None), action.get("cross_covariance", None)
+        return ActionBelief(
+            action.get("mean").to(dtype),
+            None if var is None else var.to(dtype),
+            None if cross is None else cross.to(dtype),
+        )
     if action.shape == tensordict.batch_size and not action.is_floating_point():
         action = torch.nn.functional.one_hot(action, size)
     return ActionBelief(action.to(dtype))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,7 +51,7 @@ class GaussianProcessWorldModel(WorldModel):
         self, *data: Tensor, process_noise: bool, jitter: float, dtype: torch.dtype
     ) -> None:
         super().__init__()
-        inputs, targets, lengthscales, _, _ = data
+        inputs, targets = data[:2]
         self.observation_size = targets.shape[1]
         self.action_size = inputs.shape[1] - targets.shape[1]
         self.dtype = dtype
@@ -57,7 +59,8 @@ class GaussianProcessWorldModel(WorldModel):
         self.jitter = jitter
         for name, value in zip(_DATA, data, strict=True):
             self.register_buffer(name, value)
-        derived = _factorise(*data, jitter=jitter)
+        with _one_thread():
+            derived = _factorise(*data, jitter=jitter)
         for name, value in derived._asdict().items():
             if name != "inputs":
                 self.register_buffer(f"_{name}", value, persistent=False)
@@ -145,7 +148,10 @@ class GaussianProcessWorldModel(WorldModel):
                 f"dtype (float32 or float64) in its config, not {config}"
             )
         return cls.from_hyperparameters(
-            *(state[name] for name in _DATA), process_noise, jitter=jitter, dtype=dtype
+            **{name: state[name] for name in _DATA},
+            process_noise=process_noise,
+            jitter=jitter,
+            dtype=dtype,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -189,6 +195,17 @@ def _validate(
             raise InputError(f"the {name} of a Gaussian process must be positive")
     if (noise_variances < 0).any():
         raise InputError("the noise_variances of a Gaussian process must not be negative")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """LAPACK rounds differently with the number of threads; this must not show in a rollout."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _factorise(

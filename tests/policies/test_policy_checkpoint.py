@@ -103,7 +103,7 @@ def test_torchrls_controller_loads_as_it_is(tmp_path: Path) -> None:
 def test_saving_replaces_at_once_and_leaves_nothing_beside(tmp_path: Path) -> None:
     path = tmp_path / "p.pt"
     path.write_text("old")
-    with pytest.raises(InputError, match=r"p\.pt exists; give overwrite=True to replace it"):
+    with pytest.raises(InputError, match=r"p\.pt exists; give --force"):
         save_policy(policies()[0], path)
     assert path.read_text() == "old"
     save_policy(policies()[0], path, overwrite=True)
@@ -116,12 +116,12 @@ def test_saving_replaces_at_once_and_leaves_nothing_beside(tmp_path: Path) -> No
     umask = os.umask(0)
     os.umask(umask)
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
-    with pytest.raises(InputError, match=r"nowhere/p\.pt can't be written: No such file"):
+    with pytest.raises(InputError, match=r"folder .*nowhere does not exist"):
         save_policy(policies()[0], tmp_path / "nowhere" / "p.pt")
     with pytest.raises(InputError, match=r"a ConstantPolicy has no parameters to save"):
         save_policy(make_policy("zero", ENV, seed=0), path, overwrite=True)  # type: ignore[arg-type]
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=r"folder can't be written: Is a directory"):
+    with pytest.raises(InputError, match=r"folder is a folder"):
         save_policy(policies()[0], tmp_path / "folder", overwrite=True)
     assert sorted(os.listdir(tmp_path)) == ["folder", "p.pt"]
 
@@ -150,7 +150,7 @@ def wide(*shape: int) -> torch.Tensor:
         ({"state_dict": {"weight": normal(2, 3).to_sparse()}}, r"'weight' in its state is not a p"),
         ({"state_dict": {"weight": wide(10**9, 10**9)}}, r"'weight' in its state is not a plain"),
         ({"state_dict": {"weight": normal(2, 3)}}, r"doesn't fit: its state has weight where wei"),
-        ({"state_dict": {"weight": normal(2, 3) * math.inf, "bias": M}}, r"weight holds something"),
+        ({"state_dict": {"weight": normal(2, 3) * math.inf, "bias": M}}, r"not finite, the first in 'weight'"),
         ({"config": {"squash": "cos"}}, r"its squash is 'cos'"),
         ({"env": {"id": "A-v0", "observation_size": 4, "action_size": 2}}, r"made for env 'A-v0' "),
     ],
@@ -182,22 +182,22 @@ def test_a_pickle_that_needs_code_is_refused_and_not_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(content(metadata={"x": Sly()}), "p.pt")
-    refused(Path("p.pt"), r"runs code when read \(it needs (posix|nt)\.mkdir\), which is refused")
+    refused(Path("p.pt"), r"holds pickled Python objects \((posix|nt)\.mkdir\).* refused")
     torch.save(policies()[0], "p.pt")
-    refused(Path("p.pt"), r"needs imagine_cli.policies.linear.LinearPolicy\), which is refused")
+    refused(Path("p.pt"), r"imagine_cli.policies.linear.LinearPolicy\).* it is refused")
     with open("p.pt", "wb") as file:
         pickle.dump(Sly(), file)
-    refused(Path("p.pt"), r"which is refused|can't be read")
+    refused(Path("p.pt"), r"it is refused|can't be read")
     assert not Path("sprung").exists()
 
 
 def test_other_files(tmp_path: Path) -> None:
     path = tmp_path / "p.pt"
-    refused(path, r"p\.pt can't be read: No such file")
-    refused(tmp_path, r"can't be read: Is a directory")
+    refused(path, r"there is no policy .*p\.pt")
+    refused(tmp_path, r"is a folder")
     for data in (b"", b"PK\x03\x04", b"what is this?" * 30, pickle.dumps({"a": 1})):
         path.write_bytes(data)
-        refused(path, r"not what torch.save writes, or it is cut short or damaged")
+        refused(path, r"is empty|cut short or damaged|torch.save did not write it")
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     refused(path, r"is an HDF5 file")
     torch.save([1, 2], path)
@@ -225,7 +225,7 @@ def test_damage_gives_a_sentence_or_no_harm(tmp_path: Path, data: st.DataObject)
     at = data.draw(st.integers(0, len(whole) - 1))
     if data.draw(st.booleans()):
         path.write_bytes(whole[:at])
-        refused(path, r"cut short or damaged")
+        refused(path, r"is empty|cut short or damaged|torch.save did not write it")
         return
     whole[at] ^= data.draw(st.integers(1, 255))
     path.write_bytes(whole)

@@ -1,0 +1,124 @@
+"""``imagine fit``: run a real env, fit a world model to it, save that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imagine_cli.cli.options import (
+    Debug,
+    EnvId,
+    EnvKwargs,
+    Force,
+    Json,
+    Quiet,
+    Seed,
+    check_output,
+    parse_env_kwargs,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["fit"]
+
+
+def fit(
+    env: EnvId,
+    env_kwarg: EnvKwargs = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.")] = Path(
+        "wm.pt"
+    ),
+    kind: Annotated[
+        str, typer.Option("--kind", help="Kind of world model: gp, a Gaussian process.")
+    ] = "gp",
+    steps: Annotated[
+        int, typer.Option("--steps", min=50, help="Steps of the real env to fit to and score on.")
+    ] = 10000,
+    points: Annotated[
+        int, typer.Option("--points", min=2, help="Training points, chosen far from each other.")
+    ] = 300,
+    policy: Annotated[
+        str,
+        typer.Option(
+            "--policy",
+            help="What acts in the real env: random, zero, constant:0.5,-1, a file of actions "
+            "(.npy, .csv, .h5) or a policy checkpoint (.pt).",
+        ),
+    ] = "random",
+    seed: Seed = 0,
+    restarts: Annotated[
+        int, typer.Option("--restarts", min=1, help="Optimisations for each dimension.")
+    ] = 3,
+    held_out: Annotated[
+        float,
+        typer.Option(
+            "--held-out",
+            help="Part of the steps to score on, up to 0.4; as much again sets the variances.",
+        ),
+    ] = 0.2,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fit a world model to a real env, and save it.
+
+    The env runs under a policy; part of its steps is fitted to, part sets how wide the
+    predictions are, and the rest says how good they are, one step ahead. Needs the extra "fit".
+
+    Example: imagine fit --env Pendulum-v1 --output wm.pt
+    """
+    check_output(output, force)
+    kwargs = parse_env_kwargs(env_kwarg)
+
+    from imagine_cli.checkpoint import save_world_model
+    from imagine_cli.cli.console import answers
+    from imagine_cli.cli.progress import progress
+    from imagine_cli.fitting import fit_world_model
+
+    with progress(quiet) as display:
+        fitted = fit_world_model(
+            env,
+            env_kwargs=kwargs,
+            kind=kind,
+            steps=steps,
+            points=points,
+            policy=policy,
+            seed=seed,
+            restarts=restarts,
+            held_out=held_out,
+            progress=display,
+        )
+    metadata = {**fitted.metadata, "command": _command(fitted.metadata["command"], output)}
+    save_world_model(fitted.model, output, env=fitted.env, metadata=metadata, overwrite=force)
+    if json:
+        from imagine_cli.cli.inspect_document import as_json
+
+        print(as_json({"path": str(output), **metadata}))
+        return
+    print(output)
+    if not quiet:
+        answers().print(_scores(metadata["held_out_scores"]))
+
+
+def _command(command: str, output: Path) -> str:
+    import shlex
+
+    return f"{command} --output {shlex.quote(str(output))}"
+
+
+def _scores(scores: dict[str, Any]) -> Table:
+    """One step ahead, on transitions held out: a row for each dimension and one for all."""
+    from imagine_cli.cli.tables import number_table, significant
+
+    names = [*scores["observation_names"], "all"]
+    columns = [[*scores[key], scores["overall"][key]] for key in ("rmse", "nll", "coverage_95")]
+    rows = [
+        [name, significant(rmse), f"{nll:.2f}", f"{100.0 * covered:.1f} %"]
+        for name, rmse, nll, covered in zip(names, *columns, strict=True)
+    ]
+    headings = [f"{scores['transitions']} steps held out", "RMSE", "NLL (nats)", "in 95 % interval"]
+    return number_table(headings, rows)

@@ -1,0 +1,157 @@
+"""``imagine inspect --json`` of a rollout.
+
+::
+
+    {"kind": "rollout", "file": str, "bytes": int,
+     "format_version": int, "complete": bool or null,
+     "provenance": {"created", "command", "env_id", "env_kwargs", "policy", "propagation", "seed",
+                    "model_path", "model_sha256", "model_kind", "versions": {...},
+                    "extra": {...}},
+     "shape": {"trajectories": B, "steps": T, "observation_size": D, "action_size": F or null,
+               "particles": P or null, "dtype": str, "datasets": {name: shape}},
+     "trajectory": K or null for all of them,
+     "observation": [{"name", "low", "high", "at": [{"step", "mean", "sd"}, ...],
+                      "course": [{"first_step", "last_step", "mean", "sd"}, ...]}, ...],
+     "reward": null or {"at": [...], "course": [...]}, where sd is null without reward/var,
+     "step": only with --step: {"step", "mean": (D,), "sd": (D,), "covariance": (D, D),
+              "correlation": (D, D), "action": null or {"names", "mean", "sd": (F,) or null},
+              "reward": null or {"mean", "sd"}},
+     "warnings": [{"kind", "message"}, ...]}
+
+Without a trajectory, a mean is the mean of the trajectories' means and a standard deviation (sd)
+the root mean square of theirs. A stretch of the course averages its steps in the same way. What
+is not finite, and what the file does not say, is null. ``kind`` of a warning is one of incomplete,
+missing, header, not-finite, not-psd, outside, exploding. Keys may be added, none goes away.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imagine_cli.cli.inspect_step import read_step
+
+if TYPE_CHECKING:
+    from imagine_cli.recording.reader import Rollout
+    from imagine_cli.recording.statistics import Course, Statistics
+
+__all__ = ["as_json", "plain", "rollout_document"]
+
+
+def as_json(document: dict[str, Any]) -> str:
+    """Strict JSON, in ASCII, so that any pipeline takes it."""
+    return json.dumps(plain(document), indent=2, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Lists, dicts and numbers; what is not finite becomes None, what JSON hasn't a string."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | bool | int) else str(value)
+
+
+def rollout_document(rollout: Rollout, stats: Statistics, step: int | None) -> dict[str, Any]:
+    """See the head of this file."""
+    document: dict[str, Any] = {
+        "kind": "rollout",
+        "file": str(rollout.path),
+        "bytes": rollout.path.stat().st_size,
+        "format_version": rollout.format_version,
+        "complete": rollout.complete,
+        "provenance": {
+            "created": rollout.created,
+            "command": rollout.command,
+            "env_id": rollout.env_id,
+            "env_kwargs": rollout.env_kwargs,
+            "policy": rollout.policy,
+            "propagation": rollout.propagation,
+            "seed": rollout.seed,
+            "model_path": rollout.model_path,
+            "model_sha256": rollout.model_sha256,
+            "model_kind": rollout.model_kind,
+            "versions": rollout.versions,
+            "extra": rollout.extra,
+        },
+        "shape": {
+            "trajectories": rollout.trajectories,
+            "steps": rollout.steps,
+            "observation_size": rollout.observation_size,
+            "action_size": rollout.action_size,
+            "particles": rollout.particle_count,
+            "dtype": rollout.dtype.name,
+            "datasets": rollout.datasets,
+        },
+        "trajectory": stats.trajectory,
+        "observation": [
+            {
+                "name": name,
+                "low": rollout.observation_low[d],
+                "high": rollout.observation_high[d],
+                **_course(stats.observation, d),
+            }
+            for d, name in enumerate(rollout.observation_names)
+        ],
+        "reward": None if stats.reward is None else _course(stats.reward, 0),
+    }
+    if step is not None:
+        document["step"] = _step(rollout, stats.trajectory, step)
+    document["warnings"] = [finding._asdict() for finding in stats.warnings]
+    return document
+
+
+def _course(course: Course, k: int) -> dict[str, Any]:
+    at = [
+        {"step": int(step), "mean": course.mean[i, k], "sd": _at(course.sd, i, k)}
+        for i, step in enumerate(course.steps)
+    ]
+    stretches = [
+        {
+            "first_step": int(course.edges[i]),
+            "last_step": int(course.edges[i + 1]) - 1,
+            "mean": course.course_mean[i, k],
+            "sd": _at(course.course_sd, i, k),
+        }
+        for i in range(len(course.course_mean))
+    ]
+    return {"at": at, "course": stretches}
+
+
+def _at(values: np.ndarray | None, i: int, k: int) -> float | None:
+    return None if values is None else float(values[i, k])
+
+
+def _step(rollout: Rollout, trajectory: int | None, step: int) -> dict[str, Any]:
+    found = read_step(rollout, trajectory, step)
+    action = reward = None
+    with np.errstate(invalid="ignore"):
+        if found.action_mean is not None:
+            var = found.action_covariance
+            action = {
+                "names": rollout.action_names,
+                "mean": found.action_mean,
+                "sd": None if var is None else np.sqrt(np.diagonal(var)),
+            }
+        if found.reward_mean is not None:
+            var_ = found.reward_var
+            reward = {
+                "mean": found.reward_mean,
+                "sd": None if var_ is None else float(np.sqrt(var_)),
+            }
+    return {
+        "step": step,
+        "mean": found.mean,
+        "sd": found.sd,
+        "covariance": found.covariance,
+        "correlation": found.correlation,
+        "action": action,
+        "reward": reward,
+    }

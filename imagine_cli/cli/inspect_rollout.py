@@ -1,0 +1,207 @@
+"""``imagine inspect`` of a rollout, for people; for programs see the document and the CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagine_cli.cli.console import answers, messages, warning_line
+from imagine_cli.cli.sparkline import ASCII, BLOCKS, sparkline
+from imagine_cli.cli.tables import (
+    bytes_text,
+    fact_table,
+    fixed,
+    number_table,
+    plural,
+    plus_minus,
+    printable,
+    significant,
+    speaks_unicode,
+)
+from imagine_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from imagine_cli.recording.reader import Rollout
+    from imagine_cli.recording.statistics import Course, Statistics
+
+__all__ = ["inspect_rollout"]
+
+_SLOW_BYTES = 64 * 1024 * 1024
+_MOST_WARNINGS = 10
+_NAME_WIDTH = 18
+_STRETCHES = 240
+_LONGEST_SPARKLINE = 48
+
+
+def inspect_rollout(
+    path: Path, *, json: bool, csv: bool, trajectory: int | None, step: int | None
+) -> None:
+    """Print what ``imagine inspect`` prints of the rollout at ``path``. Raises InputError."""
+    from imagine_cli.recording.reader import open_rollout
+
+    with open_rollout(path) as rollout:
+        _check_range("trajectory", trajectory, rollout.trajectories - 1, path)
+        _check_range("step", step, rollout.steps, path)
+        if csv:
+            from imagine_cli.cli.inspect_csv import write_csv
+
+            _warn([finding.message for finding in rollout.warnings])
+            write_csv(rollout, sys.stdout, trajectory=trajectory, step=step)
+            return
+        if json:
+            from imagine_cli.cli.inspect_document import as_json, rollout_document
+
+            with _progress(rollout) as progress:
+                stats = rollout.stats(trajectory, progress=progress)
+            print(as_json(rollout_document(rollout, stats, step)))
+            return
+        console = answers()
+        with _progress(rollout) as progress:
+            stats = rollout.stats(trajectory, bins=_STRETCHES, progress=progress)
+        console.print(_provenance(rollout))
+        console.print()
+        over = _over(rollout, trajectory)
+        if step is None:
+            console.print(f"Mean and standard deviation {over}", style="bold")
+            narrow = console.measure(_course_table(rollout, stats, console.width, 1)).maximum
+            line = max(8, min(_LONGEST_SPARKLINE, console.width - narrow + 1))
+            console.print(_course_table(rollout, stats, console.width, line))
+        else:
+            from imagine_cli.cli.inspect_step import print_step
+
+            console.print(f"Step {step} of {rollout.steps} {over}", style="bold")
+            print_step(console, rollout, trajectory, step)
+    sys.stdout.flush()  # so that in a terminal the warnings come below the table
+    _warn([finding.message for finding in stats.warnings])
+
+
+def _over(rollout: Rollout, trajectory: int | None) -> str:
+    """Which trajectories numbers are about, and how they were put together."""
+    if trajectory is not None:
+        return f"in trajectory {trajectory} of {rollout.trajectories} (counted from 0)"
+    if rollout.trajectories == 1:
+        return "in the one trajectory"
+    return (
+        f"over the {rollout.trajectories} trajectories: the mean of their means, "
+        f"{plus_minus()} the root mean square of their standard deviations"
+    )
+
+
+def _check_range(what: str, number: int | None, last: int, path: Path) -> None:
+    if number is not None and not 0 <= number <= last:
+        there = f"{what} 0" if last == 0 else f"{what} 0 to {last}"
+        raise InputError(f"{path} has no {what} {number}: it has {there}")
+
+
+def _warn(sentences: list[str]) -> None:
+    for sentence in sentences[:_MOST_WARNINGS]:
+        warning_line(printable(sentence))
+    if len(sentences) > _MOST_WARNINGS:
+        warning_line(f"and {len(sentences) - _MOST_WARNINGS} more; --json has them all")
+
+
+def _provenance(rollout: Rollout) -> Table:
+    state = {True: "complete", False: "INCOMPLETE", None: "complete or not: it does not say"}
+    times = "×" if speaks_unicode() else "x"
+    size = bytes_text(rollout.path.stat().st_size)
+    parts = [
+        plural(rollout.observation_size, "observation"),
+        plural(rollout.action_size, "action") if rollout.action_size else "no actions",
+    ]
+    if rollout.particle_count:
+        parts.append(plural(rollout.particle_count, "particle"))
+    shape = (
+        f"{plural(rollout.trajectories, 'trajectory')} {times} {plural(rollout.steps, 'step')}, "
+        f"{', '.join(parts)}, {rollout.dtype.name}"
+    )
+    model = " ".join(
+        part
+        for part in (
+            rollout.model_path,
+            f"({rollout.model_kind})" if rollout.model_kind else None,
+            f"sha256 {rollout.model_sha256[:12]}" if rollout.model_sha256 else None,
+        )
+        if part
+    )
+    env = rollout.env_id
+    if env and rollout.env_kwargs:
+        env += " " + ", ".join(f"{key}={value!r}" for key, value in rollout.env_kwargs.items())
+    facts = [
+        ("rollout", f"{rollout.path}, {size}, {state[rollout.complete]}"),
+        ("shape", shape),
+        ("env", env),
+        ("model", model),
+        ("policy", rollout.policy),
+        ("propagation", rollout.propagation),
+        ("seed", None if rollout.seed is None else str(rollout.seed)),
+        *((name.replace("_", " "), str(value)) for name, value in rollout.extra.items()),
+        ("created", rollout.created),
+        ("with", ", ".join(f"{name} {text}" for name, text in rollout.versions.items())),
+        ("command", rollout.command),
+    ]
+    return fact_table([(printable(label), value or "not said") for label, value in facts])
+
+
+def _shown(steps: int, width: int) -> list[int]:
+    """Which of the landmarks, by position: all where there is room, else start, middle, end."""
+    from imagine_cli.recording.statistics import landmarks
+
+    places = list(range(len(landmarks(steps))))
+    return places if width >= 78 or len(places) < 4 else [0, len(places) // 2, len(places) - 1]
+
+
+def _course_table(rollout: Rollout, stats: Statistics, width: int, line: int) -> Table:
+    """Two rows for each dimension, ``line`` characters of sparkline at their ends."""
+    shown = _shown(rollout.steps, width)
+    table = number_table(["", "", *_headings(stats.observation, shown), ""], [], left=2)
+    table.columns[0].max_width = _NAME_WIDTH
+    table.columns[-1].justify = "left"
+    for d, name in enumerate(rollout.observation_names):
+        _course_rows(table, name, stats.observation, d, shown, line)
+    if stats.reward is not None:
+        there = [place for place in shown if place < len(stats.reward.steps)]
+        table.add_row("", "", *_headings(stats.reward, there), style="dim")
+        _course_rows(table, "reward", stats.reward, 0, there, line)
+    return table
+
+
+def _headings(course: Course, shown: list[int]) -> list[str]:
+    steps = [int(course.steps[place]) for place in shown]
+    return [f"step {step}" if step == 0 else str(step) for step in steps]
+
+
+def _course_rows(
+    table: Table, name: str, course: Course, k: int, shown: list[int], line: int
+) -> None:
+    """Two lines: the means, and below them the standard deviations where there are any."""
+    from rich.text import Text
+
+    levels = BLOCKS if speaks_unicode() else ASCII
+    empty = [""] * (len(table.columns) - 3 - len(shown))
+    means = fixed([float(course.mean[place, k]) for place in shown])
+    mean_course, sd_course = course.condensed(line)
+    picture = sparkline(mean_course[:, k].tolist(), levels=levels)
+    table.add_row(Text(printable(name)), Text("mean", style="dim"), *means, *empty, picture)
+    if course.sd is None or sd_course is None:
+        return
+    sds = [significant(float(course.sd[place, k])) for place in shown]
+    picture = sparkline(sd_course[:, k].tolist(), low=0.0, levels=levels)
+    table.add_row("", Text(plus_minus()), *sds, *empty, picture, style="dim")
+
+
+@contextlib.contextmanager
+def _progress(rollout: Rollout) -> Iterator[Callable[[float], None] | None]:
+    """A line on the terminal while a large file is read; nothing for a small one or in a pipe."""
+    shape = rollout.datasets["observation/var"]
+    size = shape[0] * shape[1] * shape[2] ** 2 * rollout.dtype.itemsize
+    console = messages()
+    if size < _SLOW_BYTES or not console.is_terminal:
+        yield None
+        return
+    with console.status("reading") as status:
+        yield lambda share: status.update(f"reading {rollout.path.name}: {share:.0%}")

@@ -1,0 +1,152 @@
+"""Progress on stderr: bars on a terminal, lines without one, nothing where nobody asked."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from imagine_cli.cli.console import messages
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, Task
+    from rich.text import Text
+
+__all__ = ["Display", "progress"]
+
+
+class Display(Protocol):
+    """Stages one after another, each of a known or an unknown number of parts."""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """A stage begins, and the one before it ends. ``total`` is the number of its parts."""
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """``n`` more parts are done; ``note``, where given, is shown beside them."""
+
+    def finish(self) -> None:
+        """The last stage ends."""
+
+
+@contextmanager
+def progress(quiet: bool = False) -> Iterator[Display]:
+    """A display that is taken down when the block ends, however it ends.
+
+    On a terminal a bar for each stage, with count, rate, time left and note. Elsewhere one plain
+    line when a stage begins and one when it ends. With ``quiet`` nothing.
+    """
+    if quiet:
+        yield _Nothing()
+    elif sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown"):
+        bars = _Bars()
+        with bars.progress:
+            yield bars
+    else:
+        yield _Lines()
+
+
+class _Nothing:
+    def stage(self, name: str, total: int | None = None) -> None:
+        pass
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+class _Lines:
+    """``running the env: 0 of 5000``, then ``running the env: 5000 of 5000 in 0.7 s``."""
+
+    def __init__(self) -> None:
+        self._name: str | None = None
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.finish()
+        self._name, self._total, self._count, self._note = name, total, 0, ""
+        self._begun = time.monotonic()
+        self._print(name if total is None else f"{name}: 0 of {total}")
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self._count += n
+        self._note = note or self._note
+
+    def finish(self) -> None:
+        if self._name is None:
+            return
+        count = f"{self._count}" if self._total is None else f"{self._count} of {self._total}"
+        note = f" ({self._note})" if self._note else ""
+        self._print(f"{self._name}: {count} in {time.monotonic() - self._begun:.1f} s{note}")
+        self._name = None
+
+    def _print(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+class _Bars:
+    """A bar for each stage; those that ended stay, so that their times can be read."""
+
+    def __init__(self) -> None:
+        self.progress = _rich_progress()
+        self._task: Task | None = None
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.finish()
+        number = self.progress.add_task(name, total=total, note="")
+        self._task = next(task for task in self.progress.tasks if task.id == number)
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        if self._task is None:
+            return
+        if note:
+            self.progress.update(self._task.id, advance=n, note=note)
+        else:
+            self.progress.advance(self._task.id, n)
+
+    def finish(self) -> None:
+        task, self._task = self._task, None
+        if task is not None and task.total is None:
+            self.progress.update(task.id, total=task.completed)
+
+
+def _rich_progress() -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(_rate(task.finished_speed or task.speed), style="progress.data.speed")
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
+        console=messages(),
+    )
+
+
+def _rate(speed: float | None) -> str:
+    """Parts a second, or seconds a part where that is the larger number."""
+    if not speed:
+        return ""
+    return (
+        f"{speed:,.0f}/s"
+        if speed >= 10
+        else f"{speed:.1f}/s"
+        if speed >= 1
+        else f"{1 / speed:.1f} s each"
+    )

@@ -1,0 +1,116 @@
+"""How numbers and names look in a terminal."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = [
+    "bytes_text",
+    "fact_table",
+    "fixed",
+    "number_table",
+    "plural",
+    "printable",
+    "significant",
+]
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters written out, so that a file can't steer the terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text.encode("utf-8", "backslashreplace").decode()
+    )
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """``value`` with so many significant digits, in plain notation where that is short."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    power = _power(value, digits)
+    if not -4 <= power < 6:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.{max(0, digits - 1 - power)}f}"
+
+
+def fixed(values: Sequence[float], digits: int = 4) -> list[str]:
+    """Numbers that are compared: as many decimals each as the largest needs for ``digits``."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    power = _power(largest, digits) if largest else 0
+    if not -4 <= power < 6:
+        return [significant(value, digits - 1) for value in values]
+    decimals = max(0, digits - 1 - power)
+    texts = [f"{value:.{decimals}f}" for value in values]
+    # What rounds to zero has no sign.
+    return [text.lstrip("-") if float(text) == 0 else text for text in texts]
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 step``, ``50 steps``, ``2 trajectories``."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun[:-1]}ies" if noun.endswith("y") else f"{count} {noun}s"
+
+
+def bytes_text(size: int) -> str:
+    """``812 B``, ``14.2 kB``, ``3.10 GB``."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{significant(size / factor)} {unit}"
+    return f"{size} B"
+
+
+def speaks_unicode() -> bool:
+    """Whether stdout's encoding has the characters of our tables."""
+    try:
+        "▁█±×".encode(sys.stdout.encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
+
+
+def plus_minus() -> str:
+    """What stands for a standard deviation."""
+    return "±" if speaks_unicode() else "+/-"
+
+
+def fact_table(facts: Sequence[tuple[str, str]]) -> Table:
+    """Labels, dim, and what they label; long values go on below themselves."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in facts:
+        table.add_row(label, Text(printable(value)))
+    return table
+
+
+def number_table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Table:
+    """A table without lines: ``left`` columns of words, the others of numbers, to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for number, heading in enumerate(headings):
+        table.add_column(
+            Text(printable(heading)),
+            justify="left" if number < left else "right",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def _power(value: float, digits: int) -> int:
+    """The power of ten of ``value`` as rounded to so many digits."""
+    return int(f"{value:.{digits - 1}e}".split("e")[1])

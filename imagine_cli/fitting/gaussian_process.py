@@ -1,0 +1,122 @@
+"""Fitting the Gaussian-process world model: points, hyperparameters, calibration.
+
+The points are those of the training transitions that lie farthest from each other. As many
+uniform draws crowd where the policy lingers and leave the rest to extrapolation.
+
+A deterministic simulator has no noise for the likelihood to find; what a GP misses there is its
+own approximation error, which the floor of the noise, or a kink in the dynamics, may misstate by
+orders of magnitude. So the variances are calibrated afterwards, on transitions of their own: each
+dimension's signal and noise variance are multiplied by one factor c, the mean squared residual in
+units of the predicted variance. Such a factor leaves every predicted mean and the conditioning as
+they are and multiplies every predicted variance, and this c is the one that maximises the
+likelihood of those transitions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from imagine_cli.fitting.collect import Transitions
+from imagine_cli.fitting.hyperparameters import (
+    Hyperparameters,
+    fit_hyperparameters,
+    require_fit_extra,
+)
+from imagine_cli.fitting.kinds import Fit
+from imagine_cli.fitting.posterior import Posterior
+from imagine_cli.fitting.progress import Progress
+from imagine_cli.fitting.scores import score
+from imagine_cli.fitting.split import Split, farthest_points
+from imagine_cli.fitting.threads import one_thread
+from imagine_cli.world_models.gaussian_process import GaussianProcessWorldModel
+
+__all__ = ["fit", "require"]
+
+require = require_fit_extra
+
+
+@one_thread()
+def fit(data: Split, *, points: int, restarts: int, seed: int, progress: Progress) -> Fit:
+    """One GP for each observation dimension, on up to ``points`` training transitions.
+
+    Args:
+        points: n; fewer are taken where there are no more distinct transitions.
+        restarts: optimisations for each dimension, from different starts; the best one stays.
+        seed: of the starts.
+    """
+    chosen = data.training[farthest_points(data.training.inputs, points)]
+    inputs, targets = chosen.inputs, chosen.differences
+    size = targets.shape[1]
+    progress.stage("fitting", size)
+    found = []
+    for k in range(size):
+        sequence = np.random.SeedSequence(seed, spawn_key=(3, k))
+        found.append(fit_hyperparameters(inputs, targets[:, k], starts=restarts, seed=sequence))
+        progress.advance(note=f"{k + 1} of {size} dimensions")
+    before = [Posterior(inputs, targets[:, k], found[k]) for k in range(size)]
+    factors = _calibrate(before, data.calibration)
+    after = [
+        replace(
+            hyper,
+            signal_variance=c * hyper.signal_variance,
+            noise_variance=c * hyper.noise_variance,
+        )
+        for c, hyper in zip(factors, found, strict=True)
+    ]
+    model = GaussianProcessWorldModel.from_hyperparameters(
+        inputs=inputs,
+        targets=targets,
+        lengthscales=np.stack([hyper.lengthscales for hyper in after]),
+        signal_variances=np.array([hyper.signal_variance for hyper in after]),
+        noise_variances=np.array([hyper.noise_variance for hyper in after]),
+        process_noise=True,
+    )
+    posteriors = [Posterior(inputs, targets[:, k], after[k]) for k in range(size)]
+    summary = {
+        "points": len(chosen),
+        "training_transitions": len(data.training),
+        "log_marginal_likelihoods": [hyper.log_marginal_likelihood for hyper in found],
+        "hyperparameters": _summary(after),
+        "calibration": {
+            "transitions": len(data.calibration),
+            "variance_factors": factors.tolist(),
+            "before": _calibration_scores(before, data.calibration),
+            "after": _calibration_scores(posteriors, data.calibration),
+        },
+    }
+    return Fit(model, summary, lambda some: _marginals(posteriors, some))
+
+
+def _calibrate(posteriors: list[Posterior], data: Transitions) -> np.ndarray:
+    """c of each dimension, ``(D,)``; 1 where nothing is left to calibrate."""
+    mean, var = _marginals(posteriors, data)
+    factors = np.mean(np.square(data.next_observations - mean) / var, axis=0)
+    return np.where(factors > 0.0, factors, 1.0)
+
+
+def _marginals(posteriors: list[Posterior], data: Transitions) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the next observation, ``(N, D)`` each."""
+    predicted = [posterior.at(data.inputs) for posterior in posteriors]
+    differences = np.stack([mean for mean, _ in predicted], axis=1)
+    return data.observations + differences, np.stack([var for _, var in predicted], axis=1)
+
+
+def _calibration_scores(posteriors: list[Posterior], data: Transitions) -> dict[str, Any]:
+    scores = score(*_marginals(posteriors, data), data.next_observations)
+    return {
+        "noise_variances": [posterior.given.noise_variance for posterior in posteriors],
+        "signal_variances": [posterior.given.signal_variance for posterior in posteriors],
+        "nll": scores.nll.tolist(),
+        "coverage_95": scores.coverage.tolist(),
+    }
+
+
+def _summary(found: list[Hyperparameters]) -> dict[str, Any]:
+    return {
+        "lengthscales": [hyper.lengthscales.tolist() for hyper in found],
+        "signal_sd": [float(np.sqrt(hyper.signal_variance)) for hyper in found],
+        "noise_sd": [float(np.sqrt(hyper.noise_variance)) for hyper in found],
+    }

@@ -1,0 +1,85 @@
+"""How well a world model predicts real transitions one step ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from imagine_cli.belief import ActionBelief, point
+from imagine_cli.fitting.collect import Transitions
+from imagine_cli.fitting.progress import Progress, Silent
+from imagine_cli.world_models.base import WorldModel
+
+__all__ = ["Scores", "score", "score_world_model"]
+
+# The 97.5 % quantile of the standard normal distribution.
+_Z = 1.959963984540054
+
+# Transitions that go through a world model together.
+_CHUNK = 100
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of Gaussian marginals, each ``(D,)``, over ``count`` transitions.
+
+    Attributes:
+        count: N.
+        rmse: root mean squared error of the mean, in the observation's units.
+        nll: mean negative log likelihood, in nats.
+        coverage: the share of transitions inside the central 95 % interval.
+    """
+
+    count: int
+    rmse: np.ndarray
+    nll: np.ndarray
+    coverage: np.ndarray
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data. Overall, the errors are pooled, the rest is averaged over dimensions."""
+        return {
+            "transitions": self.count,
+            "rmse": self.rmse.tolist(),
+            "nll": self.nll.tolist(),
+            "coverage_95": self.coverage.tolist(),
+            "overall": {
+                "rmse": float(np.sqrt(np.mean(np.square(self.rmse)))),
+                "nll": float(self.nll.mean()),
+                "coverage_95": float(self.coverage.mean()),
+            },
+        }
+
+
+def score(mean: np.ndarray, var: np.ndarray, actual: np.ndarray) -> Scores:
+    """Scores of ``N(mean, var)`` for ``actual``; each argument ``(N, D)``, ``var`` > 0."""
+    error = actual - mean
+    nll = 0.5 * (np.log(2.0 * np.pi * var) + np.square(error) / var)
+    return Scores(
+        count=len(actual),
+        rmse=np.sqrt(np.mean(np.square(error), axis=0)),
+        nll=nll.mean(axis=0),
+        coverage=np.mean(np.abs(error) <= _Z * np.sqrt(var), axis=0),
+    )
+
+
+def score_world_model(
+    model: WorldModel, transitions: Transitions, *, progress: Progress | None = None
+) -> Scores:
+    """Scores of a world model's next observation, each step from the real observation."""
+    progress = progress or Silent()
+    observations = torch.as_tensor(transitions.observations).to(model.dtype)
+    actions = torch.as_tensor(transitions.actions).to(model.dtype)
+    progress.stage("scoring", len(observations))
+    means, variances = [], []
+    with torch.no_grad():
+        for begin in range(0, len(observations), _CHUNK):
+            some = observations[begin : begin + _CHUNK]
+            act = ActionBelief(actions[begin : begin + _CHUNK])
+            prediction = model.predict(point(some), act)
+            means.append(prediction.mean.double().numpy())
+            variances.append(prediction.var.diagonal(dim1=-2, dim2=-1).double().numpy())
+            progress.advance(len(some))
+    return score(np.concatenate(means), np.concatenate(variances), transitions.next_observations)

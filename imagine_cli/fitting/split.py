@@ -1,0 +1,93 @@
+"""Which transitions train, which calibrate, which are held out, and which become points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from imagine_cli.errors import InputError
+from imagine_cli.fitting.collect import Transitions
+
+__all__ = ["Split", "farthest_points", "scales", "split"]
+
+# No stretch of consecutive transitions is longer than this part of them all.
+_STRETCHES = 50
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint transitions: to fit to, to set the variances by, and to report scores on."""
+
+    training: Transitions
+    calibration: Transitions
+    held_out: Transitions
+
+
+def split(transitions: Transitions, fraction: float, seed: int) -> Split:
+    """Hold out about ``fraction`` of the transitions, and as many again for calibration.
+
+    Neighbours in time are nearly copies of each other, so that single transitions held out would
+    score the memory of a model. What is dealt out is stretches of one episode instead: whole
+    episodes, or where these are long, pieces of at most a 50th of all transitions.
+
+    Raises:
+        InputError: ``fraction`` is not between 0 and 0.4.
+    """
+    if not 0.0 < fraction <= 0.4:
+        raise InputError(
+            f"the held-out part must be more than 0 and at most 0.4, not {fraction}: as much "
+            "again goes to calibration, and the rest must be enough to fit to"
+        )
+    stretches = _stretches(transitions.episode)
+    order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
+    dealt = [stretches[k] for k in order.permutation(len(stretches))]
+    wanted = fraction * len(transitions)
+    parts: list[list[np.ndarray]] = [[], [], []]
+    sizes = [0, 0]
+    for rows in dealt:
+        part = 0 if sizes[0] < wanted else 1 if sizes[1] < wanted else 2
+        parts[part].append(rows)
+        if part < 2:
+            sizes[part] += len(rows)
+    held_out, calibration, training = (
+        transitions[np.sort(np.concatenate(part))] if part else transitions[:0] for part in parts
+    )
+    return Split(training=training, calibration=calibration, held_out=held_out)
+
+
+def _stretches(episode: np.ndarray) -> list[np.ndarray]:
+    """Rows of each stretch: consecutive, of one episode, of at most a 50th of them all."""
+    longest = max(1, len(episode) // _STRETCHES)
+    rows = np.arange(len(episode))
+    pieces: list[np.ndarray] = []
+    for whole in np.split(rows, np.flatnonzero(np.diff(episode)) + 1):
+        pieces.extend(np.array_split(whole, -(-len(whole) // longest)))
+    return pieces
+
+
+def scales(values: np.ndarray) -> np.ndarray:
+    """The standard deviation of each column of ``(n, E)``; 1 where a column is constant."""
+    deviation = values.std(axis=0)
+    magnitude = np.abs(values).max(axis=0)
+    # The deviation of equal numbers is rounding, not always zero.
+    return np.where(deviation > 1e-12 * magnitude, deviation, 1.0)
+
+
+def farthest_points(inputs: np.ndarray, count: int) -> np.ndarray:
+    """Indices of up to ``count`` rows of ``(N, E)`` that lie far from each other, in order.
+
+    Greedy: the first is the one farthest from the mean, each next one the farthest from all
+    before it, in units of the columns' standard deviations. Ends early where all rows that are
+    left repeat ones already taken.
+    """
+    standard = (inputs - inputs.mean(axis=0)) / scales(inputs)
+    taken = [int(np.argmax(np.square(standard).sum(axis=1)))]
+    nearest = np.full(len(inputs), np.inf)
+    while len(taken) < min(count, len(inputs)):
+        nearest = np.minimum(nearest, np.square(standard - standard[taken[-1]]).sum(axis=1))
+        farthest = int(np.argmax(nearest))
+        if nearest[farthest] <= 0.0:
+            break
+        taken.append(farthest)
+    return np.array(taken)

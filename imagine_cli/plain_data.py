@@ -1,0 +1,143 @@
+"""Files of plain data, as ``torch.save`` writes them: read without running anything in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imagine_cli.errors import ImagineError, InputError
+
+__all__ = ["check_looks", "check_tensors", "read", "write"]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+# What the members of an archive may add up to beyond twice the file's own size.
+_UNPACKED_LIMIT = 2**20
+
+
+def read(path: Path, what: str, *, instead: str) -> Any:
+    """The plain data in a file.
+
+    Args:
+        path: the file.
+        what: what it should be, for errors: "world model", "policy".
+        instead: what to do about a file that needs code to be run.
+
+    Raises:
+        InputError: no such file, a folder, truncated, of another format, or holding code.
+    """
+    check_looks(path, what)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        name = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if name is None:
+            raise InputError(_damaged(path, what)) from error
+        raise InputError(
+            f"{path} holds pickled Python objects ({name[1]}), and loading those can run any code: "
+            f"it is refused; {instead}"
+        ) from error
+    except Exception as error:  # whatever a file made of arbitrary bytes can provoke
+        raise InputError(_damaged(path, what)) from error
+
+
+def check_looks(path: Path, what: str) -> None:
+    """What can be said of a file before torch is asked to read it. Raises InputError."""
+    if path.is_dir():
+        raise InputError(f"the {what} {path} is a folder; name the .pt file in it")
+    if not path.exists():
+        raise InputError(f"there is no {what} {path}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise InputError(f"the {what} {path} can't be read: {error.strerror}") from error
+    if not head:
+        raise InputError(f"the {what} {path} is empty")
+    if head == _HDF5:
+        raise InputError(
+            f"{path} is an HDF5 file, such as a rollout, not a {what}; "
+            f"look at it with: imagine inspect {path}"
+        )
+    if head.startswith(b"PK\x03\x04"):
+        _check_archive(path, what)
+    elif head[0] != 0x80:  # neither an archive nor a pickle
+        raise InputError(f"{path} is not a {what}: torch.save did not write it")
+
+
+def _check_archive(path: Path, what: str) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise InputError(_damaged(path, what)) from error
+    if unpacked > 2 * path.stat().st_size + _UNPACKED_LIMIT:
+        raise InputError(f"{path} unpacks to {unpacked} bytes, far more than it has: refused")
+
+
+def _damaged(path: Path, what: str) -> str:
+    return (
+        f"{path} can't be read as a {what}: it is cut short or damaged, or torch.save did not "
+        "write it; copy or make it again"
+    )
+
+
+def check_tensors(state: Mapping[Any, Any], path: Path, what: str) -> None:
+    """That a state dict holds finite plain tensors under strings. Raises InputError."""
+    for name, tensor in state.items():
+        plain = (
+            isinstance(name, str)
+            and isinstance(tensor, Tensor)
+            and tensor.layout == torch.strided
+            and tensor.device.type == "cpu"
+            and not tensor.is_quantized
+            and not tensor.is_nested
+            # A tensor that claims to be larger than what is stored of it is not one we wrote.
+            and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+        )
+        if not plain:
+            raise InputError(f"the {what} {path}: {name!r} in its state is not a plain tensor")
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            where = (~torch.isfinite(tensor)).nonzero()[0].tolist()
+            raise InputError(
+                f"the {what} {path} holds numbers that are not finite, the first in {name!r} at "
+                f"{where}; make it again"
+            )
+
+
+def write(content: dict[str, Any], path: Path, what: str, *, overwrite: bool) -> None:
+    """Write a file that :func:`read` reads. It appears under ``path`` whole or not at all.
+
+    Raises:
+        InputError: ``path`` can't or mustn't be written.
+        ImagineError: the disk refused.
+    """
+    if path.is_dir():
+        raise InputError(f"the output {path} is a folder; name a file in it")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; give --force (overwrite=True) to replace it")
+    if not path.parent.is_dir():
+        raise InputError(f"the output folder {path.parent} does not exist; make it first")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch turns some disk errors into RuntimeError
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise ImagineError(f"the {what} {path} could not be written: {reason}") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,40 @@
+"""The rollout file (HDF5): its schema, its writer, its reader. No torch; h5py when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imagine_cli.recording.reader import Rollout as Rollout
+    from imagine_cli.recording.reader import open_rollout as open_rollout
+    from imagine_cli.recording.schema import FORMAT as FORMAT
+    from imagine_cli.recording.schema import FORMAT_VERSION as FORMAT_VERSION
+    from imagine_cli.recording.schema import RolloutHeader as RolloutHeader
+    from imagine_cli.recording.schema import installed_versions as installed_versions
+    from imagine_cli.recording.statistics import Statistics as Statistics
+    from imagine_cli.recording.writer import RolloutWriter as RolloutWriter
+
+_HOME = {
+    "FORMAT": "schema",
+    "FORMAT_VERSION": "schema",
+    "Rollout": "reader",
+    "RolloutHeader": "schema",
+    "RolloutWriter": "writer",
+    "Statistics": "statistics",
+    "installed_versions": "schema",
+    "open_rollout": "reader",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'imagine_cli.recording' has no attribute {name!r}")
+    return getattr(import_module(f"imagine_cli.recording.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

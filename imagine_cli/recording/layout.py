@@ -1,0 +1,110 @@
+"""The datasets of a rollout file by anyone, checked against the schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from imagine_cli.errors import InputError
+from imagine_cli.recording import safe_hdf5
+from imagine_cli.recording.schema import FORMAT, FORMAT_VERSION, MAX_SIZE
+
+__all__ = ["Layout", "check_format", "read_layout", "read_names"]
+
+# Each axis by its letter: B trajectories, S = T+1 beliefs, T steps, D, F, P.
+_AXES = {
+    "observation/mean": "BSD",
+    "observation/var": "BSDD",
+    "action/mean": "BTF",
+    "action/var": "BTFF",
+    "reward/mean": "BT",
+    "reward/var": "BT",
+    "particles/observation": "BPSD",
+}
+_REQUIRED = ("observation/mean", "observation/var")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The datasets there are, by name, and the size of each axis letter."""
+
+    datasets: dict[str, Any]
+    sizes: dict[str, int]
+
+
+def check_format(attributes: dict[str, Any], path: Path) -> int:
+    """The format's version; InputError where the file is something else or from the future."""
+    if attributes.get("format") != FORMAT:
+        found = attributes.get("format")
+        says = f"its attribute 'format' is {found!r}" if found else "it has no attribute 'format'"
+        raise InputError(f"{path} is an HDF5 file but not a rollout: {says}, not {FORMAT!r}")
+    version = attributes.get("format_version", FORMAT_VERSION)
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise InputError(f"{path}: format_version is {version!r}, not a positive whole number")
+    if version > FORMAT_VERSION:
+        raise InputError(
+            f"{path} has version {version} of the rollout format and this imagine reads up to "
+            f"{FORMAT_VERSION}; update imagine"
+        )
+    return version
+
+
+def read_layout(file: Any, path: Path) -> Layout:
+    """Find every dataset of the schema and check that their shapes agree. InputError if not."""
+    datasets: dict[str, Any] = {}
+    groups: dict[str, Any] = {}
+    for name in _AXES:
+        parent, child = name.split("/")
+        if parent not in groups:
+            groups[parent] = safe_hdf5.child_group(file, parent, path)
+        if groups[parent] is None:
+            continue
+        dataset = safe_hdf5.child_dataset(groups[parent], child, path)
+        if dataset is not None:
+            datasets[name] = dataset
+    missing = [name for name in _REQUIRED if name not in datasets]
+    if missing:
+        raise InputError(f"{path} has no dataset {' and no '.join(missing)}: nothing to show")
+    sizes: dict[str, int] = {}
+    for name, dataset in datasets.items():
+        _check(name, dataset, sizes, path)
+    if max(sizes["D"], sizes.get("F", 1)) > MAX_SIZE:
+        raise InputError(
+            f"{path} has D = {sizes['D']} observation dimensions (F = {sizes.get('F', 0)}); "
+            f"imagine reads up to {MAX_SIZE}"
+        )
+    return Layout(datasets, sizes)
+
+
+def read_names(file: Any, group: str, size: int, path: Path) -> list[str] | None:
+    """The names on the scale ``group/group`` (``size`` of them), None where there are none."""
+    parent = safe_hdf5.child_group(file, group, path)
+    scale = None if parent is None else safe_hdf5.child_dataset(parent, group, path)
+    if scale is None or scale.shape != (size,) or h5py.check_string_dtype(scale.dtype) is None:
+        return None
+    names = safe_hdf5.read(scale, (), path)
+    return [
+        name.decode("utf-8", errors="replace") if isinstance(name, bytes) else str(name)
+        for name in names.tolist()
+    ]
+
+
+def _check(name: str, dataset: Any, sizes: dict[str, int], path: Path) -> None:
+    axes, shape = _AXES[name], dataset.shape
+    wanted = f"({', '.join({'S': 'T+1'}.get(axis, axis) for axis in axes)})"
+    if dataset.dtype.kind not in "fiu":
+        raise InputError(f"{name} in {path} has numbers of type {dataset.dtype}, not floats")
+    if len(shape) != len(axes) or 0 in shape:
+        raise InputError(f"{name} in {path} has the shape {shape}, not {wanted}")
+    for axis, length in zip(axes, shape, strict=True):
+        if axis in "ST":
+            axis, length = "T", length - (axis == "S")
+        if sizes.setdefault(axis, length) != length:
+            known = ", ".join(f"{axis} = {size}" for axis, size in sizes.items())
+            raise InputError(
+                f"{name} in {path} has the shape {shape}, which disagrees with {wanted} where "
+                f"{known}"
+            )

@@ -1,0 +1,75 @@
+"""What a rollout file says of itself, None where it doesn't."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from imagine_cli.recording.schema import LIBRARIES
+
+__all__ = ["Provenance"]
+
+_OWN = {
+    *("format", "format_version", "complete", "created", "command", "env_id", "env_kwargs"),
+    *("policy", "propagation", "seed", "steps", "trajectories"),
+    *("model_path", "model_sha256", "model_kind"),
+    *(f"{library}_version" for library in LIBRARIES),
+}
+
+
+class _Text:
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Provenance, owner: type | None = None) -> str | None:
+        value = instance.attributes.get(self.name)
+        return None if value is None else str(value)
+
+
+class Provenance:
+    """The root attributes of a rollout file, by the names that RolloutHeader has for them."""
+
+    attributes: dict[str, Any]
+
+    created = _Text()
+    command = _Text()
+    env_id = _Text()
+    policy = _Text()
+    propagation = _Text()
+    model_path = _Text()
+    model_sha256 = _Text()
+    model_kind = _Text()
+
+    @property
+    def seed(self) -> int | None:
+        try:
+            return int(self.attributes["seed"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @property
+    def complete(self) -> bool | None:
+        value = self.attributes.get("complete")
+        return None if value is None else bool(value)
+
+    @property
+    def env_kwargs(self) -> dict[str, Any] | None:
+        try:
+            value = json.loads(self.attributes["env_kwargs"])
+        except (KeyError, TypeError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    @property
+    def extra(self) -> dict[str, str | int | float | bool]:
+        """The attributes beside the format's own."""
+        return {
+            name: value
+            for name, value in self.attributes.items()
+            if name not in _OWN and isinstance(value, str | int | float | bool)
+        }
+
+    @property
+    def versions(self) -> dict[str, str]:
+        found = {library: self.attributes.get(f"{library}_version") for library in LIBRARIES}
+        return {library: str(text) for library, text in found.items() if text is not None}

@@ -1,0 +1,7 @@
+"""One thread a process: tests run side by side, and two threads each would fight over cores."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("RL_WARNINGS", "False")
