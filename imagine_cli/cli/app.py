@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         return _usage_error(error)
     except typer.Exit as done:
+        if done.exit_code == 130:  # what typer makes of an interrupt inside a command
+            error_line("interrupted")
         return int(done.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         error_line("interrupted")

@@ -143,10 +143,6 @@ def _rate(speed: float | None) -> str:
     """Parts a second, or seconds a part where that is the larger number."""
     if not speed:
         return ""
-    return (
-        f"{speed:,.0f}/s"
-        if speed >= 10
-        else f"{speed:.1f}/s"
-        if speed >= 1
-        else f"{1 / speed:.1f} s each"
-    )
+    if speed < 1:
+        return f"{1 / speed:.1f} s each"
+    return f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s"
