@@ -138,7 +138,7 @@ class _Watch:
         self._display.finish()
 
     def _tell(self) -> None:
-        finished, within = divmod(self._done, self._steps)
+        finished = self._done // self._steps
         sd = self._var.diagonal(dim1=-2, dim2=-1).mean(0).sqrt().tolist()
         shown = " ".join(f"{value:.2g}" for value in sd[:4]) + (" ..." if len(sd) > 4 else "")
         note = f"{finished}/{self._trajectories} trajectories  sd {shown}"

@@ -11,8 +11,8 @@ from imagine_cli.fitting.collect import Transitions
 
 __all__ = ["Split", "check_fraction", "farthest_points", "scales", "split"]
 
-# No stretch of consecutive transitions is longer than this part of them all.
-_STRETCHES = 50
+# No stretch of consecutive transitions is longer than one in so many of them all, or than this.
+_STRETCHES, _SHORTEST = 200, 5
 
 # Fewer transitions would give no number that is worth reading.
 _FEWEST = 10
@@ -46,7 +46,7 @@ def split(transitions: Transitions, fraction: float, seed: int) -> Split:
 
     Neighbours in time are nearly copies of each other, so that single transitions held out would
     score the memory of a model. What is dealt out is stretches of one episode instead: whole
-    episodes, or where these are long, pieces of at most a 50th of all transitions.
+    episodes, or where these are long, pieces of at most a 200th of all transitions (but of 5).
     """
     stretches = _stretches(transitions.episode)
     order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
@@ -66,8 +66,8 @@ def split(transitions: Transitions, fraction: float, seed: int) -> Split:
 
 
 def _stretches(episode: np.ndarray) -> list[np.ndarray]:
-    """Rows of each stretch: consecutive, of one episode, of at most a 50th of them all."""
-    longest = max(1, len(episode) // _STRETCHES)
+    """Rows of each stretch: consecutive, of one episode, of at most a 200th of them all."""
+    longest = max(_SHORTEST, len(episode) // _STRETCHES)
     rows = np.arange(len(episode))
     pieces: list[np.ndarray] = []
     for whole in np.split(rows, np.flatnonzero(np.diff(episode)) + 1):

@@ -237,14 +237,17 @@ def _factorise(
     inverse_lengthscales = lengthscales.reciprocal()
     first, second = torch.triu_indices(outputs, outputs, 1)
     squared = inverse_lengthscales.square()
+    scales = torch.cat([squared, 2.0 * squared, squared[first] + squared[second]]).sqrt()
     return GPs(
         inputs=inputs,
-        inverse_lengthscales=inverse_lengthscales,
+        inverse_lengthscales=inverse_lengthscales.unsqueeze(1),
+        signal=signal_variances,
         log_signal=signal_variances.log(),
         beta=beta,
         inverse_root=torch.linalg.solve_triangular(root, eye, upper=False),
         variance_weights=folded,
         first=first,
         second=second,
-        scales=torch.cat([squared, 2.0 * squared, squared[first] + squared[second]]).sqrt(),
+        outer_scales=scales.unsqueeze(-1) * scales.unsqueeze(-2),
+        eye=torch.eye(inputs.shape[1], dtype=inputs.dtype),
     )

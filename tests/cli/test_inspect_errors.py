@@ -36,7 +36,7 @@ def sentence(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (["--step", 21], "has no step 21: it has step 0 to 20"),
         (["--step", -1], "has no step -1"),
         (["--json", "--csv"], "--json and --csv are two answers; give one of them"),
-        (["--step", "last"], "'last' is not a valid int"),
+        (["--step", "last"], "Invalid value for '--step'"),
         (["--plot"], "No such option"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def test_its_structure_is_the_documented_one(
         assert len(course) == 40
         assert course[0]["first_step"] == 0
         assert course[-1]["last_step"] == 60
-        for before, after in zip(course[:-1], course[1:], strict=True):
+        for before, after in itertools.pairwise(course):
             assert after["first_step"] == before["last_step"] + 1
         for part in course:
             steps = slice(part["first_step"], part["last_step"] + 1)
@@ -124,8 +125,7 @@ def test_what_is_not_finite_is_null(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert last[1]["sd"] is None
     assert found["step"]["correlation"] == [[None, None], [None, None]]  # of a certain start
     kinds = [warning["kind"] for warning in found["warnings"]]
-    assert kinds == ["not-finite", "not-finite", "exploding"][: len(kinds)]
-    assert len(kinds) >= 2
+    assert kinds == ["not-finite", "not-finite"]
     assert "trajectory 0, step 4" in found["warnings"][0]["message"]
 
 

@@ -148,7 +148,7 @@ def test_warnings_go_to_stderr(tmp_path: Path) -> None:
     path = save(tmp_path / "r.h5", numbers)
     done = run("inspect", path)
     assert done.returncode == 0
-    assert "warning" not in done.stdout
+    assert "imagine: warning" not in done.stdout
     assert done.stderr.splitlines() == [
         "imagine: warning: observation/var has 1 number that is not finite, at trajectory 0, "
         "step 7",

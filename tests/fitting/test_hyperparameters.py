@@ -70,9 +70,9 @@ def test_in_raw_units_it_predicts_what_gpytorch_does_on_the_standardised_data(
             point(torch.as_tensor(at[:, :1])), ActionBelief(torch.as_tensor(at[:, 1:]))
         )
     np.testing.assert_allclose(
-        mine.mean[:, 0] - at[:, 0], y_scale * theirs.mean, atol=1e-10 * y_scale
+        mine.mean[:, 0].numpy() - at[:, 0], y_scale * theirs.mean.numpy(), atol=1e-10 * y_scale
     )
-    np.testing.assert_allclose(mine.var[:, 0, 0], y_scale**2 * theirs.variance, rtol=1e-10)
+    np.testing.assert_allclose(mine.var[:, 0, 0], y_scale**2 * theirs.variance.numpy(), rtol=1e-10)
 
 
 def test_the_log_marginal_likelihood_is_that_of_the_raw_data(
@@ -84,24 +84,41 @@ def test_the_log_marginal_likelihood_is_that_of_the_raw_data(
     assert found.log_marginal_likelihood == pytest.approx(expected, rel=1e-11)
 
 
+def _objective(inputs: np.ndarray, target: np.ndarray, of: Hyperparameters) -> float:
+    """Log likelihood and log prior of the length-scales, by scipy."""
+    n, size = inputs.shape
+    likelihood = stats.multivariate_normal(np.zeros(n), _gram(inputs, of)).logpdf(target)
+    prior = stats.lognorm(s=np.sqrt(3.0), scale=np.exp(np.sqrt(2.0) + 0.5 * np.log(size)))
+    return float(likelihood + prior.logpdf(of.lengthscales / scales(inputs)).sum())
+
+
 def test_what_it_finds_is_a_maximum(data: tuple[np.ndarray, np.ndarray]) -> None:
     inputs, target = data
     found = _fit(inputs, target, starts=2)
-    x_scale, y_scale = scales(inputs), np.sqrt(np.mean(target**2))
-    prior = stats.lognorm(s=np.sqrt(3.0), scale=np.exp(np.sqrt(2.0) + 0.5 * np.log(4)))
-
-    def objective(logs: np.ndarray) -> float:
-        of = Hyperparameters(np.exp(logs[:4]), np.exp(logs[4]), np.exp(logs[5]), None)
-        likelihood = stats.multivariate_normal(np.zeros(60), _gram(inputs, of)).logpdf(target)
-        return float(likelihood + prior.logpdf(of.lengthscales / x_scale).sum())
-
     at = np.log([*found.lengthscales, found.signal_variance, found.noise_variance])
     step = 1e-4
     for k in range(6):
         move = step * np.eye(6)[k]
-        slope = (objective(at + move) - objective(at - move)) / (2 * step)
-        ceiling = k == 4 and found.signal_variance > 99.9 * y_scale**2
-        assert (slope > 0) if ceiling else (abs(slope) < 0.02), (k, slope)
+        high, low = (
+            _objective(
+                inputs, target, Hyperparameters(np.exp(z[:4]), np.exp(z[4]), np.exp(z[5]), None)
+            )
+            for z in (at + move, at - move)
+        )
+        # L-BFGS stops where the objective of one datum gains less than 1e-9 or so a step.
+        assert abs(high - low) / (2 * step) < 0.02, k
+
+
+def test_the_best_start_wins() -> None:
+    """Few data, which may be read as a wave or as noise: the starts end in different maxima."""
+    rng = np.random.default_rng(5)
+    inputs = rng.uniform(-6.0, 6.0, (15, 1))
+    truth = Hyperparameters(np.ones(1), 1.0, 0.01, None)
+    target = np.linalg.cholesky(_gram(inputs, truth)) @ rng.standard_normal(15)
+    found = [_objective(inputs, target, _fit(inputs, target, starts=s)) for s in range(1, 5)]
+    # The starts of a seed begin with those of fewer, so that the best of more is no worse.
+    assert (np.diff(found) >= -1e-9).all()
+    assert found[-1] > found[0] + 5.0
 
 
 def test_it_recovers_the_process_that_drew_the_data() -> None:
@@ -138,19 +155,10 @@ def test_the_same_seed_gives_the_same_bits_whatever_was_drawn_before(
 ) -> None:
     one = _fit(*data, starts=2, seed=7)
     torch.rand(3)
-    np.random.rand(3)  # noqa: NPY002 (the global state is what is tested)
+    np.random.rand(3)
     again = _fit(*data, starts=2, seed=7)
     for a, b in zip(astuple(one), astuple(again), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_more_starts_are_never_worse(data: tuple[np.ndarray, np.ndarray]) -> None:
-    """The starts of a seed begin with those of fewer, so the best of more is at least as good."""
-    inputs, target = data
-    one, three = _fit(inputs, target, starts=1), _fit(inputs, target, starts=3)
-    assert three.log_marginal_likelihood is not None
-    assert one.log_marginal_likelihood is not None
-    assert three.log_marginal_likelihood >= one.log_marginal_likelihood - 1e-3
 
 
 @pytest.mark.parametrize("target", [np.zeros(20), np.full(20, 3.7)])

@@ -33,16 +33,16 @@ def test_parts_are_disjoint_complete_and_of_the_sizes_wanted(
     parts = split(data, fraction, seed)
     rows = [part.rewards for part in (parts.training, parts.calibration, parts.held_out)]
     np.testing.assert_array_equal(np.sort(np.concatenate(rows)), data.rewards)
-    stretch = max(1, len(data) // 50)
+    stretch = max(5, len(data) // 200)
     for part in (parts.calibration, parts.held_out):
         assert fraction * len(data) <= len(part) < fraction * len(data) + stretch
     assert len(parts.training) > 0
 
 
 def test_neighbours_in_time_stay_together() -> None:
-    data = _transitions([200] * 10)  # stretches of 40
+    data = _transitions([200] * 40)  # stretches of 40
     held = split(data, 0.2, 0).held_out
-    assert len(held) == 400
+    assert len(held) == 1600
     runs = np.split(held.rewards, np.flatnonzero(np.diff(held.rewards) != 1) + 1)
     for run in runs:
         assert len(run) % 40 == 0
@@ -50,11 +50,11 @@ def test_neighbours_in_time_stay_together() -> None:
 
 
 def test_an_episode_that_is_short_enough_is_never_split() -> None:
-    data = _transitions([20] * 100)  # stretches of at most 40
+    data = _transitions([20] * 200)  # stretches of at most 20
     parts = split(data, 0.2, 0)
     found = [set(part.episode) for part in (parts.training, parts.calibration, parts.held_out)]
-    assert [len(episodes) for episodes in found] == [60, 20, 20]
-    assert len(set.union(*found)) == 100
+    assert [len(episodes) for episodes in found] == [120, 40, 40]
+    assert len(set.union(*found)) == 200
 
 
 def test_the_seed_decides_the_split() -> None:

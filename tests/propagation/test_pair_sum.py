@@ -28,11 +28,14 @@ def problem(
 
 def naive(left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: Tensor | None) -> Tensor:
     """Longdouble, by the definition."""
-    l, r, a_, b_ = (x.detach().numpy().astype(np.longdouble) for x in (left, right, a, b))
-    terms = np.expm1(np.einsum("kid,kjd->kij", l, r)) * a_[:, :, None] * b_[:, None, :]
+    rows, columns, a_, b_ = (
+        x.detach().numpy().astype(np.longdouble) for x in (left, right, a, b)
+    )
+    terms = np.expm1(np.einsum("kid,kjd->kij", rows, columns))
+    terms = terms * a_[:, :, None] * b_[:, None, :]
     if weights is not None:
         period = weights.shape[0]
-        w = np.triu(weights.detach().numpy()).astype(np.longdouble)
+        w = weights.detach().numpy().astype(np.longdouble)
         terms = terms * w[np.arange(len(terms)) % period]
     return torch.from_numpy(terms.sum((1, 2)).astype(float))
 
@@ -115,20 +118,6 @@ def test_whole_and_tiled_gradients_agree() -> None:
     whole = torch.autograd.grad(pair_sum(*leaves, weights).sum(), leaves, create_graph=True)
     for found, wanted in zip(tiled, whole, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-13, atol=1e-13)
-
-
-def test_below_the_diagonal_nothing_is_read() -> None:
-    *parts, weights = problem(4, 6, 2)
-    assert weights is not None
-    leaves = [x.requires_grad_() for x in parts]
-    dirty = weights + torch.full_like(weights, 1e6).tril(-1)
-    value = pair_sum(*leaves, dirty)
-    torch.testing.assert_close(value, naive(*parts, weights), rtol=1e-13, atol=1e-13)
-    clean = torch.autograd.grad(pair_sum(*leaves, weights).sum(), leaves, create_graph=True)
-    for found, wanted in zip(
-        torch.autograd.grad(value.sum(), leaves, create_graph=True), clean, strict=True
-    ):
-        torch.testing.assert_close(found, wanted, rtol=1e-13, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e-30, 1e-16, 1e-8])
