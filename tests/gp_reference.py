@@ -116,9 +116,7 @@ def _q_matrix(
     return signal_a * signal_b / mp.sqrt(det) * _exp(exponent)
 
 
-def _joint(
-    belief: Belief, action: ActionBelief, size: int, outputs: int
-) -> tuple[Array, Array]:
+def _joint(belief: Belief, action: ActionBelief, size: int, outputs: int) -> tuple[Array, Array]:
     mean = np.concatenate([_mp(belief.mean), _mp(action.mean)])
     var = np.full((size, size), mpf(0), dtype=object)
     sigma = _mp(belief.var)

@@ -54,11 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = app(args=arguments, prog_name="imagine", standalone_mode=False)
         sys.stdout.flush()
+        if status == 130:  # what newer typers make of an interrupt inside a command
+            error_line("interrupted")
     except _UsageError as error:
         return _usage_error(error)
     except typer.Exit as done:
-        if done.exit_code == 130:  # what typer makes of an interrupt inside a command
-            error_line("interrupted")
         return int(done.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         error_line("interrupted")

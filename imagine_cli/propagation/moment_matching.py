@@ -160,9 +160,9 @@ def _variance_at(gps: GPs, q: Tensor) -> Tensor:
     """``α² - qᵀ (K + σ² I)⁻¹ q`` ``(B, D)``, as α² minus a sum of squares."""
     batch, padding = len(q), -len(q) % _TOGETHER
     columns = torch.nn.functional.pad(q.permute(1, 2, 0), (0, padding))  # (D, n, B)
-    excess = [gps.inverse_root @ some for some in torch.split(columns, _TOGETHER, dim=-1)]
-    explained = torch.cat(excess, dim=-1)[..., :batch].square().sum(1)
-    return gps.signal - explained.mT
+    some = torch.split(columns.contiguous(), _TOGETHER, dim=-1)
+    explained = [(gps.inverse_root @ each.contiguous()).square().sum(1) for each in some]
+    return gps.signal - torch.cat(explained, dim=-1)[:, :batch].mT
 
 
 def _factors(

@@ -22,6 +22,9 @@ from imagine_cli.rollout.starts import Start
 
 __all__ = ["Recorder", "Spread", "imagine_all"]
 
+# At least so many trajectories are one batch: fewer leave the machine idle between operations.
+_TOGETHER = 64
+
 
 class Recorder(Protocol):
     """What the engine needs of a :class:`imagine_cli.recording.RolloutWriter`."""
@@ -110,7 +113,8 @@ def imagine_all(
     Raises:
         ImagineError: a belief that is not finite, with the step, trajectory and dimension.
     """
-    together = min(trajectories, recorder.trajectory_chunk)
+    chunk = recorder.trajectory_chunk
+    together = min(trajectories, -(-_TOGETHER // chunk) * chunk)
     total = {"start": np.zeros(len(names)), "end": np.zeros(len(names))}
     for first in range(0, trajectories, together):
         b = min(together, trajectories - first)

@@ -172,9 +172,9 @@ def test_the_calibrated_interval_covers_93_to_97_percent(
 ) -> None:
     rng = np.random.default_rng(0)
     n = 10_000
-    error = rng.standard_normal(n) if covered is None else np.sign(rng.standard_normal(n))
+    error = rng.standard_normal(n) if covered is None else rng.uniform(-1.0, 1.0, n)
     far = np.arange(n) < part * n
-    error[far] *= rng.uniform(low, high, far.sum())
+    error[far] = rng.uniform(low, high, far.sum())
     zeros = np.zeros((n, 1))
     data = Transitions(zeros, zeros, error[:, None], zeros[:, 0], np.arange(n))
     (factor,) = _calibrate([_StandardNormal()], data)

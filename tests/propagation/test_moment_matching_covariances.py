@@ -119,7 +119,5 @@ def test_a_row_is_the_same_with_gradients(n: int) -> None:
 def test_an_empty_batch() -> None:
     model = random_model(0, 2, 1, 10)
     x = joint(*random_belief(model, 4, 0.2))
-    mean, var, gain = moment_match(
-        model.gps, x.mean.expand(0, -1), x.var.expand(0, -1, -1)
-    )
+    mean, var, gain = moment_match(model.gps, x.mean.expand(0, -1), x.var.expand(0, -1, -1))
     assert (mean.shape, var.shape, gain.shape) == ((0, 2), (0, 2, 2), (0, 3, 2))

@@ -60,12 +60,16 @@ def test_moments_are_exact(
         rounding = 2.0**-53 * condition(model, belief, action)
         assert worst(mean, wanted.mean, wanted.sums) < max(1e-13, rounding)
         deviations = wanted.spread.clamp_min(0.0).sqrt()
-        assert worst(var, wanted.var, products(deviations, wanted.var.diagonal())) < max(1e-10, rounding)
+        assert worst(var, wanted.var, products(deviations, wanted.var.diagonal())) < max(
+            1e-10, rounding
+        )
         assert worst(gain, wanted.gain, gain_scale(model, wanted)) < max(1e-10, 100 * rounding)
 
         found = model.predict(belief, action)
         deviations = wanted.next_var.diagonal().sqrt()
-        assert worst(found.mean, wanted.next_mean, wanted.sums + belief.mean.abs()) < 1e-13 + rounding
+        assert (
+            worst(found.mean, wanted.next_mean, wanted.sums + belief.mean.abs()) < 1e-13 + rounding
+        )
         assert worst(found.var, wanted.next_var, deviations.unsqueeze(-1) * deviations) < 1e-10
 
 

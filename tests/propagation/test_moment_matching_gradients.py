@@ -91,9 +91,7 @@ def test_rollout_gradient_is_the_finite_difference(seed: int) -> None:
     def cost(policy: Tensor) -> Tensor:
         belief, total = start, torch.zeros((), dtype=torch.float64)
         for _ in range(5):
-            action = ActionBelief(
-                belief.mean @ policy, policy.mT @ belief.var @ policy, policy
-            )
+            action = ActionBelief(belief.mean @ policy, policy.mT @ belief.var @ policy, policy)
             belief = Belief(*model.predict(belief, action)[:2])
             total = total + belief.mean.square().sum() + belief.var.diagonal().sum()
         return total

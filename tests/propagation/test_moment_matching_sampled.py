@@ -18,7 +18,10 @@ def posterior(model: GaussianProcessWorldModel, points: Tensor) -> tuple[Tensor,
     x, y = model.inputs.numpy(), model.targets.numpy()
     means, variances = [], []
     for a in range(y.shape[1]):
-        scaled, new = x / model.lengthscales[a].numpy(), points.numpy() / model.lengthscales[a].numpy()
+        scaled, new = (
+            x / model.lengthscales[a].numpy(),
+            points.numpy() / model.lengthscales[a].numpy(),
+        )
         signal = model.signal_variances[a].item()
         gram = signal * np.exp(-0.5 * ((scaled[:, None] - scaled[None]) ** 2).sum(-1))
         cross = signal * np.exp(-0.5 * ((new[:, None] - scaled[None]) ** 2).sum(-1))
@@ -79,9 +82,7 @@ def test_quadrature_agrees(signal_to_noise: float) -> None:
     """
     model = smooth_model(1, 2, 1, 150, signal_to_noise)
     direction = torch.tensor([0.3, -0.2], dtype=torch.float64)
-    belief = Belief(
-        torch.tensor([0.2, 0.4], dtype=torch.float64), direction[:, None] * direction
-    )
+    belief = Belief(torch.tensor([0.2, 0.4], dtype=torch.float64), direction[:, None] * direction)
     action = ActionBelief(torch.tensor([-0.3], dtype=torch.float64))
     node, weight = np.polynomial.hermite_e.hermegauss(80)
     weights = torch.tensor(weight / weight.sum())
@@ -99,7 +100,9 @@ def test_quadrature_agrees(signal_to_noise: float) -> None:
     assert ((var - wanted_var).abs() < tolerance * scale * scale[:, None]).all()
 
 
-@pytest.mark.parametrize(("outputs", "actions", "n"), [(1, 0, 1), (1, 1, 6), (3, 1, 30), (4, 2, 80)])
+@pytest.mark.parametrize(
+    ("outputs", "actions", "n"), [(1, 0, 1), (1, 1, 6), (3, 1, 30), (4, 2, 80)]
+)
 def test_a_certain_input_gives_the_posterior(outputs: int, actions: int, n: int) -> None:
     model = random_model(n, outputs, actions, n)
     belief, action = random_belief(model, n, 0.0)
