@@ -35,7 +35,7 @@ def run(command: list[str] | str, folder: Path) -> None:
         (shims / name).chmod(0o755)
     env = {**os.environ, "PATH": f"{shims}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command] if isinstance(command, str) else command,
+        ["bash", "-c", command] if isinstance(command, str) else command,
         cwd=folder,
         env=env,
         capture_output=True,
@@ -43,9 +43,8 @@ def run(command: list[str] | str, folder: Path) -> None:
         timeout=300,
         check=False,
     )
-    # 141: the reader of a pipe had enough (| head)
-    assert done.returncode in (0, 141), f"{command}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert "error" not in done.stderr.lower(), done.stderr
 
 
 def test_the_readme_has_what_these_tests_run() -> None:
