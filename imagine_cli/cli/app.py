@@ -20,7 +20,7 @@ app = typer.Typer(
     name="imagine",
     help="Imagine with a learned world model: what it believes will happen, and how sure it is.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # typer imports markdown and syntax highlighters for its boxes
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -78,7 +78,7 @@ class _Lines:
     def finish(self) -> None:
         if self._name is None:
             return
-        count = f"{self._count}" if self._total is None else f"{self._count} of {self._total}"
+        count = "done" if self._total is None else f"{self._count} of {self._total}"
         note = f" ({self._note})" if self._note else ""
         self._print(f"{self._name}: {count} in {time.monotonic() - self._begun:.1f} s{note}")
         self._name = None

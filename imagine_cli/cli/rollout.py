@@ -77,7 +77,7 @@ def rollout(
 
     The file holds mean and covariance of every imagined observation. Its path goes to stdout.
 
-    Example: [bold]imagine rollout --env Pendulum-v1 --model wm.pt --steps 50[/bold]
+    Example: imagine rollout --env Pendulum-v1 --model wm.pt --steps 50
     """
     check_output(output, force)
     kwargs = parse_env_kwargs(env_kwarg)

@@ -46,7 +46,7 @@ def fit_world_model(
     *,
     env_kwargs: dict[str, Any] | None = None,
     kind: str = "gp",
-    steps: int = 10000,
+    steps: int = 20000,
     points: int = 300,
     policy: str = "random",
     seed: int = 0,

@@ -77,12 +77,12 @@ def test_quiet_leaves_the_path(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--steps", "49"], "49 is not in the range"),
-        (["--steps", "-5"], "-5 is not in the range"),
-        (["--steps", "many"], "'many' is not a valid int"),
-        (["--points", "0"], "0 is not in the range"),
-        (["--restarts", "0"], "0 is not in the range"),
-        (["--seed", "-1"], "-1 is not in the range"),
+        (["--steps", "49"], "'--steps'"),
+        (["--steps", "-5"], "'--steps'"),
+        (["--steps", "many"], "'--steps'"),
+        (["--points", "0"], "'--points'"),
+        (["--restarts", "0"], "'--restarts'"),
+        (["--seed", "-1"], "'--seed'"),
         (["--held-out", "0.7"], "at most 0.4, not 0.7"),
         (["--held-out", "0.01", "--steps", "500"], "fewer than 10"),
         (["--policy", "drunk"], "no policy 'drunk'"),
@@ -165,7 +165,8 @@ def test_interrupted_it_leaves_nothing_and_status_130(stage: str, tmp_path: Path
                 break
         time.sleep(1.5)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        err = process.stderr.read()
+        out, _ = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130, err

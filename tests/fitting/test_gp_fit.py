@@ -162,12 +162,12 @@ class _StandardNormal(Posterior):
 @pytest.mark.parametrize(
     ("part", "low", "high", "covered"),
     [
-        (0.01, 90.0, 110.0, 0.97),  # a few so far off that the mean square would cover 99 %
-        (0.09, 2.5, 3.5, 0.93),  # so many somewhat off that it would cover 91 %
+        (0.01, 90.0, 110.0, 0.96),  # a few so far off that the mean square would cover 99 %
+        (0.09, 2.5, 3.5, 0.94),  # so many somewhat off that it would cover 91 %
         (0.0, 0.0, 0.0, None),  # Gaussian: nothing to bound
     ],
 )
-def test_the_calibrated_interval_covers_93_to_97_percent(
+def test_the_calibrated_interval_covers_94_to_96_percent(
     part: float, low: float, high: float, covered: float | None
 ) -> None:
     rng = np.random.default_rng(0)
@@ -182,7 +182,7 @@ def test_the_calibrated_interval_covers_93_to_97_percent(
     if covered is None:
         assert factor == pytest.approx(likeliest, rel=1e-12)
         return
-    assert not 0.93 <= np.mean(error**2 <= Z**2 * likeliest) <= 0.97
+    assert not 0.94 <= np.mean(error**2 <= Z**2 * likeliest) <= 0.96
     assert np.mean(error**2 <= Z**2 * factor) == pytest.approx(covered, abs=1.1 / n)
 
 

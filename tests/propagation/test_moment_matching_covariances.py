@@ -36,7 +36,7 @@ def check_covariance(var: Tensor, scale: Tensor, slack: float) -> None:
     action=st.sampled_from(["mean", "var", "policy"]),
     process_noise=st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_covariances_are_covariances(
     seed: int,
     outputs: int,
@@ -88,14 +88,14 @@ def test_outputs_that_move_as_one(size: float) -> None:
         check_covariance(var[0], torch.zeros(3, dtype=torch.float64), 0.0)
 
 
-@pytest.mark.parametrize("n", [1, 7, 40, 150, 400])
-@pytest.mark.parametrize("outputs", [1, 2, 4])
+@pytest.mark.parametrize("n", [1, 40, 150, 400])
+@pytest.mark.parametrize("outputs", [1, 3])
 def test_a_row_is_the_same_in_any_batch(outputs: int, n: int) -> None:
     model = random_model(n, outputs, 1, n)
     belief, action = stacked(model, 33, 0.1)
     whole = model.predict(belief, action)
     for count in (1, 2, 7):
-        for start in (0, 7, 33 - count):
+        for start in (0, 33 - count):
             some = slice(start, start + count)
             part = model.predict(
                 Belief(*(x[some] for x in belief)),

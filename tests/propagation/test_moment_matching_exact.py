@@ -26,7 +26,7 @@ from imagine_cli.belief import ActionBelief, Belief, joint
 from imagine_cli.world_models.gaussian_process import GaussianProcessWorldModel
 
 SIZES = [0.0, 1e-16, 1e-12, 1e-8, 1e-4, 1.0, 1e4]
-SHAPES = [(1, 0, 1), (1, 1, 1), (1, 1, 5), (2, 1, 8), (3, 2, 12)]
+SHAPES = [(1, 0, 1), (1, 1, 5), (2, 1, 8), (3, 2, 12)]
 
 
 def products(deviations: Tensor, diagonal: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def gain_scale(model: GaussianProcessWorldModel, wanted: Moments) -> Tensor:
 def test_moments_are_exact(
     outputs: int, actions: int, n: int, size: float, rank: int | None
 ) -> None:
-    kinds = ("mean", "var", "policy") if actions and rank is None else ("mean", "policy")
+    kinds = ("mean", "var", "policy") if rank is None else ("policy",)
     for seed, kind in enumerate(kinds if actions else ("mean",)):
         model = random_model(seed + 10 * n, outputs, actions, n, process_noise=seed != 1)
         belief, action = random_belief(model, seed, size, rank=rank, action=kind)
@@ -125,8 +125,6 @@ def test_small_noise(signal_to_noise: float, size: float) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("signal_to_noise", "size"), [(1e3, 0.0), (1e3, 1e-6), (1e4, 1e-12), (1e4, 1e-6)]
-)
+@pytest.mark.parametrize(("signal_to_noise", "size"), [(1e3, 1e-12), (1e4, 1e-6)])
 def test_small_noise_and_many_points(signal_to_noise: float, size: float) -> None:
     check_ill_conditioned(150, signal_to_noise, size)

@@ -43,14 +43,14 @@ NAMES = ["full", "singular", "zero"]
 @pytest.mark.parametrize(("size", "rank"), CASES, ids=NAMES)
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_first_derivatives_of_chained_steps(outputs: int, size: float, rank: int | None) -> None:
-    model = random_model(1, outputs, 1, 6, units=False)
+    model = random_model(1, outputs, 1, 4, units=False)
     assert torch.autograd.gradcheck(steps(model, 3), arguments(model, size, rank))
 
 
 @pytest.mark.parametrize(("size", "rank"), CASES, ids=NAMES)
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_second_derivatives(outputs: int, size: float, rank: int | None) -> None:
-    model = random_model(2, outputs, 1, 5, units=False)
+    model = random_model(2, outputs, 1, 4, units=False)
     given = arguments(model, size, rank)
     assert torch.autograd.gradgradcheck(steps(model, 2), given, atol=1e-4)
 

@@ -33,7 +33,7 @@ def posterior(model: GaussianProcessWorldModel, points: Tensor) -> tuple[Tensor,
 
 
 def check_by_sampling(seed: int, outputs: int, actions: int, size: float, count: int) -> None:
-    model = random_model(seed, outputs, actions, 15, units=False)
+    model = random_model(seed, outputs, actions, 12, units=False)
     belief, action = random_belief(model, seed, size, action="policy")
     x = joint(belief, action)
     g = np.random.default_rng(seed)
@@ -61,7 +61,7 @@ def check_moments(samples: Tensor, mean: Tensor, var: Tensor) -> None:
     assert ((terms.mean(0) - var).abs() < 4.0 * terms.std(0) / count**0.5).all()
 
 
-@pytest.mark.parametrize("size", [0.01, 0.3, 3.0])
+@pytest.mark.parametrize("size", [0.03, 1.0])
 @pytest.mark.parametrize(("outputs", "actions"), [(1, 1), (2, 1), (3, 2)])
 def test_sampling_agrees(outputs: int, actions: int, size: float) -> None:
     check_by_sampling(outputs, outputs, actions, size, 100_000)
