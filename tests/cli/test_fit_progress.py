@@ -41,7 +41,7 @@ def test_without_a_terminal_a_line_when_a_stage_begins_and_one_when_it_ends(
         "collecting: 0 of 3",
         "collecting: 3 of 3 in 0.0 s (halfway)",
         "thinking",
-        "thinking: 5 in 0.0 s",
+        "thinking: done in 0.0 s",
     ]
 
 
