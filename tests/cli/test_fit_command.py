@@ -146,7 +146,9 @@ def test_help_has_the_example_and_every_option(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("stage", ["running the env", "fitting dimensions"])
+@pytest.mark.parametrize(
+    "stage", [pytest.param("running the env", marks=pytest.mark.long), "fitting dimensions"]
+)
 def test_interrupted_it_leaves_nothing_and_status_130(stage: str, tmp_path: Path) -> None:
     path = tmp_path / "wm.pt"
     words = ["fit", "--env", "Pendulum-v1", "-o", str(path), "--points", "400"]
