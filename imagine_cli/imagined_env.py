@@ -120,8 +120,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
     def imagine(self, observation: Belief, action: ActionBelief) -> Prediction:
         """One step outside TensorDict: ``(*B, D)``, ``(*B, D, D)`` and ``(*B, F)`` to the next."""
         if isinstance(self.world_model, WorldModel):
-            # Ours are symmetric and positive semi-definite, in their declared dtype, as they come.
-            return self.world_model.predict(observation, action)
+            return self._settle(self.world_model.predict(observation, action))
         written: Any = action.mean
         if action.var is not None or self._speaks_pilco:
             written = _as_written(observation, action)

@@ -43,13 +43,14 @@ def read_state_dict(data: dict[str, Any], path: str) -> Checkpoint:
             f"(missing: {', '.join(missing) or 'X_tilde_train'}); call its fit first"
         )
     inputs, ell, signal, noise, _, beta = (data[name].double() for name in _BUFFERS)
-    (n, size), outputs = inputs.shape, ell.shape[0]
+    n, size = inputs.shape
+    outputs = ell.numel() // max(size, 1)
     signal, noise = signal.reshape(-1), noise.reshape(-1)
-    if ell.shape != (outputs, size) or beta.shape != (outputs, n) or size <= outputs:
+    fits = ell.shape == (outputs, size) and beta.shape == (outputs, n)
+    if not (fits and len(signal) == len(noise) == outputs < size):
+        parts = ", ".join(f"{name} {tuple(data[name].shape)}" for name in _BUFFERS)
         raise InputError(
-            f"{path} is the state of a torchrl GPWorldModel whose parts don't fit together: "
-            f"X_tilde_train {tuple(inputs.shape)}, ell {tuple(ell.shape)}, "
-            f"_cached_beta {tuple(beta.shape)}"
+            f"{path} is the state of a torchrl GPWorldModel whose parts don't fit together: {parts}"
         )
     for name in _BUFFERS:
         if not torch.isfinite(data[name]).all():

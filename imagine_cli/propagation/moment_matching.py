@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from imagine_cli.belief import symmetrise
+from imagine_cli.errors import ImagineError
 from imagine_cli.propagation.pair_sum import pair_sum
 
 __all__ = ["GPs", "moment_match"]
@@ -74,6 +75,9 @@ def moment_match(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, T
         μ_Δ ``(B, D)`` (Eq. 14); Σ_Δ ``(B, D, D)`` (Eqs. 17-23), without observation noise; and
         V ``(B, E, D)`` with ``cov[x̃, Δ] = Σ̃ V`` (Deisenroth 2010, Eqs. 2.65-2.70).
 
+    Raises:
+        ImagineError: a covariance that is not one.
+
     Differentiable, twice too, in ``mean`` and ``var``. The graph keeps the two arguments and
     nothing else: the backward pass computes the rest again.
     """
@@ -113,8 +117,15 @@ def _moments(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tenso
 
     # I + Λ^(-1/2) Σ̃ Λ^(-1/2) for every Λ at once: symmetric positive definite for any Σ̃.
     scaled = gps.outer_scales * symmetrise(var).unsqueeze(1)
-    root = torch.linalg.cholesky(scaled + gps.eye)
-    half_log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    root, failed = torch.linalg.cholesky_ex(scaled + gps.eye)
+    if failed.any():
+        raise ImagineError(
+            f"the covariance of belief {int(failed.any(-1).nonzero()[0])} that goes into moment "
+            "matching is not positive semi-definite, or not finite"
+        )
+    # By what the squared pivots exceed one: its error is relative to Σ̃, as everything in d must be.
+    pivots = scaled.diagonal(dim1=-2, dim2=-1) - root.tril(-1).square().sum(-1)
+    half_log_det = 0.5 * pivots.log1p().sum(-1)
     # One memory layout whatever B is, so that the same kernels run and give the same bits.
     inverse = torch.cholesky_inverse(root).contiguous()
     gain = symmetrise(inverse @ scaled) / gps.outer_scales  # G(Λ)
@@ -144,7 +155,7 @@ def _moments(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tenso
     constant = log_det[:, a] + log_det[:, b] - log_det_other
     left, right = _factors(u[:, a], u[:, b], single[:, a], single[:, b], other, constant)
     weights = beta_q[:, a].flatten(0, 1), beta_q[:, b].flatten(0, 1)
-    covariance = pair_sum(left, right, *weights, None).view(batch, -1)
+    covariance = pair_sum(left, right, *weights, None).view(batch, a.shape[0])
     full = torch.diag_embed(variance)
     full[:, a, b] = covariance
     full[:, b, a] = covariance

@@ -38,8 +38,8 @@ def pair_sum(left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: Tensor 
         a: ``(N, n)``.
         b: ``(N, n)``.
         weights: None for all ones, or ``(M, n, n)`` with N a multiple of M: problem k uses
-            ``weights[k % M]``. Upper triangular (nothing below the diagonal is read or summed),
-            so that a symmetric problem costs half: fold the lower triangle into the upper one.
+            ``weights[k % M]``. Zero below the diagonal, where most is never computed: a
+            symmetric problem costs half with its lower triangle folded into the upper one.
     """
     result: Tensor = _PairSum.apply(left, right, a, b, weights)  # type: ignore[no-untyped-call]
     return result
@@ -95,7 +95,7 @@ class _PairSum(torch.autograd.Function):
                 whole, w = _beside(tile, weights, some, rows)
                 whole.mul_(w)
             by_row = torch.bmm(a[some, None, rows], tile)
-            total[some] += torch.bmm(by_row, b[some, first:, None])[:, 0, 0]
+            total[some] += (by_row[:, 0] * b[some, first:]).sum(-1)
         return total
 
     @staticmethod

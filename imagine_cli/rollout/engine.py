@@ -127,8 +127,8 @@ def imagine_all(
         for step in range(0, steps, recorder.time_chunk):
             t = min(recorder.time_chunk, steps - step)
             block = _Block.empty(b, t, belief.mean, action_size, wanted)
-            belief = _imagine_block(env, policy, belief, block, step, on_step)
-            _check_finite(block, first, step, names)
+            belief = _imagine_block(env, policy, belief, block, first, step, names, on_step)
+            _check_finite(block, t, first, step, names)
             recorder.write(
                 first,
                 step,
@@ -148,13 +148,20 @@ def _imagine_block(
     policy: Policy,
     belief: Belief,
     block: _Block,
+    first_trajectory: int,
     first_step: int,
+    names: list[str],
     on_step: Callable[[int, Tensor], None] | None,
 ) -> Belief:
+    """As many steps as ``block`` has room for; the belief after the last."""
     b, t = block.mean.shape[:2]
     for k in range(t):
         action = policy.act(first_step + k, belief)
-        prediction = env.imagine(belief, action)
+        try:
+            prediction = env.imagine(belief, action)
+        except ImagineError as error:
+            _check_finite(block, k, first_trajectory, first_step, names)
+            raise ImagineError(f"at step {first_step + k + 1}: {error}") from error
         belief = Belief(prediction.mean, prediction.var)
         block.mean[:, k] = prediction.mean
         block.var[:, k] = prediction.var
@@ -170,11 +177,12 @@ def _imagine_block(
     return belief
 
 
-def _check_finite(block: _Block, first: int, first_step: int, names: list[str]) -> None:
-    sums = block.mean.sum() + block.var.sum()
-    if torch.isfinite(sums):
+def _check_finite(block: _Block, count: int, first: int, first_step: int, names: list[str]) -> None:
+    """Raises ImagineError where one of the first ``count`` steps of a block is not finite."""
+    mean, var = block.mean[:, :count], block.var[:, :count]
+    if torch.isfinite(mean.sum() + var.sum()):
         return
-    bad = ~(torch.isfinite(block.mean) & torch.isfinite(block.var).all(-1))
+    bad = ~(torch.isfinite(mean) & torch.isfinite(var).all(-1))
     if not bad.any():  # the sum alone overflowed
         return
     step = int(bad.any(-1).any(0).nonzero()[0])

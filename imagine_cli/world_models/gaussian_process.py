@@ -140,7 +140,7 @@ class GaussianProcessWorldModel(WorldModel):
         extra = sorted(set(state) - set(_DATA))
         if extra:
             raise InputError(f"a Gaussian process has no {', '.join(extra)} in its state_dict")
-        dtype = {"float32": torch.float32, "float64": torch.float64}.get(config.get("dtype", ""))
+        dtype = {"float32": torch.float32, "float64": torch.float64}.get(str(config.get("dtype")))
         process_noise, jitter = config.get("process_noise"), config.get("jitter", 0.0)
         if dtype is None or not isinstance(process_noise, bool) or not isinstance(jitter, float):
             raise InputError(
