@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from imagine_cli.checkpoint import save_world_model as save_world_model
     from imagine_cli.errors import ImagineError as ImagineError
     from imagine_cli.errors import InputError as InputError
+    from imagine_cli.evaluation import evaluate_model as evaluate_model
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
     from imagine_cli.policies import load_policy as load_policy
@@ -32,6 +33,7 @@ _HOME = {
     "ImaginedEnv": "imagine_cli.imagined_env",
     "InputError": "imagine_cli.errors",
     "Rollout": "imagine_cli.recording",
+    "evaluate_model": "imagine_cli.evaluation",
     "fit_world_model": "imagine_cli.fitting",
     "load_policy": "imagine_cli.policies",
     "load_world_model": "imagine_cli.checkpoint",
