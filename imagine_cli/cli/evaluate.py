@@ -100,9 +100,11 @@ def evaluate(
 ) -> None:
     """Score what a world model imagines against what really happens.
 
-    Runs the real env under a policy, imagines the same starts and actions, and tells for each
-    horizon how wrong the means are, whether the intervals are honest, and how many steps ahead
-    the model is better than no change and than a linear model. Needs the extra "evaluate".
+    Runs the real env under a policy, imagines the same starts and actions,
+    and tells for each horizon how wrong the means are, whether the intervals
+    are honest, and until which step the model is better than no change and
+    than a linear model. Models are ranked by CRPS over standard deviation,
+    averaged: 0 is perfect. Needs the extra "evaluate".
 
     Example: imagine evaluate --env Pendulum-v1 --model wm.pt --steps 50 -n 100
 

@@ -55,71 +55,77 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
         soft_wrap=True,
     )
     console.print()
-    console.print(_ranking(found))
+    console.print(_ranking(found, console.width))
     for report in found.models:
         console.print()
         console.print(report.name, style="bold", markup=False, soft_wrap=True)
-        console.print(_by_horizon(found, report.scores))
+        console.print(_by_horizon(found, report.scores, console.width))
         if dimensions:
             _print_dimensions(console, found, report)
     if not dimensions and len(found.observation_names) > 1:
         console.print()
-        console.print("all dimensions together; --dimensions shows each", style="dim")
-
-
-def _ranking(found: Evaluation) -> Table:
-    """Best first, the baselines' horizons beside."""
-    last = max(h for h in range(1, found.steps + 1) if _reached(found, h))
-    headings = ["model", "kind", "score", f"RMSE @{last}", f"energy @{last}", f"90 % @{last}"]
-    headings += [f"beats {name} to" for name in found.baselines]
-    rows = []
-    for report in found.models:
-        scores = report.scores
-        rows.append(
-            [
-                report.name,
-                report.kind,
-                significant(report.score),
-                significant(scores.value("rmse", last)),
-                significant(scores.value("energy", last)),
-                _percent(scores.value("coverage90", last)),
-                *(f"step {report.against[name].ahead_overall}" for name in found.baselines),
-            ]
+        console.print(
+            "all dimensions together; --dimensions shows each, --json has every number",
+            style="dim",
         )
-    return number_table(headings, rows, left=2)
 
 
-def _reached(found: Evaluation, horizon: int) -> bool:
-    return bool((found.lengths >= horizon).any())
+def _ranking(found: Evaluation, width: int) -> Table:
+    """Best first; ``until``: to which step a model is better than a baseline."""
+    last = max(h for h in range(1, found.steps + 1) if (found.lengths >= h).any())
+    columns: dict[str, list[str]] = {"model": [report.name for report in found.models]}
+    columns["score"] = [significant(report.score) for report in found.models]
+    for metric in ("rmse", "coverage90", "energy"):
+        values = [report.scores.value(metric, last) for report in found.models]
+        columns[f"{_JOINT[metric]} @{last}"] = [_cell(metric, value) for value in values]
+    for name in found.baselines:
+        ahead = [report.against[name].ahead_overall for report in found.models]
+        columns[f"beats {name} until"] = [str(step) for step in ahead]
+    columns["kind"] = [report.kind for report in found.models]
+    least = [f"energy @{last}", "kind", f"90 % @{last}", f"RMSE @{last}"]
+    return _fitting(columns, least, width, left=1)
 
 
-def _by_horizon(found: Evaluation, scores: Scores, dimension: int | None = None) -> Table:
+def _by_horizon(
+    found: Evaluation, scores: Scores, width: int, dimension: int | None = None
+) -> Table:
     chosen = _JOINT if dimension is None else _MARGINAL
-    rows = []
-    for horizon in shown_horizons(found.steps):
-        cells = [str(horizon), str(scores.count[horizon - 1])]
-        for metric in chosen:
-            value = scores.value(metric, horizon, dimension)
-            share = metric.startswith(("coverage", "mahalanobis"))
-            cells.append(_percent(value) if share else _number(value))
-        rows.append(cells)
-    return number_table(["step", "real", *chosen.values()], rows, left=0)
+    horizons = shown_horizons(found.steps)
+    columns = {
+        "step": [str(horizon) for horizon in horizons],
+        "real": [str(scores.count[horizon - 1]) for horizon in horizons],
+    }
+    for metric, heading in chosen.items():
+        values = [scores.value(metric, horizon, dimension) for horizon in horizons]
+        columns[heading] = [_cell(metric, value) for value in values]
+    least = ["calibration", "real", "width 90 %", "in 50 %", "energy", "joint 95 %", "90 %", "CRPS"]
+    return _fitting(columns, least, width, left=0)
+
+
+def _fitting(columns: dict[str, list[str]], least: list[str], width: int, left: int) -> Table:
+    """A table no wider than ``width``: without the columns ``least``, in turn, where it must."""
+    gaps = 2
+    needed = {head: gaps + max(map(len, [head, *cells])) for head, cells in columns.items()}
+    for head in least:
+        if sum(needed.values()) - gaps > width:
+            needed.pop(head, None)
+    rows = zip(*(columns[head] for head in needed), strict=True)
+    return number_table(list(needed), list(rows), left=left)
 
 
 def _print_dimensions(console: Console, found: Evaluation, report: ModelReport) -> None:
     for d, name in enumerate(found.observation_names):
         ahead = ", ".join(
-            f"beats {baseline} to step {against.ahead[d]}"
+            f"beats {baseline} until step {against.ahead[d]}"
             for baseline, against in report.against.items()
         )
         console.print()
         console.print(f"{name}: {ahead}", markup=False, soft_wrap=True)
-        console.print(_by_horizon(found, report.scores, d))
+        console.print(_by_horizon(found, report.scores, console.width, d))
 
 
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f} %"
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else significant(value)
+def _cell(metric: str, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    share = metric.startswith(("coverage", "mahalanobis"))
+    return f"{100 * value:.1f} %" if share else significant(value)

@@ -272,7 +272,7 @@ def test_the_command_prints_tables(checkpoint: Path, capsys: Any) -> None:
     assert command("--env", "Pendulum-v1", "--model", checkpoint, "--dimensions") == 0
     printed = capsys.readouterr().out
     assert "6 real trajectories of up to 7 steps of Pendulum-v1" in printed
-    for word in ("RMSE", "CRPS", "energy", "theta_dot: beats no change to step", "calibration"):
+    for word in ("RMSE", "CRPS", "energy", "theta_dot: beats no change until step", "calibration"):
         assert word in printed
 
 
@@ -309,3 +309,21 @@ def test_a_writer_that_fails_leaves_no_real_file(tmp_path: Path, monkeypatch: An
     with pytest.raises(imagine_cli.ImagineError, match="the disk is full"):
         evaluate_model(linear_model(), ENV_ID, steps=2, record=tmp_path / "real.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("width", [75, 80, 100, 160])
+def test_no_table_is_wider_than_the_terminal(
+    recorded: Path, width: int, monkeypatch: Any, capsys: Any
+) -> None:
+    from imagine_cli.cli.evaluate_tables import print_evaluation
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    found = evaluate_model(linear_model(), real=recorded)
+    for report in found.models:
+        report.scores.joint["nll"][:] *= 1e-3  # wide cells
+    print_evaluation(found, dimensions=True)
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert "RMSE" in printed
+    tables = [line for line in printed.splitlines() if line[:1] in " 0123456789"]
+    assert max(map(len, tables)) <= width
