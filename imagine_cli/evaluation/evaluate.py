@@ -94,6 +94,8 @@ def evaluate_model(
         raise InputError("there is no model to evaluate; give at least one --model")
     if imagined is not None and len(given) > 1:
         raise InputError("--imagined is for one model; evaluate the models one after another")
+    if imagined is not None and record is not None and Path(imagined) == Path(record):
+        raise InputError(f"--record and --imagined can't both write {record}")
     if real is not None and record is not None:
         raise InputError("--real reads a real run and --record writes one; give one of them")
     for name, value, least in (("steps", steps, 1), ("trajectories", trajectories, 1),

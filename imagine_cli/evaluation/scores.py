@@ -133,14 +133,12 @@ class ScoreKeeper:
             marginal, pit = _marginal(real, mean, np.diagonal(var, axis1=-2, axis2=-1))
             joint = _joint(real - mean, var, epsilon)
         self._count[horizons] += there.sum(0)
-        room = np.zeros((b, t, self.size))
-        for name, values in marginal.items():
-            room[there] = values
-            self._marginal[name][horizons] += room.sum(0)
-        flat = np.zeros((b, t))
-        for name, numbers in joint.items():
-            flat[there] = numbers
-            self._joint[name][horizons] += flat.sum(0)
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs
+            for sums, terms in ((self._marginal, marginal), (self._joint, joint)):
+                for name, values in terms.items():
+                    room = np.zeros((b, t, *values.shape[1:]))
+                    room[there] = values
+                    sums[name][horizons] += room.sum(0)
         horizon = first_step + np.broadcast_to(np.arange(t), (b, t))[there]
         place = (horizon[:, None] * self.size + np.arange(self.size)) * PIT_BINS
         bins = np.minimum((pit * PIT_BINS).astype(np.int64), PIT_BINS - 1)

@@ -219,6 +219,7 @@ def test_a_discrete_env_that_terminates(tmp_path: Path) -> None:
         ({}, "no env"),
         ({"env_id": ENV_ID, "steps": 0}, "--steps is 0"),
         ({"env_id": ENV_ID, "real": "x", "record": "y"}, "give one of them"),
+        ({"env_id": ENV_ID, "imagined": "x", "record": "x"}, "can't both write x"),
         ({"env_id": "Pendulum-v1", "real": "REAL"}, "is a run of LinearWorld-v0, not of Pend"),
         ({"real": "REAL", "steps": 9}, "has 8 steps and --steps asks for 9"),
         ({"real": "REAL", "trajectories": 2000}, "has 1500 trajectories"),
@@ -268,7 +269,8 @@ def command(*words: Any) -> int:
     return main(["evaluate", *map(str, words), "-n", "6", "--steps", "7", "--quiet"])
 
 
-def test_the_command_prints_tables(checkpoint: Path, capsys: Any) -> None:
+def test_the_command_prints_tables(checkpoint: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     assert command("--env", "Pendulum-v1", "--model", checkpoint, "--dimensions") == 0
     printed = capsys.readouterr().out
     assert "6 real trajectories of up to 7 steps of Pendulum-v1" in printed
