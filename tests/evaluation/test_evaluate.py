@@ -329,3 +329,25 @@ def test_no_table_is_wider_than_the_terminal(
     assert "RMSE" in printed
     tables = [line for line in printed.splitlines() if line[:1] in " 0123456789"]
     assert max(map(len, tables)) <= width
+
+
+def test_inspect_reads_a_real_run_that_ends_early(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "real.h5"
+    found = evaluate_model(
+        linear_model(), ENV_ID, steps=12, trajectories=60, env_kwargs={"limit": 0.8}, record=path
+    )
+    with open_rollout(path) as rollout:
+        stats, means, rewards = rollout.stats(), rollout.mean(), rollout.reward_mean()
+    assert stats.warnings == []
+    assert stats.reward is not None
+    assert (found.lengths < 12).any()
+    there = np.isfinite(means).all(-1)
+    for place, step in enumerate(stats.observation.steps):
+        wanted = means[there[:, step], step].mean(0)
+        np.testing.assert_allclose(stats.observation.mean[place], wanted, rtol=1e-12)
+    np.testing.assert_allclose(stats.observation.course_mean, np.nanmean(means, axis=0))
+    np.testing.assert_allclose(stats.reward.course_mean[:, 0], np.nanmean(rewards, axis=0))
+    assert main(["inspect", str(path)]) == 0
+    printed = capsys.readouterr()
+    assert "nan" not in printed.out
+    assert printed.err == ""
