@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from imagine_cli.checkpoint import save_world_model as save_world_model
     from imagine_cli.errors import ImagineError as ImagineError
     from imagine_cli.errors import InputError as InputError
+    from imagine_cli.evaluation import compare_rollouts as compare_rollouts
+    from imagine_cli.evaluation import evaluate_model as evaluate_model
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
+    from imagine_cli.plots import plot_rollout as plot_rollout
     from imagine_cli.policies import load_policy as load_policy
     from imagine_cli.recording import Rollout as Rollout
     from imagine_cli.recording import open_rollout as open_rollout
@@ -32,10 +35,13 @@ _HOME = {
     "ImaginedEnv": "imagine_cli.imagined_env",
     "InputError": "imagine_cli.errors",
     "Rollout": "imagine_cli.recording",
+    "compare_rollouts": "imagine_cli.evaluation",
+    "evaluate_model": "imagine_cli.evaluation",
     "fit_world_model": "imagine_cli.fitting",
     "load_policy": "imagine_cli.policies",
     "load_world_model": "imagine_cli.checkpoint",
     "open_rollout": "imagine_cli.recording",
+    "plot_rollout": "imagine_cli.plots",
     "run_rollout": "imagine_cli.rollout",
     "save_world_model": "imagine_cli.checkpoint",
 }

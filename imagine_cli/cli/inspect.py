@@ -31,6 +31,10 @@ def inspect(
         int | None,
         typer.Option("--step", metavar="K", help="Step K in full, 0 being the start."),
     ] = None,
+    plot: Annotated[
+        bool,
+        typer.Option("--plot", help="Fan charts of a trajectory (0 unless --trajectory is given)."),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Show what is in a rollout or in a world-model checkpoint.
@@ -44,6 +48,8 @@ def inspect(
 
     Example: imagine inspect rollout.h5 --trajectory 0 --step 25
 
+    Example: imagine inspect rollout.h5 --plot
+
     Example: imagine inspect rollout.h5 --json | python -m json.tool
     """
     import sys
@@ -56,12 +62,24 @@ def inspect(
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:  # names in a file may have letters that the terminal hasn't
         reconfigure(errors="backslashreplace")
+    if plot and (json or csv or step is not None):
+        raise InputError("--plot goes with --trajectory alone; leave out --json, --csv and --step")
+    if file_kind(file) == ROLLOUT and plot:
+        from imagine_cli.cli.inspect_plot import inspect_plot
+
+        inspect_plot(file, trajectory or 0)
+        return
     if file_kind(file) == ROLLOUT:
         from imagine_cli.cli.inspect_rollout import inspect_rollout
 
         inspect_rollout(file, json=json, csv=csv, trajectory=trajectory, step=step)
         return
-    given = {"--csv": csv, "--trajectory": trajectory is not None, "--step": step is not None}
+    given = {
+        "--plot": plot,
+        "--csv": csv,
+        "--trajectory": trajectory is not None,
+        "--step": step is not None,
+    }
     for option, wanted in given.items():
         if wanted:
             raise InputError(f"{option} is for rollouts and {file} is a checkpoint")

@@ -130,6 +130,10 @@ class Rollout(Provenance):
         """``(B, P, T+1, D)``."""
         return self._take("particles/observation", trajectory, step)
 
+    def numbers(self, dataset: str, trajectory: Index = _ALL, step: Index = _ALL) -> np.ndarray:
+        """Of any dataset of the schema, by its name, as the methods above give it."""
+        return self._take(dataset, trajectory, step)
+
     def stats(
         self,
         trajectory: int | None = None,

@@ -29,7 +29,8 @@ class Course:
     """Means and standard deviations along time, of K quantities.
 
     Over several trajectories a mean is the mean of their means, and a standard deviation the root
-    mean square of theirs. The spread of the means among the trajectories is in neither.
+    mean square of theirs. The spread of the means among the trajectories is in neither. Of a real
+    run only those trajectories count that get to a step.
 
     Attributes:
         steps: ``(N,)`` the steps of ``mean`` and ``sd``.
@@ -97,7 +98,9 @@ def compute(
     names, last = rollout.observation_names, rollout.steps
     count = rollout.trajectories if trajectory is None else 1
     epsilon = float(np.finfo(rollout.dtype).eps) if rollout.dtype.kind == "f" else 0.0
-    sums = _Sums(last + 1, len(names), count, sorted({*landmarks(last), min(1, last)}), bins)
+    steps_kept = sorted({*landmarks(last), min(1, last)})
+    real = bool(rollout.attributes.get("real"))
+    sums = _Sums(last + 1, len(names), count, steps_kept, bins, ends=real)
     finite = [FiniteCheck("observation/mean"), FiniteCheck("observation/var")]
     bounds = BoundsCheck(names, rollout.observation_low, rollout.observation_high)
     covariance = CovarianceCheck(count * (last + 1), last, len(names), epsilon)
@@ -110,7 +113,7 @@ def compute(
                 rollout.var(rows, steps).astype(np.float64, copy=False),
             )
             before = rows.start - (trajectory or 0)
-            finite[0].add(block.trajectory, block.step, block.mean)
+            finite[0].add(block.trajectory, block.step, _present(block.mean, real))
             finite[1].add(block.trajectory, block.step, block.var)
             bounds.add(block)
             covariance.add(block, before * (last + 1))
@@ -156,46 +159,68 @@ def _reward(
     if "reward/mean" not in rollout:
         return None, []
     with_var = "reward/var" in rollout
-    sums = _Sums(rollout.steps, 1, count, landmarks(rollout.steps - 1), bins)
+    real = bool(rollout.attributes.get("real"))
+    sums = _Sums(rollout.steps, 1, count, landmarks(rollout.steps - 1), bins, ends=real)
     finite = [FiniteCheck("reward/mean"), FiniteCheck("reward/var")]
     with np.errstate(invalid="ignore", over="ignore"):
         for rows, steps in rollout.slabs("reward/mean", trajectory):
             mean = rollout.reward_mean(rows, steps).astype(np.float64)
             var = rollout.reward_var(rows, steps).astype(np.float64) if with_var else 0.0 * mean
             for check, values in zip(finite, (mean, var)[: 1 + with_var], strict=False):
-                check.add(rows.start, steps.start, values)
+                check.add(rows.start, steps.start, _present(values, real))
             sums.add(steps.start, mean[..., None], var[..., None])
         return sums.course(with_sd=with_var), finite
 
 
-class _Sums:
-    """Sums over trajectories at some steps, and over stretches of steps."""
+def _present(values: np.ndarray, real: bool) -> np.ndarray:
+    """Without the NaN that a real run has after a trajectory's end."""
+    return np.where(np.isnan(values), 0.0, values) if real else values
 
-    def __init__(self, length: int, size: int, count: int, steps: list[int], bins: int) -> None:
-        self.count = count
+
+class _Sums:
+    """Sums over trajectories at some steps, and over stretches of steps.
+
+    With ``ends`` a mean that is NaN is no part of them: a real trajectory that is over.
+    """
+
+    def __init__(
+        self, length: int, size: int, count: int, steps: list[int], bins: int, *, ends: bool
+    ) -> None:
+        self.count, self.ends = count, ends
         self.steps = np.array(steps)
         stretches = min(length, max(1, bins))
         self.edges = np.linspace(0, length, stretches + 1).round().astype(np.int64)
         self.at = np.zeros((2, len(steps), size))
         self.over = np.zeros((2, stretches, size))
+        self.missing_at = np.zeros((len(steps), size))
+        self.missing_over = np.zeros((stretches, size))
 
     def add(self, first: int, mean: np.ndarray, var: np.ndarray) -> None:
         """Beliefs ``(b, t, K)`` from step ``first`` on; ``var`` holds variances alone."""
+        missing = np.zeros(mean.shape[1:])
+        if self.ends:
+            over = np.isnan(mean)
+            missing += over.sum(0)
+            mean, var = np.where(over, 0.0, mean), np.where(over, 0.0, var)
         sums = np.stack([mean.sum(0), var.sum(0)])
         steps = first + np.arange(sums.shape[1])
         here = (self.steps >= first) & (self.steps <= steps[-1])
         self.at[:, here] += sums[:, self.steps[here] - first]
+        self.missing_at[here] += missing[self.steps[here] - first]
         stretch = np.searchsorted(self.edges, steps, side="right") - 1
         starts = np.flatnonzero(np.diff(stretch, prepend=-1))
         self.over[:, stretch[starts]] += np.add.reduceat(sums, starts, axis=1)
+        self.missing_over[stretch[starts]] += np.add.reduceat(missing, starts, axis=0)
 
     def course(self, *, with_sd: bool) -> Course:
-        lengths = np.diff(self.edges)[:, None] * self.count
-        return Course(
-            self.steps,
-            self.at[0] / self.count,
-            np.sqrt(self.at[1] / self.count) if with_sd else None,
-            self.edges,
-            self.over[0] / lengths,
-            np.sqrt(self.over[1] / lengths) if with_sd else None,
-        )
+        count = self.count - self.missing_at
+        lengths = np.diff(self.edges)[:, None] * self.count - self.missing_over
+        with np.errstate(divide="ignore", invalid="ignore"):  # no trajectory gets there
+            return Course(
+                self.steps,
+                self.at[0] / count,
+                np.sqrt(self.at[1] / count) if with_sd else None,
+                self.edges,
+                self.over[0] / lengths,
+                np.sqrt(self.over[1] / lengths) if with_sd else None,
+            )

@@ -1,0 +1,131 @@
+"""An evaluation for people."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from imagine_cli.cli.console import answers
+from imagine_cli.cli.tables import number_table, plural, significant
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from imagine_cli.evaluation import Evaluation, Scores
+    from imagine_cli.evaluation.report import ModelReport
+
+__all__ = ["print_evaluation", "shown_horizons"]
+
+_JOINT = {
+    "rmse": "RMSE",
+    "bias": "|bias|",
+    "nll": "NLL",
+    "crps": "CRPS",
+    "energy": "energy",
+    "coverage50": "in 50 %",
+    "coverage90": "90 %",
+    "coverage95": "95 %",
+    "mahalanobis95": "joint 95 %",
+    "sharpness": "width 90 %",
+    "calibration": "calibration",
+}
+_MARGINAL = {
+    name: {"bias": "bias"}.get(name, heading)
+    for name, heading in _JOINT.items()
+    if name not in ("energy", "mahalanobis95")
+}
+
+
+def shown_horizons(steps: int) -> list[int]:
+    """Which horizons a table has: 1, 2, 5, 10, 20, 50, ... and the last."""
+    round_ones = {k * 10**power for power in range(len(str(steps))) for k in (1, 2, 5)}
+    return sorted({horizon for horizon in round_ones if horizon <= steps} | {steps})
+
+
+def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
+    """A ranking where there are several models, then tables by horizon for each."""
+    console = answers()
+    ended = int((found.lengths < found.steps).sum())
+    early = f", {ended} of them ended by the env before that" if ended else ""
+    console.print(
+        f"{plural(found.trajectories, 'real trajectory')} of up to "
+        f"{plural(found.steps, 'step')} of {found.env_id}, policy {found.policy}{early}",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print()
+    console.print(_ranking(found, console.width))
+    for report in found.models:
+        console.print()
+        console.print(report.name, style="bold", markup=False, soft_wrap=True)
+        console.print(_by_horizon(found, report.scores, console.width))
+        if dimensions:
+            _print_dimensions(console, found, report)
+    if not dimensions and len(found.observation_names) > 1:
+        console.print()
+        console.print(
+            "all dimensions together; --dimensions shows each, --json has every number",
+            style="dim",
+        )
+
+
+def _ranking(found: Evaluation, width: int) -> Table:
+    """Best first; ``until``: to which step a model is better than a baseline."""
+    last = max(h for h in range(1, found.steps + 1) if (found.lengths >= h).any())
+    columns: dict[str, list[str]] = {"model": [report.name for report in found.models]}
+    columns["score"] = [significant(report.score) for report in found.models]
+    for metric in ("rmse", "coverage90", "energy"):
+        values = [report.scores.value(metric, last) for report in found.models]
+        columns[f"{_JOINT[metric]} @{last}"] = [_cell(metric, value) for value in values]
+    for name in found.baselines:
+        ahead = [report.against[name].ahead_overall for report in found.models]
+        columns[f"beats {name} until"] = [str(step) for step in ahead]
+    columns["kind"] = [report.kind for report in found.models]
+    least = [f"energy @{last}", "kind", f"90 % @{last}", f"RMSE @{last}"]
+    return _fitting(columns, least, width, left=1)
+
+
+def _by_horizon(
+    found: Evaluation, scores: Scores, width: int, dimension: int | None = None
+) -> Table:
+    chosen = _JOINT if dimension is None else _MARGINAL
+    horizons = shown_horizons(found.steps)
+    columns = {
+        "step": [str(horizon) for horizon in horizons],
+        "real": [str(scores.count[horizon - 1]) for horizon in horizons],
+    }
+    for metric, heading in chosen.items():
+        values = [scores.value(metric, horizon, dimension) for horizon in horizons]
+        columns[heading] = [_cell(metric, value) for value in values]
+    least = ["calibration", "real", "width 90 %", "in 50 %", "energy", "joint 95 %", "90 %", "CRPS"]
+    return _fitting(columns, least, width, left=0)
+
+
+def _fitting(columns: dict[str, list[str]], least: list[str], width: int, left: int) -> Table:
+    """A table no wider than ``width``: without the columns ``least``, in turn, where it must."""
+    gaps = 2
+    needed = {head: gaps + max(map(len, [head, *cells])) for head, cells in columns.items()}
+    for head in least:
+        if sum(needed.values()) - gaps > width:
+            needed.pop(head, None)
+    rows = zip(*(columns[head] for head in needed), strict=True)
+    return number_table(list(needed), list(rows), left=left)
+
+
+def _print_dimensions(console: Console, found: Evaluation, report: ModelReport) -> None:
+    for d, name in enumerate(found.observation_names):
+        ahead = ", ".join(
+            f"beats {baseline} until step {against.ahead[d]}"
+            for baseline, against in report.against.items()
+        )
+        console.print()
+        console.print(f"{name}: {ahead}", markup=False, soft_wrap=True)
+        console.print(_by_horizon(found, report.scores, console.width, d))
+
+
+def _cell(metric: str, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    share = metric.startswith(("coverage", "mahalanobis"))
+    return f"{100 * value:.1f} %" if share else significant(value)

@@ -1,0 +1,46 @@
+"""Gates as a JUnit report, which CI services show test by test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+from imagine_cli.errors import ImagineError
+from imagine_cli.evaluation.gates import Verdict
+
+__all__ = ["write_junit"]
+
+
+def write_junit(verdicts: list[Verdict], path: str | Path) -> None:
+    """One suite, a case for each gate of each model. ImagineError where it can't be written."""
+    failed = sum(not verdict.passed for verdict in verdicts)
+    counts = {"tests": str(len(verdicts)), "failures": str(failed), "errors": "0"}
+    root = ElementTree.Element("testsuites", {"name": "imagine evaluate", **counts})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": "imagine evaluate", **counts})
+    for verdict in verdicts:
+        case = ElementTree.SubElement(
+            suite,
+            "testcase",
+            {"classname": _clean(verdict.model), "name": _clean(str(verdict.gate)), "time": "0"},
+        )
+        if verdict.passed:
+            output = ElementTree.SubElement(case, "system-out")
+            output.text = _clean(verdict.line())
+        else:
+            message = _clean(verdict.line())
+            failure = ElementTree.SubElement(case, "failure", {"message": message, "type": "gate"})
+            failure.text = message
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    partial = Path(f"{path}.partial")
+    try:
+        partial.write_bytes(text)
+        os.replace(partial, path)
+    except OSError as error:
+        raise ImagineError(f"{path} could not be written: {error.strerror}") from error
+
+
+def _clean(text: str) -> str:
+    """Without the control characters that XML can't hold."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,214 @@
+"""Trajectories of the real env, run or read from a file."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imagine_cli.environments import EnvDescription, describe, reset_seed
+from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.fitting.progress import Progress, Silent
+from imagine_cli.recording import RolloutHeader, RolloutWriter, open_rollout
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from imagine_cli.policies.base import Policy
+
+__all__ = ["RealRun", "evaluation_seed", "read_real", "run_real", "write_real"]
+
+_TOLD_EVERY = 0.1
+
+
+@dataclass(frozen=True)
+class RealRun:
+    """B trajectories of a real env, of up to T steps each, float64.
+
+    Attributes:
+        observations: ``(B, T+1, D)``; NaN after a trajectory's end.
+        actions: ``(B, T, F)`` as the env got them, one-hot where discrete. After a trajectory's
+            end the last one goes on, so that a replay has an action everywhere.
+        rewards: ``(B, T)``, NaN after the end; None where unknown.
+        lengths: ``(B,)`` int64, how many steps each trajectory took: T, or fewer where the env
+            terminated or truncated it.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray | None
+    lengths: np.ndarray
+
+    @property
+    def trajectories(self) -> int:
+        return len(self.observations)
+
+    @property
+    def steps(self) -> int:
+        return int(self.actions.shape[1])
+
+    def first(self, trajectories: int, steps: int) -> RealRun:
+        """The first so many trajectories, cut to so many steps."""
+        rows = slice(trajectories)
+        return RealRun(
+            self.observations[rows, : steps + 1],
+            self.actions[rows, :steps],
+            None if self.rewards is None else self.rewards[rows, :steps],
+            np.minimum(self.lengths[rows], steps),
+        )
+
+
+def evaluation_seed(seed: int) -> int:
+    """The seed of the real run that ``--seed`` stands for.
+
+    Not the seed itself: ``imagine fit`` with the same one would have trained on the very
+    episodes that the model is then judged by.
+    """
+    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(4,))
+    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+
+
+def run_real(
+    env: gymnasium.Env[Any, Any],
+    policy: Policy,
+    *,
+    steps: int,
+    trajectories: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> RealRun:
+    """Run the real env: trajectory k from the reset with ``reset_seed(seed, k)``.
+
+    The policy sees each observation as a belief without variance and acts with the mean of what
+    it gives. A trajectory ends early where the env terminates or truncates it.
+
+    Raises:
+        ImagineError: an observation or a reward that is not finite.
+    """
+    import torch
+
+    from imagine_cli.belief import point
+
+    about = describe(env)
+    progress = progress or Silent()
+    observations = np.full((trajectories, steps + 1, about.observation_size), np.nan)
+    actions = np.zeros((trajectories, steps, about.action_size))
+    rewards = np.full((trajectories, steps), np.nan)
+    lengths = np.zeros(trajectories, dtype=np.int64)
+    progress.stage("running the real env", trajectories * steps)
+    told, tell = 0, 0.0
+    with torch.no_grad():
+        for k in range(trajectories):
+            observation = np.asarray(env.reset(seed=reset_seed(seed, k))[0], dtype=np.float64)
+            observations[k, 0] = observation
+            policy.start(k, 1)
+            for step in range(steps):
+                seen = torch.tensor(observation, dtype=torch.float64).unsqueeze(0)
+                chosen = about.decode_action(policy.act(step, point(seen)).mean[0].numpy())
+                following, reward, terminated, truncated, _ = env.step(chosen)
+                observation = np.asarray(following, dtype=np.float64)
+                _check(observation, float(reward), k, step, about)
+                actions[k, step] = about.encode_action(chosen)
+                observations[k, step + 1] = observation
+                rewards[k, step] = reward
+                lengths[k] = step + 1
+                if terminated or truncated:
+                    break
+            actions[k, lengths[k] :] = actions[k, lengths[k] - 1]
+            if time.monotonic() >= tell or k + 1 == trajectories:
+                progress.advance((k + 1) * steps - told)
+                told, tell = (k + 1) * steps, time.monotonic() + _TOLD_EVERY
+    return RealRun(observations, actions, rewards, lengths)
+
+
+def write_real(
+    run: RealRun,
+    path: str | Path,
+    about: EnvDescription,
+    *,
+    policy: str,
+    seed: int,
+    command: str,
+    overwrite: bool = False,
+) -> None:
+    """Write a real run as a rollout file of zero variance with the attribute ``real``.
+
+    After a trajectory's end the means and rewards are NaN. Raises as RolloutWriter does.
+    """
+    header = RolloutHeader(
+        command=command,
+        env_id=about.id,
+        env_kwargs=about.kwargs,
+        policy=policy,
+        propagation="none",
+        seed=seed,
+        steps=run.steps,
+        trajectories=run.trajectories,
+        model_path="",
+        model_sha256="",
+        model_kind="real",
+        observation_names=about.observation_names,
+        action_names=about.action_names,
+        observation_low=about.observation_low,
+        observation_high=about.observation_high,
+        extra={"real": True},
+    )
+    size = about.observation_size
+    with RolloutWriter(path, header, overwrite=overwrite, reward=run.rewards is not None) as writer:
+        rows, chunk = writer.trajectory_chunk, writer.time_chunk
+        for first in range(0, run.trajectories, rows):
+            some = slice(first, first + rows)
+            starts = run.observations[some, 0]
+            writer.write_start(first, starts, np.zeros((len(starts), size, size)))
+            for step in range(0, run.steps, chunk):
+                now = slice(step, step + chunk)
+                means = run.observations[some, step + 1 : step + 1 + chunk]
+                writer.write(
+                    first,
+                    step,
+                    observation_mean=means,
+                    observation_var=np.zeros((*means.shape, size)),
+                    action_mean=run.actions[some, now],
+                    reward_mean=None if run.rewards is None else run.rewards[some, now],
+                )
+
+
+def read_real(path: str | Path) -> tuple[RealRun, dict[str, Any]]:
+    """A real run that was recorded, and the root attributes of its file.
+
+    Raises:
+        InputError: no rollout file, an imagined one, or numbers that a real run can't have.
+    """
+    with open_rollout(path) as rollout:
+        if not rollout.attributes.get("real"):
+            raise InputError(
+                f"{path} is an imagined rollout, not a real one; record a real one with "
+                "imagine evaluate --record real.h5"
+            )
+        observations = rollout.mean().astype(np.float64)
+        actions = rollout.action_mean().astype(np.float64)
+        rewards = None
+        if "reward/mean" in rollout:
+            rewards = rollout.reward_mean().astype(np.float64)
+        attributes = dict(rollout.attributes)
+    there: np.ndarray = np.asarray(np.isfinite(observations).all(-1))
+    lengths = np.where(there.all(1), there.shape[1], np.argmin(there, axis=1)) - 1
+    after = np.arange(there.shape[1]) > lengths[:, None]
+    if (lengths < 0).any() or (there & after).any():
+        k = int(np.argmax((lengths < 0) | (there & after).any(1)))
+        raise InputError(f"{path}: trajectory {k} has an observation missing before its end")
+    if not np.isfinite(actions).all():
+        k, step = (int(i) for i in np.argwhere(~np.isfinite(actions).all(-1))[0])
+        raise InputError(f"{path}: the action of trajectory {k}, step {step}, is not finite")
+    return RealRun(observations, actions, rewards, lengths.astype(np.int64)), attributes
+
+
+def _check(observation: np.ndarray, reward: float, k: int, step: int, about: Any) -> None:
+    if not (np.isfinite(observation).all() and np.isfinite(reward)):
+        raise ImagineError(
+            f"env {about.id!r} gave an observation or a reward that is not finite at step "
+            f"{step + 1} of trajectory {k}"
+        )

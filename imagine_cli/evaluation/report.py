@@ -1,0 +1,136 @@
+"""What an evaluation found, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imagine_cli.evaluation.scores import Scores
+
+__all__ = ["Comparison", "Evaluation", "ModelReport", "compare_to"]
+
+
+class Comparison(NamedTuple):
+    """A model against a baseline, by CRPS.
+
+    ``skill`` ``(T, D)`` and ``overall`` ``(T,)`` are ``1 - crps / the baseline's``, overall with
+    each dimension divided by its standard deviation in the real run. ``ahead`` ``(D,)`` and
+    ``ahead_overall`` are how many steps the model is better from the first one on: 0 where it
+    never is, T where it always is.
+    """
+
+    skill: np.ndarray
+    overall: np.ndarray
+    ahead: np.ndarray
+    ahead_overall: int
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """One model's scores.
+
+    ``score``, by which models are ranked, is the mean CRPS over dimensions (each divided by its
+    standard deviation in the real run) and horizons: 0 is perfect.
+    """
+
+    name: str
+    kind: str
+    propagation: str
+    sha256: str
+    scores: Scores
+    against: dict[str, Comparison]
+    score: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Models, best first, against B real trajectories of up to T steps.
+
+    ``lengths`` ``(B,)`` is how far each real trajectory went; ``baselines`` are the scores of
+    "no change" and "linear-Gaussian".
+    """
+
+    env_id: str
+    env_kwargs: dict[str, Any]
+    policy: str
+    seed: int
+    steps: int
+    trajectories: int
+    observation_names: list[str]
+    lengths: np.ndarray
+    models: list[ModelReport]
+    baselines: dict[str, Scores]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data and arrays, as ``imagine evaluate --json`` prints it."""
+        return {
+            "kind": "evaluation",
+            "env_id": self.env_id,
+            "env_kwargs": self.env_kwargs,
+            "policy": self.policy,
+            "seed": self.seed,
+            "steps": self.steps,
+            "trajectories": self.trajectories,
+            "observation_names": self.observation_names,
+            "horizons": list(range(1, self.steps + 1)),
+            "models": [self._model(report) for report in self.models],
+            "baselines": {name: self._scores(found) for name, found in self.baselines.items()},
+        }
+
+    def _model(self, report: ModelReport) -> dict[str, Any]:
+        return {
+            "name": report.name,
+            "kind": report.kind,
+            "propagation": report.propagation,
+            "sha256": report.sha256,
+            "score": report.score,
+            "seconds": round(report.seconds, 3),
+            **self._scores(report.scores),
+            "against": {
+                name: {
+                    "skill": found.overall,
+                    "ahead_until": found.ahead_overall,
+                    "dimensions": {
+                        dimension: {"skill": found.skill[:, d], "ahead_until": int(found.ahead[d])}
+                        for d, dimension in enumerate(self.observation_names)
+                    },
+                }
+                for name, found in report.against.items()
+            },
+        }
+
+    def _scores(self, scores: Scores) -> dict[str, Any]:
+        return {
+            "count": scores.count,
+            "overall": scores.joint,
+            "dimensions": {
+                name: {
+                    **{metric: values[:, d] for metric, values in scores.marginal.items()},
+                    "pit": scores.pit[:, d],
+                }
+                for d, name in enumerate(self.observation_names)
+            },
+        }
+
+
+def compare_to(scores: Scores, baseline: Scores, scale: np.ndarray) -> Comparison:
+    """``scores`` against a baseline's on the same run; ``scale`` ``(D,)`` as in Comparison."""
+    mine, others = scores.marginal["crps"], baseline.marginal["crps"]
+    overall = scores.scaled_crps(scale), baseline.scaled_crps(scale)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        skill, skill_overall = 1.0 - mine / others, 1.0 - overall[0] / overall[1]
+    return Comparison(
+        skill,
+        skill_overall,
+        _ahead(mine < others, scores.count),
+        int(_ahead((overall[0] < overall[1])[:, None], scores.count)[0]),
+    )
+
+
+def _ahead(better: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """``(T, D)`` -> ``(D,)``: how many of the first horizons in a row are True."""
+    there = better & (count > 0)[:, None]
+    return np.asarray(np.where(there.all(0), len(there), np.argmin(there, axis=0)))

@@ -1,0 +1,147 @@
+"""Whether two files' trajectories look as if drawn from the same distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagine_cli.errors import InputError, MissingExtraError
+from imagine_cli.recording import Rollout, open_rollout
+
+__all__ = ["TwoSamples", "compare_distributions"]
+
+_MOST_STEPS = 12
+
+
+@dataclass(frozen=True)
+class TwoSamples:
+    """Kolmogorov-Smirnov tests of what trajectories are at some steps, taken together.
+
+    ``p`` is the smallest of the tests' p-values times their number (Bonferroni), at most 1;
+    ``quantity`` and ``step`` say where it is. ``same`` is ``p >= alpha``.
+    """
+
+    a: Path
+    b: Path
+    alpha: float
+    p: float
+    quantity: str
+    step: int
+    tests: int
+    trajectories: tuple[int, int]
+
+    @property
+    def same(self) -> bool:
+        return self.p >= self.alpha
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as ``imagine compare --statistical --json`` prints it."""
+        return {
+            "kind": "two-samples",
+            "a": str(self.a),
+            "b": str(self.b),
+            "same": self.same,
+            "alpha": self.alpha,
+            "p": self.p,
+            "most_different": {"quantity": self.quantity, "step": self.step},
+            "tests": self.tests,
+            "trajectories": list(self.trajectories),
+        }
+
+
+def compare_distributions(a: str | Path, b: str | Path, *, alpha: float = 0.01) -> TwoSamples:
+    """Test whether two sets of trajectories come from one distribution.
+
+    At up to 12 steps, evenly spaced, each observation's mean and standard deviation, each action
+    and the reward are compared over the trajectories by a two-sample Kolmogorov-Smirnov test.
+    Only what both files have is; NaN (a real trajectory after its end) is left out. Files may have
+    different numbers of trajectories. The chance of a difference where there is none is at most
+    ``alpha``.
+
+    Raises:
+        InputError: files that can't be read or don't fit together, too few trajectories for any
+            difference to show, or scipy is missing.
+    """
+    if not 0.0 < alpha < 1.0:
+        raise InputError(f"--alpha is {alpha}; it must be between 0 and 1")
+    try:
+        from scipy.stats import ks_2samp
+    except ImportError as error:
+        raise MissingExtraError("scipy", "evaluate") from error
+    with open_rollout(a) as one, open_rollout(b) as other:
+        _check(one, other)
+        last = min(one.steps, other.steps)
+        steps = sorted({round(k * last / (_MOST_STEPS - 1)) for k in range(_MOST_STEPS)})
+        quantities = [_quantities(rollout, other_, steps) for rollout, other_ in
+                      ((one, other), (other, one))]  # fmt: skip
+        counts = (one.trajectories, other.trajectories)
+        paths = (one.path, other.path)
+    tests = sum(len(values) for values in quantities[0].values())
+    least = min(1.0, 2.0 / comb(sum(counts), counts[0]))
+    if least * tests >= alpha:
+        raise InputError(
+            f"{counts[0]} and {counts[1]} trajectories are too few: with {tests} tests no "
+            f"difference could be told at --alpha {alpha}; compare more trajectories"
+        )
+    smallest, where = 1.0, ("nothing", 0)
+    for name, values in quantities[0].items():
+        for step, x in values.items():
+            y = quantities[1][name][step]
+            x, y = x[~np.isnan(x)], y[~np.isnan(y)]
+            if not len(x) or not len(y):
+                p = 1.0 if len(x) == len(y) else least
+            else:
+                p = float(ks_2samp(x, y).pvalue)
+            if p < smallest:
+                smallest, where = p, (name, step)
+    return TwoSamples(*paths, alpha, min(1.0, smallest * tests), *where, tests, counts)
+
+
+def _check(one: Rollout, other: Rollout) -> None:
+    for what in ("observation_names", "action_names"):
+        if getattr(one, what) != getattr(other, what):
+            raise InputError(
+                f"{one.path} and {other.path} have different {what.replace('_', ' ')}, "
+                f"{getattr(one, what)} and {getattr(other, what)}: there is no common distribution"
+            )
+
+
+def _quantities(
+    rollout: Rollout, other: Rollout, steps: list[int]
+) -> dict[str, dict[int, np.ndarray]]:
+    """``(B,)`` numbers by quantity and step, of the datasets that both files have."""
+    found: dict[str, dict[int, np.ndarray]] = {}
+    names = rollout.observation_names
+    labels = {
+        "observation/mean": [f"mean of {name}" for name in names],
+        "observation/var": [f"standard deviation of {name}" for name in names],
+        "action/mean": [f"action {name}" for name in rollout.action_names],
+        "reward/mean": ["reward"],
+    }
+    for dataset, columns in labels.items():
+        if dataset not in rollout or dataset not in other:
+            continue
+        length = min(rollout.datasets[dataset][1], other.datasets[dataset][1])
+        there = [step for step in steps if step < length]
+        numbers = np.empty((len(there), rollout.trajectories, len(columns)))
+        for rows, some in rollout.slabs(dataset):
+            block = None
+            for k, step in enumerate(there):
+                if some.start <= step < some.stop:
+                    block = rollout.numbers(dataset, rows, some) if block is None else block
+                    numbers[k, rows] = _column(block[:, step - some.start], dataset)
+        for d, label in enumerate(columns):
+            found[label] = {step: numbers[k, :, d] for k, step in enumerate(there)}
+    return found
+
+
+def _column(values: np.ndarray, dataset: str) -> np.ndarray:
+    """``(b, K)`` of one step of a dataset."""
+    values = values.astype(np.float64)
+    if dataset.endswith("/var"):
+        return np.asarray(np.sqrt(np.maximum(np.diagonal(values, axis1=-2, axis2=-1), 0.0)))
+    return values.reshape(len(values), -1)

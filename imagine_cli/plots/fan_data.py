@@ -1,0 +1,134 @@
+"""The numbers of a fan chart, read from a rollout a piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imagine_cli.errors import InputError
+from imagine_cli.recording import Rollout
+
+__all__ = ["BANDS", "Fan", "check_real", "choose_dimensions", "read_fan"]
+
+BANDS = {50: 0.6744897501960817, 95: 1.959963984540054}
+"""How many standard deviations the central interval of a Gaussian reaches, by its percentage."""
+
+_MOST_POINTS = 2000
+_MOST_PARTICLES = 50
+
+
+@dataclass(frozen=True)
+class Fan:
+    """One trajectory at N of its steps; what is not finite is NaN.
+
+    Attributes:
+        trajectory: its number.
+        steps: ``(N,)``.
+        mean, sd: ``(N, D)``.
+        particles: ``(P, N, D)``, at most 50 of them; None where there are none.
+        real: ``(N, D)``, NaN after the real trajectory's end; None where there is none.
+    """
+
+    trajectory: int
+    steps: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    particles: np.ndarray | None
+    real: np.ndarray | None
+
+    def band(self, percent: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper end of a central interval, ``(N, D)`` each."""
+        half = BANDS[percent] * self.sd
+        return self.mean - half, self.mean + half
+
+
+def read_fan(
+    rollout: Rollout, trajectory: int = 0, real: Rollout | None = None, points: int = _MOST_POINTS
+) -> Fan:
+    """One trajectory at ``points`` steps or fewer, evenly spaced, the first and last included.
+
+    Raises:
+        InputError: there is no such trajectory, or ``real`` has another D.
+    """
+    if not 0 <= trajectory < rollout.trajectories:
+        raise InputError(
+            f"{rollout.path} has no trajectory {trajectory}: it has {rollout.trajectories}, "
+            "counted from 0"
+        )
+    steps = np.unique(np.linspace(0, rollout.steps, max(2, points)).round().astype(np.int64))
+    mean = _picked(rollout, "observation/mean", trajectory, steps)
+    var = _picked(rollout, "observation/var", trajectory, steps)
+    particles = None
+    if "particles/observation" in rollout:
+        particles = _picked(rollout, "particles/observation", trajectory, steps)
+    with np.errstate(invalid="ignore"):
+        sd = np.sqrt(np.where(var >= 0, var, np.nan))
+    observed = None
+    if real is not None:
+        check_real(rollout, real, trajectory)
+        there = steps[steps <= real.steps]
+        observed = np.full_like(mean, np.nan)
+        observed[: len(there)] = _picked(real, "observation/mean", trajectory, there)
+    return Fan(trajectory, steps, mean, sd, particles, observed)
+
+
+def check_real(rollout: Rollout, real: Rollout, trajectory: int) -> None:
+    """InputError where ``real`` has no such trajectory, or one of something else."""
+    if real.observation_size != rollout.observation_size:
+        raise InputError(
+            f"{real.path} has D = {real.observation_size} and {rollout.path} "
+            f"{rollout.observation_size}: they are of different envs"
+        )
+    if trajectory >= real.trajectories:
+        raise InputError(
+            f"{real.path} has no trajectory {trajectory}: it has {real.trajectories}, counted "
+            "from 0"
+        )
+    starts = rollout.mean(trajectory, 0), real.mean(trajectory, 0)
+    if not np.allclose(*starts, rtol=1e-5, atol=1e-6):
+        raise InputError(
+            f"trajectory {trajectory} starts at {_list(starts[0])} in {rollout.path} and at "
+            f"{_list(starts[1])} in {real.path}: they don't belong together; imagine evaluate "
+            "--record real.h5 --imagined rollout.h5 writes two that do"
+        )
+
+
+def choose_dimensions(rollout: Rollout, wanted: Sequence[str], most: int) -> list[int]:
+    """By name or number; without any, all, or the first ``most``. InputError if unknown."""
+    names = rollout.observation_names
+    if not wanted:
+        return list(range(min(len(names), most)))
+    chosen = []
+    for word in wanted:
+        if word in names:
+            chosen.append(names.index(word))
+        elif word.isdecimal() and int(word) < len(names):
+            chosen.append(int(word))
+        else:
+            raise InputError(f"{rollout.path} has no dimension {word!r}; it has {', '.join(names)}")
+    return list(dict.fromkeys(chosen))
+
+
+def _picked(rollout: Rollout, dataset: str, trajectory: int, steps: np.ndarray) -> np.ndarray:
+    """``(N, D)`` of one trajectory (variances of a covariance), ``(P, N, D)`` of particles."""
+    parts = []
+    for rows, some in rollout.slabs(dataset, trajectory):
+        here = steps[(steps >= some.start) & (steps < some.stop)] - some.start
+        if not len(here):
+            continue
+        block = rollout.numbers(dataset, rows, some)[0]
+        if dataset.startswith("particles"):
+            parts.append(block[:_MOST_PARTICLES, here])
+        elif dataset.endswith("/var"):
+            parts.append(np.diagonal(block[here], axis1=-2, axis2=-1))
+        else:
+            parts.append(block[here])
+    values = np.concatenate(parts, axis=-2).astype(np.float64)
+    return np.asarray(np.where(np.isfinite(values), values, np.nan))
+
+
+def _list(values: np.ndarray) -> str:
+    shown = ", ".join(f"{value:.4g}" for value in values[:6])
+    return f"[{shown}{', ...' if len(values) > 6 else ''}]"

@@ -1,0 +1,55 @@
+"""Fan charts in the terminal, with plotext."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imagine_cli.errors import MissingExtraError
+from imagine_cli.plots.fan_data import Fan
+
+__all__ = ["require_plotext", "terminal_chart"]
+
+_HEIGHT = 15
+_TO_ASCII = str.maketrans("┌┐└┘┬┴├┤┼─│", "+++++++++-|")
+
+
+def require_plotext() -> None:
+    """MissingExtraError where plotext is not installed."""
+    try:
+        import plotext  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("plotext", "plot") from error
+
+
+def terminal_chart(fan: Fan, d: int, name: str, *, width: int, colour: bool, unicode: bool) -> str:
+    """One dimension: the mean, and the ends of the 50 and 95 % bands, as lines of text."""
+    require_plotext()
+    import plotext
+
+    marks = ("braille", "·", ":") if unicode else ("*", ".", ":")
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(width, _HEIGHT)
+    plotext.title(name if unicode else name.encode("ascii", "replace").decode())
+    plotext.xlabel("step")
+    series = [
+        (fan.band(95)[0], marks[1], "blue", "95 % between"),
+        (fan.band(95)[1], marks[1], "blue", None),
+        (fan.band(50)[0], marks[2], "cyan", "50 % between"),
+        (fan.band(50)[1], marks[2], "cyan", None),
+        (fan.mean, marks[0], "white", "mean"),
+    ]
+    for values, mark, shade, label in series:
+        there = np.isfinite(values[:, d])
+        if there.any():
+            plotext.plot(
+                fan.steps[there].tolist(),
+                values[there, d].tolist(),
+                marker=mark,
+                color=shade if colour else "default",
+                label=label,
+            )
+    drawn: str = plotext.build()
+    if not colour:
+        drawn = str(plotext.uncolorize(drawn))
+    return drawn if unicode else drawn.translate(_TO_ASCII)

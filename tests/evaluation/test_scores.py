@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+import pytest
+import scoringrules
+from scipy import stats
+
+from imagine_cli.errors import MissingExtraError
+from imagine_cli.evaluation.scores import PIT_BINS, ScoreKeeper, require_scores
+
+
+def data(b: int, t: int, d: int, seed: int = 0) -> Any:
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(b, t, d, d))
+    var = root @ root.swapaxes(-1, -2) + 0.1 * np.eye(d)
+    mean = rng.normal(size=(b, t, d))
+    real = np.concatenate([np.zeros((b, 1, d)), mean + rng.normal(size=(b, t, d))], axis=1)
+    return real, mean, var
+
+
+def keep(keeper: ScoreKeeper, mean: np.ndarray, var: np.ndarray, rows: int, steps: int) -> None:
+    for first in range(0, len(mean), rows):
+        for step in range(0, mean.shape[1], steps):
+            some = (slice(first, first + rows), slice(step, step + steps))
+            keeper.write(first, step, observation_mean=mean[some], observation_var=var[some])
+
+
+def test_every_score_against_scipy_one_by_one() -> None:
+    b, t, d = 40, 3, 2
+    real, mean, var = data(b, t, d)
+    keeper = ScoreKeeper(real, np.full(b, t))
+    keep(keeper, mean, var, 7, 2)
+    scores = keeper.scores()
+    assert scores.count.tolist() == [b] * t
+    for h in range(1, t + 1):
+        joint_nll, inside = [], []
+        for k in range(b):
+            y, m, v = real[k, h], mean[k, h - 1], var[k, h - 1]
+            joint_nll.append(-stats.multivariate_normal(m, v).logpdf(y))
+            distance = (y - m) @ np.linalg.solve(v, y - m)
+            inside.append(stats.chi2(d).cdf(distance))
+        np.testing.assert_allclose(scores.value("nll", h), np.mean(joint_nll), rtol=1e-12)
+        for level in (50, 90, 95):
+            covered = np.mean(np.array(inside) <= level / 100)
+            assert scores.value(f"mahalanobis{level}", h) == pytest.approx(covered, abs=1e-15)
+        rmses = []
+        for a in range(d):
+            y, m, sd = real[:, h, a], mean[:, h - 1, a], np.sqrt(var[:, h - 1, a, a])
+            normal = stats.norm(m, sd)
+            rmses.append(np.mean((y - m) ** 2))
+            wanted = {
+                "rmse": np.sqrt(rmses[-1]),
+                "bias": np.mean(m - y),
+                "nll": np.mean(scoringrules.logs_normal(y, m, sd, backend="numpy")),
+                "crps": np.mean([crps_by_integration(*row) for row in zip(y, m, sd, strict=True)]),
+                "sharpness": np.mean(normal.ppf(0.95) - normal.ppf(0.05)),
+            }
+            for level in (50, 90, 95):
+                low, high = normal.interval(level / 100)
+                wanted[f"coverage{level}"] = np.mean((low <= y) & (y <= high))
+            pit = normal.cdf(y)
+            grid = np.arange(1, PIT_BINS) / PIT_BINS
+            wanted["calibration"] = np.mean([abs(np.mean(pit < p) - p) for p in grid])
+            for name, value in wanted.items():
+                np.testing.assert_allclose(scores.value(name, h, a), value, rtol=1e-9, atol=1e-14)
+            counts = np.histogram(pit, PIT_BINS, (0, 1))[0]
+            assert scores.pit[h - 1, a].tolist() == counts.tolist()
+        np.testing.assert_allclose(scores.value("rmse", h), np.sqrt(np.mean(rmses)), rtol=1e-12)
+
+
+def crps_by_integration(y: float, mean: float, sd: float) -> float:
+    """``∫ (F(x) − 1[x ≥ y])² dx`` by Gauss-Legendre on both sides of y."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    total = 0.0
+    for low, high in ((min(y, mean) - 12 * sd, y), (y, max(y, mean) + 12 * sd)):
+        x = 0.5 * (high - low) * nodes + 0.5 * (high + low)
+        inside = (stats.norm.cdf(x, mean, sd) - (x >= y)) ** 2
+        total += 0.5 * (high - low) * float(weights @ inside)
+    return total
+
+
+def test_how_blocks_are_cut_changes_nothing_but_rounding() -> None:
+    real, mean, var = data(30, 11, 3)
+    lengths = np.arange(30) % 12
+    found = []
+    for rows, steps in ((30, 11), (1, 1), (7, 4)):
+        keeper = ScoreKeeper(real, lengths)
+        keep(keeper, mean, var, rows, steps)
+        found.append(keeper.scores())
+    for other in found[1:]:
+        assert (other.pit == found[0].pit).all()
+        for name, values in found[0].joint.items():
+            np.testing.assert_allclose(other.joint[name], values, rtol=1e-12)
+
+
+def test_what_comes_after_the_end_does_not_count() -> None:
+    real, mean, var = data(4, 5, 2)
+    lengths = np.array([5, 2, 0, 3])
+    for k, length in enumerate(lengths):
+        real[k, length + 1 :] = np.nan
+    keeper = ScoreKeeper(real, lengths)
+    keep(keeper, mean, var, 4, 5)
+    scores = keeper.scores()
+    assert scores.count.tolist() == [3, 3, 2, 1, 1]
+    assert np.isfinite(scores.joint["nll"]).all()
+    error = mean[[0, 3], 2] - real[[0, 3], 3]
+    np.testing.assert_allclose(scores.value("rmse", 3), np.sqrt(np.mean(error**2)), rtol=1e-14)
+
+
+def test_a_horizon_that_nothing_reaches_is_not_a_number() -> None:
+    real, mean, var = data(2, 3, 2)
+    keeper = ScoreKeeper(real, np.array([1, 2]))
+    keep(keeper, mean, var, 2, 3)
+    scores = keeper.scores()
+    assert np.isnan(scores.value("rmse", 3))
+    assert np.isnan(scores.value("calibration", 3, 0))
+
+
+def test_zero_variance_is_the_limit_of_small_ones() -> None:
+    real = np.array([[[0.0, 0.0], [1.0, -2.0]], [[0.0, 0.0], [0.0, 0.5]]])
+    mean = np.zeros((2, 1, 2))
+    certain, nearly = ScoreKeeper(real, np.ones(2, int)), ScoreKeeper(real, np.ones(2, int))
+    certain.write(0, 0, observation_mean=mean, observation_var=np.zeros((2, 1, 2, 2)))
+    small = np.broadcast_to(1e-24 * np.eye(2), (2, 1, 2, 2))
+    nearly.write(0, 0, observation_mean=mean, observation_var=small)
+    sure, near = certain.scores(), nearly.scores()
+    for name in ("rmse", "bias", "crps", "energy", "coverage95", "mahalanobis95"):
+        np.testing.assert_allclose(sure.value(name, 1), near.value(name, 1), atol=1e-11)
+    assert sure.value("nll", 1) == np.inf
+    assert sure.value("nll", 1, 0) != sure.value("nll", 1, 0)  # +inf and -inf: no mean
+    assert sure.value("nll", 1, 1) == np.inf
+    assert sure.value("coverage50", 1, 0) == 0.5
+    assert sure.pit[0, 1].tolist() == [1, *[0] * 18, 1]
+
+
+def test_far_out_the_likelihood_stays_finite() -> None:
+    real = np.array([[[0.0], [1e3]]])
+    keeper = ScoreKeeper(real, np.array([1]))
+    keeper.write(0, 0, observation_mean=np.zeros((1, 1, 1)), observation_var=np.ones((1, 1, 1, 1)))
+    wanted = 5e5 + 0.5 * np.log(2 * np.pi)
+    assert keeper.scores().value("nll", 1, 0) == pytest.approx(wanted, rel=1e-14)
+    assert keeper.scores().value("nll", 1) == pytest.approx(wanted, rel=1e-14)
+
+
+def test_a_covariance_that_is_not_finite_is_infinitely_bad() -> None:
+    real, mean, var = data(3, 1, 2)
+    var[1, 0] = np.inf
+    keeper = ScoreKeeper(real, np.ones(3, int))
+    keep(keeper, mean, var, 3, 1)
+    scores = keeper.scores()
+    assert scores.value("nll", 1) == np.inf
+    assert scores.value("energy", 1) == np.inf
+
+
+def test_without_the_extra_one_sentence_with_the_pip_line(monkeypatch: Any) -> None:
+    real_import = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "scoringrules":
+            raise ImportError("no", name=name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match=r"pip install 'imagine-cli\[evaluate\]'"):
+        require_scores()

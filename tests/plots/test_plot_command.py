@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import builtins
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from linear_world import ENV_ID, linear_model
+from matplotlib import image
+from rollout_files import numbers, write
+from test_fan_chart import a_fan
+
+from imagine_cli import InputError, evaluate_model, plot_rollout
+from imagine_cli.cli import main
+from imagine_cli.plots.terminal_chart import terminal_chart
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An imagined rollout and the real one it belongs to."""
+    folder = tmp_path_factory.mktemp("files")
+    imagined, real = folder / "imagined.h5", folder / "real.h5"
+    evaluate_model(
+        linear_model(), ENV_ID, steps=12, trajectories=3, record=real, imagined=imagined,
+        env_kwargs={"limit": 1.0},
+    )  # fmt: skip
+    return imagined, real
+
+
+def command(capsys: Any, *words: Any) -> tuple[int, str, str]:
+    status = main([str(word) for word in words])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def test_the_default_is_a_png_of_the_rollouts_name(tmp_path: Path, capsys: Any) -> None:
+    write(tmp_path / "a.h5", numbers(2, 9))
+    target = tmp_path / "a.png"
+    assert command(capsys, "plot", tmp_path / "a.h5") == (0, f"{target}\n", "")
+    assert image.imread(target).std() > 0.05
+    status, _, said = command(capsys, "plot", tmp_path / "a.h5")
+    assert status == 2
+    assert "give --force" in said
+    assert command(capsys, "plot", tmp_path / "a.h5", "--force")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "a.png"]
+
+
+def test_an_svg_has_names_and_curves_as_text_and_paths(
+    files: tuple[Path, Path], tmp_path: Path, capsys: Any
+) -> None:
+    target = tmp_path / "fan.svg"
+    words = ("plot", files[0], "--real", files[1], "-o", target, "--trajectory", 1)
+    assert command(capsys, *words)[0] == 0
+    root = ElementTree.parse(target).getroot()
+    texts = {"".join(node.itertext()).strip() for node in root.iter() if node.tag.endswith("}text")}
+    wanted = {"x0", "x1", "step", "mean", "50 % band", "95 % band", "real"}
+    assert wanted <= texts
+    assert any("LinearWorld-v0: trajectory 1" in text for text in texts)
+    again = tmp_path / "again.svg"
+    plot_rollout(files[0], again, real=files[1], trajectories=[1])
+    assert again.read_bytes() == target.read_bytes()
+
+
+def test_a_page_stands_alone(files: tuple[Path, Path], tmp_path: Path, capsys: Any) -> None:
+    target = tmp_path / "fan.html"
+    assert command(capsys, "plot", files[0], "-o", target)[0] == 0
+    page = target.read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "<title>LinearWorld-v0: trajectory 0 of an imagined rollout</title>" in page
+    assert page.count("<svg") == 1
+    assert "src=" not in page
+    assert "<script" not in page
+
+
+def test_a_pdf(files: tuple[Path, Path], tmp_path: Path) -> None:
+    plot_rollout(files[0], tmp_path / "fan.pdf")
+    assert (tmp_path / "fan.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_a_real_run_is_drawn_by_itself_too(
+    files: tuple[Path, Path], tmp_path: Path, capsys: Any
+) -> None:
+    target = tmp_path / "real.svg"
+    assert command(capsys, "plot", files[1], "-o", target)[0] == 0
+    assert "trajectory 0 of a real run" in target.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-o", "fan.gif"), "must end in .png, .svg, .pdf, .html"),
+        (("--trajectory", 9), "has no trajectory 9"),
+        (("--dimension", "z"), "has no dimension 'z'"),
+        (("--real", "nothing.h5"), "no file nothing.h5"),
+        ((*("--trajectory", 0) * 5,), "1 to 4 trajectories"),
+    ],
+)
+def test_what_can_not_be_drawn(
+    files: tuple[Path, Path], tmp_path: Path, capsys: Any, monkeypatch: Any, words: Any,
+    message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    if "-o" not in words:
+        words = (*words, "-o", "fan.png")
+    status, _, said = command(capsys, "plot", files[0], *words)
+    assert status == 2
+    assert message in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dimensions_that_have_no_room_are_spoken_of(tmp_path: Path, capsys: Any) -> None:
+    write(tmp_path / "a.h5", numbers(1, 3, 30))
+    _, _, said = command(capsys, "plot", tmp_path / "a.h5", "-o", tmp_path / "a.svg")
+    assert "6 dimensions are left out" in said
+    words = ("plot", tmp_path / "a.h5", "-f", "-o", tmp_path / "a.svg", "--dimension", "o29")
+    assert command(capsys, *words)[2] == ""
+    assert ">o29<" in (tmp_path / "a.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("library", "words"), [("matplotlib", ["plot", "-o"]), ("plotext", ["inspect", "--plot"])]
+)
+def test_without_the_extra_one_sentence_with_the_pip_line(
+    files: tuple[Path, Path], tmp_path: Path, capsys: Any, monkeypatch: Any, library: str,
+    words: list[str],
+) -> None:  # fmt: skip
+    real_import = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == library:
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    if words[-1] == "-o":
+        words = [*words, str(tmp_path / "fan.png")]
+    status, _, said = command(capsys, *words, files[0])
+    assert status == 2
+    assert said == (
+        f"imagine: error: {library} is not installed; run: pip install 'imagine-cli[plot]'\n"
+    )
+
+
+def test_inspect_draws_in_the_terminal(
+    files: tuple[Path, Path], capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    status, said, _ = command(capsys, "inspect", files[0], "--plot", "--trajectory", 2)
+    assert status == 0
+    assert "trajectory 2 of 3" in said
+    lines = said.splitlines()[1:]
+    assert max(map(len, lines)) <= 72
+    assert "\x1b" not in said
+    assert [line.strip() for line in lines if line.strip() in ("x0", "x1")] == ["x0", "x1"]
+    assert command(capsys, "inspect", files[0], "--plot", "--json")[0] == 2
+    assert (
+        "has no trajectory 7"
+        in command(capsys, "inspect", files[0], "--plot", "--trajectory", 7)[2]
+    )
+
+
+@pytest.mark.parametrize("unicode", [True, False])
+def test_the_terminal_chart_follows_the_mean_between_its_bands(unicode: bool) -> None:
+    steps = np.arange(61)
+    fan = a_fan(1, real=False, particles=False)
+    fan = type(fan)(0, steps, steps[:, None] * 1.0, np.full((61, 1), 10.0), None, None)
+    drawn = terminal_chart(fan, 0, "né", width=80, colour=False, unicode=unicode)
+    assert drawn.isascii() is not unicode
+    rows = [re.fullmatch(r"[^│┤|+]*[│┤|+](.*)[│|]", line) for line in drawn.splitlines()]
+    legend = re.compile(r"\S\S (95 % between|50 % between|mean)")
+    inside = [legend.sub(lambda m: " " * len(m[0]), row[1]) for row in rows if row]
+    marks = [
+        [k for k, letter in enumerate(row) if letter == "*" or "\u2800" < letter <= "\u28ff"]
+        for row in inside
+    ]
+    centres = [float(np.mean(places)) for places in marks if places]
+    assert len(centres) >= 5
+    assert centres == sorted(centres, reverse=True)  # a line that rises to the right
+    for row, places in zip(inside, marks, strict=True):
+        outer = [k for k, letter in enumerate(row) if letter in ("·" if unicode else ".")]
+        if places and outer:
+            assert min(outer) < min(places) or max(outer) > max(places)
+
+
+def test_colour_only_where_it_is_wanted() -> None:
+    fan = a_fan(1, real=False, particles=False)
+    coloured = terminal_chart(fan, 0, "x", width=60, colour=True, unicode=True)
+    assert "\x1b[" in coloured
+    assert "\x1b[" not in terminal_chart(fan, 0, "x", width=60, colour=False, unicode=True)
+
+
+def test_too_many_trajectories_in_python(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="1 to 4"):
+        plot_rollout(files[0], tmp_path / "a.png", trajectories=[])
