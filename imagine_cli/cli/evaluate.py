@@ -79,7 +79,7 @@ def evaluate(
             "--fail-if",
             metavar="GATE",
             help="Exit with status 1 where this holds, as in 'rmse@10 > 0.2', "
-            "'coverage95@25 < 0.9' or 'bias\\[theta_dot]@last > 0.1'; repeatable. There is rmse, "
+            "'coverage95@25 < 0.9' or 'bias[theta_dot]@last > 0.1'; repeatable. There is rmse, "
             "bias, nll, crps, energy, coverage50/90/95, mahalanobis50/90/95, sharpness and "
             "calibration.",
         ),
