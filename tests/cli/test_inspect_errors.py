@@ -37,7 +37,7 @@ def sentence(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (["--step", -1], "has no step -1"),
         (["--json", "--csv"], "--json and --csv are two answers; give one of them"),
         (["--step", "last"], "Invalid value for '--step'"),
-        (["--plot"], "No such option"),
+        (["--no-such"], "No such option"),
     ],
 )
 @pytest.mark.parametrize("mode", [[], ["--csv"], ["--json"]])
