@@ -35,6 +35,7 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
 
         {"kind": "checkpoint", "file": str, "bytes": int, "model_kind": str,
          "observation_size": D, "action_size": F, "dtype": str, "has_reward": bool,
+         "propagations": [str],   those that fit, the default one first
          "model": {...},     what the kind says of itself
          "env": {...},       id, kwargs, observation_names, ...
          "metadata": {...}}  how it was fitted, on what, with which scores
@@ -52,6 +53,7 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
         "action_size": model.action_size,
         "dtype": str(model.dtype).removeprefix("torch."),
         "has_reward": bool(model.has_reward),
+        "propagations": sorted(model.propagations, key=lambda name: name != model.propagation),
         "model": dict(model.describe()),
         "env": dict(checkpoint.env),
         "metadata": dict(checkpoint.metadata),
@@ -68,6 +70,7 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         ("checkpoint", f"{document['file']}, {bytes_text(document['bytes'])}"),
         ("kind", str(document["model_kind"])),
         ("sizes", sizes),
+        ("propagation", _propagations(document["propagations"])),
     ]
     console.print(fact_table(facts))
     for title in ("env", "model", "metadata"):
@@ -76,6 +79,11 @@ def _print(console: Console, document: dict[str, Any]) -> None:
             console.print()
             console.print(title, style="bold")
             console.print(fact_table(lines))
+
+
+def _propagations(names: list[str]) -> str:
+    default, *others = names
+    return f"{default} (the default), {', '.join(others)}" if others else default
 
 
 def _lines(section: dict[str, Any], indent: str = "") -> Iterator[tuple[str, str]]:
