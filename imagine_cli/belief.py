@@ -66,9 +66,12 @@ def nearest_covariance(var: Tensor) -> tuple[Tensor, bool]:
     """
     var = symmetrise(var)
     with torch.no_grad():
-        size = torch.finfo(var.dtype).eps ** 0.5 * var.diagonal(dim1=-2, dim2=-1).abs().amax(-1)
-        slack = (size + torch.finfo(var.dtype).tiny).unsqueeze(-1)
-        failed = torch.linalg.cholesky_ex(var + torch.diag_embed(slack.expand(var.shape[:-1])))[1]
+        limits = torch.finfo(var.dtype)
+        eye = torch.eye(var.shape[-1], dtype=var.dtype, device=var.device)
+        slack = limits.eps**0.5 * var.diagonal(dim1=-2, dim2=-1).amax(-1).abs() + limits.tiny
+        failed = torch.linalg.cholesky_ex(var + slack[..., None, None] * eye)[1]
+        if not failed.any():
+            return var, False
         bad = (failed != 0) & torch.isfinite(var).all(-1).all(-1)
         if not bad.any():
             return var, False

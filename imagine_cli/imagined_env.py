@@ -167,7 +167,8 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             prediction, state = self.propagation.step(
                 self.world_model, observation, action, state, noise
             )
-            return self._settle(prediction), state
+            # Ours are symmetric and positive semi-definite, in their declared dtype, as they come.
+            return prediction, state
         written: Any = action.mean
         if action.var is not None or self._speaks_pilco:
             written = _as_written(observation, action)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from imagine_cli.errors import ImagineError, InputError
 
-__all__ = ["check_looks", "check_tensors", "read", "write"]
+__all__ = ["check_looks", "check_tensors", "plain", "read", "write"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -114,6 +114,26 @@ def check_tensors(state: Mapping[Any, Any], path: Path, what: str) -> None:
                 f"the {what} {path} holds numbers that are not finite, the first in {name!r} at "
                 f"{where}; make it again"
             )
+
+
+def plain(value: Any, where: str) -> Any:
+    """``value`` as plain data: numpy's and torch's numbers and arrays become Python's.
+
+    Raises InputError, naming ``where`` it is, for anything that is not plain data.
+    """
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, f"{where}[{k}]") for k, item in enumerate(value)]
+    if isinstance(value, (bool, int, float, str)):  # numpy.float64 is a float
+        return next(kind(value) for kind in (bool, int, float, str) if isinstance(value, kind))
+    if hasattr(value, "tolist"):
+        return plain(value.tolist(), where)
+    raise InputError(
+        f"{where} is a {type(value).__name__}; a checkpoint holds numbers, strings, lists and dicts"
+    )
 
 
 def write(content: dict[str, Any], path: Path, what: str, *, overwrite: bool) -> None:

@@ -445,9 +445,7 @@ def test_a_collector_and_a_replay_buffer_just_work() -> None:
     env = TransformedEnv(
         ImaginedEnv(small_gp(3, 1), GymEnv("Pendulum-v1"), batch_size=[4]), StepCounter(5)
     )
-    collector = Collector(
-        env, RandomPolicy(env.action_spec), frames_per_batch=40, total_frames=80
-    )
+    collector = Collector(env, RandomPolicy(env.action_spec), frames_per_batch=40, total_frames=80)
     buffer = ReplayBuffer(storage=LazyTensorStorage(100), batch_size=16)
     for data in collector:
         assert data.shape == (4, 10)

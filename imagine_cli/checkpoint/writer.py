@@ -43,7 +43,7 @@ def save_world_model(
     if env is not None:
         described = {
             "id": env.id,
-            "kwargs": env.kwargs,
+            "kwargs": plain_data.plain(env.kwargs, "the env's arguments"),
             "observation_names": list(env.observation_names),
             "observation_low": env.observation_low.tolist(),
             "observation_high": env.observation_high.tolist(),
@@ -53,9 +53,9 @@ def save_world_model(
         "format": FORMAT,
         "version": VERSION,
         "kind": model.kind,
-        "config": model.config(),
+        "config": plain_data.plain(model.config(), "config"),
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()},
         "env": described,
-        "metadata": metadata or {},
+        "metadata": plain_data.plain(metadata or {}, "metadata"),
     }
     plain_data.write(data, Path(path), "world model", overwrite=overwrite)

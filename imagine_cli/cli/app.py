@@ -20,7 +20,7 @@ app = typer.Typer(
     name="imagine",
     help="Imagine with a learned world model: what it believes will happen, and how sure it is.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # typer imports markdown and syntax highlighters for its boxes
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = app(args=arguments, prog_name="imagine", standalone_mode=False)
         sys.stdout.flush()
+        if status == 130:  # what newer typers make of an interrupt inside a command
+            error_line("interrupted")
     except _UsageError as error:
         return _usage_error(error)
     except typer.Exit as done:

@@ -36,7 +36,7 @@ def fit(
     ] = "gp",
     steps: Annotated[
         int, typer.Option("--steps", min=50, help="Steps of the real env to fit to and score on.")
-    ] = 10000,
+    ] = 20000,
     points: Annotated[
         int, typer.Option("--points", min=2, help="Training points, chosen far from each other.")
     ] = 300,

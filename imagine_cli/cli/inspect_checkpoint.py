@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagine_cli.cli.console import answers
-from imagine_cli.cli.tables import bytes_text, fact_table, plural, significant
+from imagine_cli.cli.tables import bytes_text, fact_table, number_table, plural, significant
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["checkpoint_document", "inspect_checkpoint"]
 
 _LONGEST_LIST = 12
+_SCORE_NAMES = {"rmse": "RMSE", "nll": "NLL (nats)", "coverage_95": "in 95 % interval"}
 
 
 def inspect_checkpoint(path: Path, *, json: bool) -> None:
@@ -61,24 +63,33 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
 
 
 def _print(console: Console, document: dict[str, Any]) -> None:
+    env, metadata = document["env"], dict(document["metadata"])
     sizes = (
         f"{plural(document['observation_size'], 'observation')}, "
         f"{plural(document['action_size'], 'action')}, "
         f"{'with' if document['has_reward'] else 'no'} reward, {document['dtype']}"
     )
+    scores = metadata.pop("held_out_scores", None)
+    for repeated in ("env", "env_kwargs", "kind"):
+        metadata.pop(repeated, None)
     facts = [
         ("checkpoint", f"{document['file']}, {bytes_text(document['bytes'])}"),
         ("kind", str(document["model_kind"])),
         ("sizes", sizes),
         ("propagation", _propagations(document["propagations"])),
+        ("env", _env(env)),
+        ("observed", ", ".join(map(str, env.get("observation_names", []))) or "not said"),
     ]
     console.print(fact_table(facts))
-    for title in ("env", "model", "metadata"):
-        lines = list(_lines(document[title]))
-        if lines:
-            console.print()
-            console.print(title, style="bold")
-            console.print(fact_table(lines))
+    sections = {"Model": document["model"], "Fitted": metadata}
+    for title, section in sections.items():
+        if section:
+            console.print(f"\n{title}", style="bold")
+            console.print(fact_table(list(_lines(section))))
+    if scores:
+        console.print("\nOn transitions held out, one step ahead", style="bold")
+        table = _score_table(scores) if isinstance(scores, dict) else None
+        console.print(table or fact_table(list(_lines({"scores": scores}))))
 
 
 def _propagations(names: list[str]) -> str:
@@ -86,22 +97,59 @@ def _propagations(names: list[str]) -> str:
     return f"{default} (the default), {', '.join(others)}" if others else default
 
 
-def _lines(section: dict[str, Any], indent: str = "") -> Iterator[tuple[str, str]]:
-    """A label and a value for each entry; entries of an entry come below it, indented."""
+def _env(env: dict[str, Any]) -> str:
+    kwargs = env.get("kwargs") or {}
+    arguments = ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
+    return f"{env.get('id', 'not said')} {arguments}".rstrip()
+
+
+def _lines(section: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """A label and a value for each entry; of deeper ones only that --json has them."""
+    deeper = []
     for key, value in section.items():
-        label = indent + str(key).replace("_", " ")
-        if isinstance(value, dict) and value:
-            yield label, ""
-            yield from _lines(value, indent + "  ")
-        else:
+        label = str(key).replace("_", " ")
+        if not isinstance(value, dict):
             yield label, _value(value)
+        elif all(isinstance(item, str) for item in value.values()):
+            yield label, ", ".join(f"{name} {text}" for name, text in value.items()) or "none"
+        else:
+            deeper.append(label)
+    if deeper:
+        yield "with --json", ", ".join(deeper)
+
+
+def _score_table(scores: dict[str, Any]) -> Table | None:
+    """A row for each dimension, where the scores are lists with one number for each."""
+    names = scores.get("observation_names")
+    if not isinstance(names, list):
+        return None
+    overall = scores.get("overall", {})
+    columns = {
+        key: values
+        for key, values in scores.items()
+        if key != "observation_names" and isinstance(values, list) and len(values) == len(names)
+    }
+    if not columns:
+        return None
+    rows = [
+        [str(name), *(_score(key, values[d]) for key, values in columns.items())]
+        for d, name in enumerate(names)
+    ]
+    if isinstance(overall, dict) and set(columns) <= set(overall):
+        rows.append(["all", *(_score(key, overall[key]) for key in columns)])
+    headings = [_SCORE_NAMES.get(key, key.replace("_", " ")) for key in columns]
+    return number_table(["", *headings], rows)
+
+
+def _score(key: str, value: Any) -> str:
+    if not isinstance(value, int | float):
+        return _value(value)
+    return f"{value:.1%}" if key.startswith("coverage") else significant(float(value))
 
 
 def _value(value: Any) -> str:
     if isinstance(value, float):
-        return significant(value, 4)
-    if isinstance(value, dict):
-        return "none"
+        return f"{value:.4g}"
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         shown = ", ".join(_value(item) for item in value[:_LONGEST_LIST])
         rest = len(value) - _LONGEST_LIST

@@ -67,14 +67,14 @@ def inspect_rollout(
         console.print()
         over = _over(rollout, trajectory)
         if step is None:
-            console.print(f"Mean and standard deviation {over}", style="bold")
+            console.print(f"{over[0].upper()}{over[1:]}", style="bold")
             narrow = console.measure(_course_table(rollout, stats, console.width, 1)).maximum
             line = max(8, min(_LONGEST_SPARKLINE, console.width - narrow + 1))
             console.print(_course_table(rollout, stats, console.width, line))
         else:
             from imagine_cli.cli.inspect_step import print_step
 
-            console.print(f"Step {step} of {rollout.steps} {over}", style="bold")
+            console.print(f"Step {step} of {rollout.steps}, {over}", style="bold")
             print_step(console, rollout, trajectory, step)
     sys.stdout.flush()  # so that in a terminal the warnings come below the table
     _warn([finding.message for finding in stats.warnings])
@@ -83,13 +83,15 @@ def inspect_rollout(
 def _over(rollout: Rollout, trajectory: int | None) -> str:
     """Which trajectories numbers are about, and how they were put together."""
     if trajectory is not None:
-        return f"in trajectory {trajectory} of {rollout.trajectories} (counted from 0)"
-    if rollout.trajectories == 1:
-        return "in the one trajectory"
-    return (
-        f"over the {rollout.trajectories} trajectories: the mean of their means, "
-        f"{plus_minus()} the root mean square of their standard deviations"
-    )
+        which = f"trajectory {trajectory} of {rollout.trajectories} (counted from 0)"
+    elif rollout.trajectories == 1:
+        which = "the one trajectory"
+    else:
+        return (
+            f"over the {rollout.trajectories} trajectories: mean of the means, "
+            f"{plus_minus()} root mean square of the standard deviations"
+        )
+    return f"in {which}: mean and {plus_minus()} standard deviation"
 
 
 def _check_range(what: str, number: int | None, last: int, path: Path) -> None:

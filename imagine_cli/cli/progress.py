@@ -78,7 +78,7 @@ class _Lines:
     def finish(self) -> None:
         if self._name is None:
             return
-        count = f"{self._count}" if self._total is None else f"{self._count} of {self._total}"
+        count = "done" if self._total is None else f"{self._count} of {self._total}"
         note = f" ({self._note})" if self._note else ""
         self._print(f"{self._name}: {count} in {time.monotonic() - self._begun:.1f} s{note}")
         self._name = None
@@ -143,10 +143,6 @@ def _rate(speed: float | None) -> str:
     """Parts a second, or seconds a part where that is the larger number."""
     if not speed:
         return ""
-    return (
-        f"{speed:,.0f}/s"
-        if speed >= 10
-        else f"{speed:.1f}/s"
-        if speed >= 1
-        else f"{1 / speed:.1f} s each"
-    )
+    if speed < 1:
+        return f"{1 / speed:.1f} s each"
+    return f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s"

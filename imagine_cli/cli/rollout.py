@@ -108,7 +108,7 @@ def rollout(
 
     The file holds mean and covariance of every imagined observation. Its path goes to stdout.
 
-    Example: [bold]imagine rollout --env Pendulum-v1 --model wm.pt --steps 50[/bold]
+    Example: imagine rollout --env Pendulum-v1 --model wm.pt --steps 50
     """
     check_output(output, force)
     kwargs = parse_env_kwargs(env_kwarg)
@@ -156,24 +156,26 @@ class _Watch:
         self._display, self._steps, self._trajectories = display, steps, trajectories
         self._done = self._told = 0
         self._next = 0.0
+        self._var: Any = None
 
     def __call__(self, trajectories: int, var: Any) -> None:
         if self._done == 0:
             self._display.stage("imagining", total=self._steps * self._trajectories)
         self._done += trajectories
+        self._var = var
         now = time.monotonic()
         if now >= self._next:
             self._next = now + 0.1
-            self._tell(var)
+            self._tell()
 
     def finish(self) -> None:
-        self._display.advance(self._done - self._told)
-        self._told = self._done
+        if self._done:
+            self._tell()
         self._display.finish()
 
-    def _tell(self, var: Any) -> None:
-        finished, within = divmod(self._done, self._steps)
-        sd = var.diagonal(dim1=-2, dim2=-1).mean(0).sqrt().tolist()
+    def _tell(self) -> None:
+        finished = self._done // self._steps
+        sd = self._var.diagonal(dim1=-2, dim2=-1).mean(0).sqrt().tolist()
         shown = " ".join(f"{value:.2g}" for value in sd[:4]) + (" ..." if len(sd) > 4 else "")
         note = f"{finished}/{self._trajectories} trajectories  sd {shown}"
         self._display.advance(self._done - self._told, note=note)

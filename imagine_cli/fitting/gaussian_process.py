@@ -6,10 +6,12 @@ uniform draws crowd where the policy lingers and leave the rest to extrapolation
 A deterministic simulator has no noise for the likelihood to find; what a GP misses there is its
 own approximation error, which the floor of the noise, or a kink in the dynamics, may misstate by
 orders of magnitude. So the variances are calibrated afterwards, on transitions of their own: each
-dimension's signal and noise variance are multiplied by one factor c, the mean squared residual in
-units of the predicted variance. Such a factor leaves every predicted mean and the conditioning as
-they are and multiplies every predicted variance, and this c is the one that maximises the
-likelihood of those transitions.
+dimension's signal and noise variance are multiplied by one factor c. Such a factor leaves every
+predicted mean and the conditioning as they are, and multiplies every predicted variance. It is
+the mean squared residual in units of the predicted variance, which maximises the likelihood of
+those transitions; but where a few of them are so far off (a wall, a clipped velocity) or so many
+are so near that the 95 % interval would then cover less than 94 % or more than 96 % of them, it is
+the nearest factor with which it does not.
 """
 
 from __future__ import annotations
@@ -28,12 +30,15 @@ from imagine_cli.fitting.hyperparameters import (
 from imagine_cli.fitting.kinds import Fit
 from imagine_cli.fitting.posterior import Posterior
 from imagine_cli.fitting.progress import Progress
-from imagine_cli.fitting.scores import score
+from imagine_cli.fitting.scores import Z, score
 from imagine_cli.fitting.split import Split, farthest_points
 from imagine_cli.fitting.threads import one_thread
 from imagine_cli.world_models.gaussian_process import GaussianProcessWorldModel
 
 __all__ = ["fit", "require"]
+
+# What part of the calibration transitions the 95 % interval may cover.
+_COVERED = (0.94, 0.96)
 
 require = require_fit_extra
 
@@ -50,12 +55,12 @@ def fit(data: Split, *, points: int, restarts: int, seed: int, progress: Progres
     chosen = data.training[farthest_points(data.training.inputs, points)]
     inputs, targets = chosen.inputs, chosen.differences
     size = targets.shape[1]
-    progress.stage("fitting", size)
+    progress.stage("fitting dimensions", size)
     found = []
     for k in range(size):
         sequence = np.random.SeedSequence(seed, spawn_key=(3, k))
         found.append(fit_hyperparameters(inputs, targets[:, k], starts=restarts, seed=sequence))
-        progress.advance(note=f"{k + 1} of {size} dimensions")
+        progress.advance()
     before = [Posterior(inputs, targets[:, k], found[k]) for k in range(size)]
     factors = _calibrate(before, data.calibration)
     after = [
@@ -93,7 +98,9 @@ def fit(data: Split, *, points: int, restarts: int, seed: int, progress: Progres
 def _calibrate(posteriors: list[Posterior], data: Transitions) -> np.ndarray:
     """c of each dimension, ``(D,)``; 1 where nothing is left to calibrate."""
     mean, var = _marginals(posteriors, data)
-    factors = np.mean(np.square(data.next_observations - mean) / var, axis=0)
+    squared = np.square(data.next_observations - mean) / var
+    fewest, most = np.quantile(squared, _COVERED, axis=0) / Z**2
+    factors = np.clip(squared.mean(axis=0), fewest, most)
     return np.where(factors > 0.0, factors, 1.0)
 
 

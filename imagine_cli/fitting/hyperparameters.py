@@ -136,7 +136,10 @@ def _optimise(
     import botorch
     import gpytorch
     from botorch.optim.fit import fit_gpytorch_mll_scipy
-    from gpytorch.utils.errors import NanError, NotPSDError
+    from linear_operator.utils.errors import (  # type: ignore[import-untyped]
+        NanError,
+        NotPSDError,
+    )
 
     model, mll = _model(x, y)
     lengthscales, signal, noise = start

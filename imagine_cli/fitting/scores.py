@@ -16,7 +16,7 @@ from imagine_cli.world_models.base import WorldModel
 __all__ = ["Scores", "score", "score_world_model"]
 
 # The 97.5 % quantile of the standard normal distribution.
-_Z = 1.959963984540054
+Z = 1.959963984540054
 
 # Transitions that go through a world model together.
 _CHUNK = 100
@@ -61,7 +61,7 @@ def score(mean: np.ndarray, var: np.ndarray, actual: np.ndarray) -> Scores:
         count=len(actual),
         rmse=np.sqrt(np.mean(np.square(error), axis=0)),
         nll=nll.mean(axis=0),
-        coverage=np.mean(np.abs(error) <= _Z * np.sqrt(var), axis=0),
+        coverage=np.mean(np.abs(error) <= Z * np.sqrt(var), axis=0),
     )
 
 

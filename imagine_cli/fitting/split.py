@@ -9,10 +9,13 @@ import numpy as np
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.collect import Transitions
 
-__all__ = ["Split", "farthest_points", "scales", "split"]
+__all__ = ["Split", "check_fraction", "farthest_points", "scales", "split"]
 
-# No stretch of consecutive transitions is longer than this part of them all.
-_STRETCHES = 50
+# No stretch of consecutive transitions is longer than one in so many of them all, or than this.
+_STRETCHES, _SHORTEST = 200, 5
+
+# Fewer transitions would give no number that is worth reading.
+_FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -24,21 +27,27 @@ class Split:
     held_out: Transitions
 
 
-def split(transitions: Transitions, fraction: float, seed: int) -> Split:
-    """Hold out about ``fraction`` of the transitions, and as many again for calibration.
-
-    Neighbours in time are nearly copies of each other, so that single transitions held out would
-    score the memory of a model. What is dealt out is stretches of one episode instead: whole
-    episodes, or where these are long, pieces of at most a 50th of all transitions.
-
-    Raises:
-        InputError: ``fraction`` is not between 0 and 0.4.
-    """
+def check_fraction(fraction: float, steps: int) -> None:
+    """Raises InputError where ``fraction`` of ``steps`` is no part to hold out."""
     if not 0.0 < fraction <= 0.4:
         raise InputError(
             f"the held-out part must be more than 0 and at most 0.4, not {fraction}: as much "
             "again goes to calibration, and the rest must be enough to fit to"
         )
+    if fraction * steps < _FEWEST:
+        raise InputError(
+            f"holding out {fraction} of {steps} steps leaves fewer than {_FEWEST} to score on; "
+            "take more steps or hold out more of them"
+        )
+
+
+def split(transitions: Transitions, fraction: float, seed: int) -> Split:
+    """Hold out about ``fraction`` of the transitions, and as many again for calibration.
+
+    Neighbours in time are nearly copies of each other, so that single transitions held out would
+    score the memory of a model. What is dealt out is stretches of one episode instead: whole
+    episodes, or where these are long, pieces of at most a 200th of all transitions (but of 5).
+    """
     stretches = _stretches(transitions.episode)
     order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
     dealt = [stretches[k] for k in order.permutation(len(stretches))]
@@ -57,8 +66,8 @@ def split(transitions: Transitions, fraction: float, seed: int) -> Split:
 
 
 def _stretches(episode: np.ndarray) -> list[np.ndarray]:
-    """Rows of each stretch: consecutive, of one episode, of at most a 50th of them all."""
-    longest = max(1, len(episode) // _STRETCHES)
+    """Rows of each stretch: consecutive, of one episode, of at most a 200th of them all."""
+    longest = max(_SHORTEST, len(episode) // _STRETCHES)
     rows = np.arange(len(episode))
     pieces: list[np.ndarray] = []
     for whole in np.split(rows, np.flatnonzero(np.diff(episode)) + 1):

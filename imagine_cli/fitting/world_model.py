@@ -15,13 +15,12 @@ from imagine_cli.fitting.collect import collect
 from imagine_cli.fitting.kinds import fitter
 from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.fitting.scores import score, score_world_model
-from imagine_cli.fitting.split import split
+from imagine_cli.fitting.split import check_fraction, split
 from imagine_cli.policies import make_policy
 from imagine_cli.world_models.base import WorldModel
 
 __all__ = ["Fitted", "fit_world_model"]
 
-# Fewer would leave a part of the split without anything in it that is worth a number.
 _FEWEST_STEPS = 50
 
 _VERSIONS = ("imagine-cli", "torch", "gpytorch", "botorch", "gymnasium", "numpy")
@@ -47,7 +46,7 @@ def fit_world_model(
     *,
     env_kwargs: dict[str, Any] | None = None,
     kind: str = "gp",
-    steps: int = 10000,
+    steps: int = 20000,
     points: int = 300,
     policy: str = "random",
     seed: int = 0,
@@ -81,11 +80,7 @@ def fit_world_model(
     ):  # fmt: skip
         if value < least:
             raise InputError(f"{name} must be {least} or more, not {value}")
-    if not 0.0 < held_out <= 0.4:
-        raise InputError(
-            f"held_out must be more than 0 and at most 0.4, not {held_out}: as much again goes "
-            "to calibration, and the rest must be enough to fit to"
-        )
+    check_fraction(held_out, steps)
     progress = progress or Silent()
     begun, created = time.monotonic(), datetime.now(timezone.utc)
     how = fitter(kind)

@@ -92,7 +92,7 @@ def save_policy(
         "kind": policy.kind,
         "config": policy.config(),
         "state_dict": state,
-        "metadata": dict(metadata or {}),
+        "metadata": plain_data.plain(metadata or {}, "metadata"),
     }
     if env is not None:
         content["env"] = {

@@ -37,26 +37,29 @@ class GPs(NamedTuple):
 
     Attributes:
         inputs: X̃, ``(n, E)``.
-        inverse_lengthscales: Λ_a^(-1/2), ``(D, E)``.
-        log_signal: log α_a², ``(D,)``.
+        inverse_lengthscales: Λ_a^(-1/2), ``(D, 1, E)``.
+        signal, log_signal: α_a² and its logarithm, ``(D,)``.
         beta: β_a, ``(D, n)``.
         inverse_root: inverse of the lower Cholesky factor of K_a + σ_a² I, ``(D, n, n)``.
         variance_weights: β_a β_aᵀ - (K_a + σ_a² I)⁻¹ with the lower triangle folded into the
             upper one, ``(D, n, n)``.
         first, second: the pairs a < b of outputs, ``(D (D - 1) / 2,)`` each.
-        scales: Λ^(-1/2) of each single a, of each pair (a, a), then of each pair a < b,
-            ``(2 D + D (D - 1) / 2, E)``.
+        outer_scales: ``s sᵀ`` for s = Λ^(-1/2) of each single a, of each pair (a, a), then of
+            each pair a < b, ``(2 D + D (D - 1) / 2, E, E)``.
+        eye: the identity ``(E, E)``.
     """
 
     inputs: Tensor
     inverse_lengthscales: Tensor
+    signal: Tensor
     log_signal: Tensor
     beta: Tensor
     inverse_root: Tensor
     variance_weights: Tensor
     first: Tensor
     second: Tensor
-    scales: Tensor
+    outer_scales: Tensor
+    eye: Tensor
 
 
 def moment_match(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,55 +108,61 @@ class _MomentMatch(torch.autograd.Function):
 
 
 def _moments(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    batch, size = mean.shape
-    outputs = gps.beta.shape[0]
+    batch, outputs = len(mean), len(gps.beta)
     nu = gps.inputs - mean.unsqueeze(-2)  # (B, n, E), Eq. 16
 
     # I + Λ^(-1/2) Σ̃ Λ^(-1/2) for every Λ at once: symmetric positive definite for any Σ̃.
-    scaled = gps.scales.unsqueeze(-1) * gps.scales.unsqueeze(-2) * symmetrise(var).unsqueeze(1)
-    eye = torch.eye(size, dtype=mean.dtype, device=mean.device)
-    root = torch.linalg.cholesky(scaled + eye)
+    scaled = gps.outer_scales * symmetrise(var).unsqueeze(1)
+    root = torch.linalg.cholesky(scaled + gps.eye)
     half_log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     # One memory layout whatever B is, so that the same kernels run and give the same bits.
     inverse = torch.cholesky_inverse(root).contiguous()
-    gain = symmetrise(inverse @ scaled) / (gps.scales.unsqueeze(-1) * gps.scales.unsqueeze(-2))
-
-    # The mean (Eqs. 14, 15) and the input-output covariance.
-    standard = nu.unsqueeze(1) * gps.inverse_lengthscales.unsqueeze(-2)  # Λ_a^(-1/2) ν_i
-    solved = standard @ inverse[:, :outputs].contiguous()
-    log_q = (gps.log_signal - half_log_det[:, :outputs]).unsqueeze(-1) - 0.5 * (
-        standard.unsqueeze(-2) @ solved.unsqueeze(-1)
-    )[..., 0, 0]
-    q = log_q.exp()  # (B, D, n)
-    beta_q = gps.beta * q
-    mean_delta = (gps.beta.unsqueeze(-2) @ q.unsqueeze(-1))[..., 0, 0]
-    cross = (beta_q.unsqueeze(-2) @ solved)[..., 0, :] * gps.inverse_lengthscales  # (B, D, E)
-
-    # The covariance (Eqs. 17-23): variances first, then the pairs a < b.
-    u = standard * gps.inverse_lengthscales.unsqueeze(-2)  # Λ_a⁻¹ ν_i, (B, D, n, E)
-    excess = gps.inverse_root @ q.unsqueeze(-1)
-    certain = gps.log_signal.exp() - (excess.mT @ excess)[..., 0, 0]  # α² - qᵀ (K + σ² I)⁻¹ q
+    gain = symmetrise(inverse @ scaled) / gps.outer_scales  # G(Λ)
     parts = [outputs, outputs, gain.shape[1] - 2 * outputs]
     single, same, other = (part.contiguous() for part in torch.split(gain, parts, dim=1))
     log_det, log_det_same, log_det_other = torch.split(half_log_det, parts, dim=1)
+
+    # The mean (Eqs. 14, 15) and the input-output covariance.
+    standard = nu.unsqueeze(1) * gps.inverse_lengthscales  # Λ_a^(-1/2) ν_i, (B, D, n, E)
+    solved = standard @ inverse[:, :outputs].contiguous()
+    log_q = (gps.log_signal - log_det).unsqueeze(-1) - 0.5 * (standard * solved).sum(-1)
+    q = log_q.exp()  # (B, D, n)
+    beta_q = gps.beta * q
+    mean_delta = beta_q.sum(-1)
+    cross = (beta_q.unsqueeze(-2) @ solved).squeeze(-2) * gps.inverse_lengthscales.squeeze(-2)
+
+    # The covariance (Eqs. 17-23): variances first, then the pairs a < b.
+    u = standard * gps.inverse_lengthscales  # Λ_a⁻¹ ν_i
     left, right = _factors(u, u, single, single, same, 2.0 * log_det - log_det_same)
-    spread = pair_sum(left, right, q.flatten(0, 1), q.flatten(0, 1), gps.variance_weights)
-    variance = certain + spread.view(batch, outputs)
+    flat_q = q.flatten(0, 1)
+    spread = pair_sum(left, right, flat_q, flat_q, gps.variance_weights)
+    variance = _variance_at(gps, q) + spread.view(batch, outputs)
     if outputs == 1:
         return mean_delta, variance.unsqueeze(-1), cross.mT
 
     a, b = gps.first, gps.second
-    left, right = _factors(
-        u[:, a], u[:, b], single[:, a], single[:, b], other,
-        log_det[:, a] + log_det[:, b] - log_det_other,
-    )  # fmt: skip
-    covariance = pair_sum(
-        left, right, beta_q[:, a].flatten(0, 1), beta_q[:, b].flatten(0, 1), None
-    ).view(batch, -1)
+    constant = log_det[:, a] + log_det[:, b] - log_det_other
+    left, right = _factors(u[:, a], u[:, b], single[:, a], single[:, b], other, constant)
+    weights = beta_q[:, a].flatten(0, 1), beta_q[:, b].flatten(0, 1)
+    covariance = pair_sum(left, right, *weights, None).view(batch, -1)
     full = torch.diag_embed(variance)
     full[:, a, b] = covariance
     full[:, b, a] = covariance
     return mean_delta, full, cross.mT
+
+
+# Beliefs that share one product with the n x n factors. Always so many (the last ones padded),
+# so that a belief's bits do not depend on its company.
+_TOGETHER = 8
+
+
+def _variance_at(gps: GPs, q: Tensor) -> Tensor:
+    """``α² - qᵀ (K + σ² I)⁻¹ q`` ``(B, D)``, as α² minus a sum of squares."""
+    batch, padding = len(q), -len(q) % _TOGETHER
+    columns = torch.nn.functional.pad(q.permute(1, 2, 0), (0, padding))  # (D, n, B)
+    some = torch.split(columns.contiguous(), _TOGETHER, dim=-1)
+    explained = [(gps.inverse_root @ each.contiguous()).square().sum(1) for each in some]
+    return gps.signal - torch.cat(explained, dim=-1)[:, :batch].mT
 
 
 def _factors(

@@ -48,25 +48,31 @@ def pair_sum(left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: Tensor 
 def _tiles(count: int, n: int, period: int | None) -> Iterator[tuple[slice, slice]]:
     """(problems, rows) of each tile: whole problems together while they fit, else rows of one.
 
-    With weights, ``period`` of them, problems are taken so that theirs lie side by side.
+    With weights, ``period`` of them, a tile has whole periods of problems, or part of one; and a
+    quarter of the rows at most, since what is left of the diagonal is not computed.
     """
-    together = min(count, max(1, _TILE // (n * n)))
-    if period is not None:
-        together = min(together, period)
-    rows = min(n, max(1, _TILE // n))
+    rows = min(n, max(1, _TILE // n)) if period is None else min(-(-n // 4), max(1, _TILE // n))
+    together = max(1, _TILE // (rows * n))
+    if period is not None and together > period:
+        together -= together % period
     first = 0
     while first < count:
         end = min(count, first + together)
-        if period is not None:
+        if period is not None and together < period:
             end = min(end, first - first % period + period)
         for row in range(0, n, rows):
             yield slice(first, end), slice(row, min(n, row + rows))
         first = end
 
 
-def _weights_of(weights: Tensor, problems: slice) -> Tensor:
-    start = problems.start % weights.shape[0]
-    return weights[start : start + problems.stop - problems.start]
+def _beside(tile: Tensor, weights: Tensor, some: slice, rows: slice) -> tuple[Tensor, Tensor]:
+    """A tile, and the weights of its problems, so shaped that they go together elementwise."""
+    period, count = len(weights), some.stop - some.start
+    block = weights[:, rows, rows.start :]
+    if count % period == 0:
+        return tile.view(-1, period, *tile.shape[1:]), block
+    start = some.start % period
+    return tile, block[start : start + count]
 
 
 class _PairSum(torch.autograd.Function):
@@ -86,7 +92,8 @@ class _PairSum(torch.autograd.Function):
             torch.bmm(left[some, rows], right_t[some, :, first:], out=tile)
             tile.clamp_(max=_LARGEST).expm1_()
             if weights is not None:
-                tile.mul_(_weights_of(weights, some)[:, rows, first:])
+                whole, w = _beside(tile, weights, some, rows)
+                whole.mul_(w)
             by_row = torch.bmm(a[some, None, rows], tile)
             total[some] += torch.bmm(by_row, b[some, first:, None])[:, 0, 0]
         return total
@@ -110,12 +117,15 @@ class _PairSum(torch.autograd.Function):
             ga = (grad[some, None] * a[some, rows]).unsqueeze(-2)
             b_some = b[some, first:].unsqueeze(-1)
             if weights is not None:
-                w = _weights_of(weights, some)[:, rows, first:]
-                tile.mul_(w)
+                whole, w = _beside(tile, weights, some, rows)
+                whole.mul_(w)
             grad_a[some, rows] += grad[some, None] * torch.bmm(tile, b_some)[..., 0]
             grad_b[some, first:] += torch.bmm(ga, tile)[:, 0]
-            tile.add_(w if weights is not None else 1.0)  # w exp(d) now
-            # d Σ / d d_ij = g a_i b_j w_ij exp(d_ij); its factors go to the thin sides.
+            if weights is not None:
+                whole.add_(w)
+            else:
+                tile.add_(1.0)
+            # The tile is w exp(d) now, and ∂ / ∂d_ij = g a_i b_j w_ij exp(d_ij).
             grad_left[some, rows] += ga.mT * torch.bmm(tile, b_some * right[some, first:])
             grad_right[some, first:] += b_some * torch.bmm(tile.mT, ga.mT * left[some, rows])
         return grad_left, grad_right, grad_a, grad_b, None

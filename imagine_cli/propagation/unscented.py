@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from imagine_cli.belief import ActionBelief, Belief, joint, lower_root, product, symmetrise
+from imagine_cli.belief import (
+    ActionBelief,
+    Belief,
+    joint,
+    lower_root,
+    nearest_covariance,
+    product,
+    symmetrise,
+)
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.base import Propagation, State
 
@@ -33,8 +41,9 @@ class Unscented(Propagation):
     Attributes:
         alpha: how far out the points are, more than 0; 1 is unscaled.
         beta: 0, or 2 for the best fourth moment of a Gaussian with a small alpha.
-        kappa: None takes ``max(3 - E, 0)``: a Gaussian's fourth moment along each axis where
-            E <= 3, and no negative weight, so no covariance that isn't one, at any E.
+        kappa: above -E. None takes ``max(3 - E, 0)``: a Gaussian's fourth moment along each axis
+            where E <= 3, and no negative weight at any E. With a negative one a weighted sum may
+            be no covariance; the nearest that is one is taken then.
     """
 
     alpha: float = 1.0
@@ -78,7 +87,10 @@ class Unscented(Propagation):
             reward, reward_var = reward[..., 0], across[..., 0, 0]
             if at.reward_var is not None:
                 reward_var = reward_var + (in_mean * at.reward_var).sum(-1)
-        return Prediction(mean, symmetrise(spread + within), reward, reward_var), state
+        var = symmetrise(spread + within)
+        if float(in_var[0]) < 0.0:
+            var, _ = nearest_covariance(var)
+        return Prediction(mean, var, reward, reward_var), state
 
     def _points(self, belief: Belief) -> tuple[Tensor, Tensor, Tensor]:
         """Sigma points ``(*B, 2E+1, E)`` and their weights in means and covariances."""

@@ -50,13 +50,12 @@ class FiniteCheck:
     def warnings(self) -> list[Finding]:
         if not self.count:
             return []
-        numbers = "1 number" if self.count == 1 else f"{self.count} numbers"
-        return [
-            Finding(
-                "not-finite",
-                f"{self.dataset} has {numbers} that are not finite, the first at {self.first}",
-            )
-        ]
+        what = (
+            f"1 number that is not finite, at {self.first}"
+            if self.count == 1
+            else f"{self.count} numbers that are not finite, the first at {self.first}"
+        )
+        return [Finding("not-finite", f"{self.dataset} has {what}")]
 
 
 class BoundsCheck:
@@ -183,6 +182,8 @@ def growth_warnings(
     for d, name in enumerate(names):
         start, end = sd[0][d], sd[last][d]
         first = sd.get(1, sd[0])[d]
+        if not np.isfinite(end):
+            continue  # which FiniteCheck says
         if np.isfinite(extent[d]) and end > extent[d]:
             why = f"wider than the whole observation space ({extent[d]:.6g})"
         elif start > 0 and end > 100 * start and end > 0.1 * size[d]:

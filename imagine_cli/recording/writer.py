@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -13,14 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.recording.groups import NewFile
 from imagine_cli.recording.partial_file import PartialFile
 from imagine_cli.recording.schema import MAX_SIZE, RolloutHeader, chunk_lengths
 from imagine_cli.recording.steady_file import SteadyFile, interrupts_held_back
 
 __all__ = ["RolloutWriter"]
-
-_SLAB = 65536
-_LEAST_CHUNK_BYTES = 64 * 1024
 
 
 class RolloutWriter:
@@ -110,7 +108,9 @@ class RolloutWriter:
                 self._file.attrs["complete"] = False
                 for name, value in attributes.items():
                     self._file.attrs[name] = _storable(value)
-                self._lay_out()
+                new = NewFile(self._file, self.header, self._sizes, self.dtype, self._chunk)
+                new.lay_out(self._wanted)
+                self._datasets = new.datasets
                 self._file["observation"].attrs["low"] = bounds[0]
                 self._file["observation"].attrs["high"] = bounds[1]
         except BaseException:
@@ -231,80 +231,6 @@ class RolloutWriter:
             with self._disk_errors():
                 dataset[place] = array
 
-    def _lay_out(self) -> None:
-        """Make the groups, each with its datasets, and the scales of their axes."""
-        belief = ("trajectory", "step", "observation", "observation_other")
-        action = ("trajectory", "step", "action", "action_other")
-        particles = ("trajectory", "particle", "step", "observation_name")
-        self._group("observation", {"mean": belief[:3], "var": belief}, steps=1)
-        wanted = {"mean": action[:3], "var": action}
-        self._group("action", wanted if self._wanted["action/var"] else {"mean": action[:3]})
-        rewards = [name for name in ("mean", "var") if self._wanted[f"reward/{name}"]]
-        self._group("reward", dict.fromkeys(rewards, action[:2]))
-        if self._wanted["particles/observation"]:
-            self._group("particles", {"observation": particles}, steps=1)
-
-    def _group(self, name: str, datasets: dict[str, tuple[str, ...]], *, steps: int = 0) -> None:
-        """One group; ``steps`` is how many entries its time axis has beside T."""
-        if not datasets:
-            return
-        group = self._file.create_group(name)
-        scales = {
-            axis: self._scale(group, axis, steps)
-            for axis in dict.fromkeys(axis for axes in datasets.values() for axis in axes)
-        }
-        for child, axes in datasets.items():
-            shape = tuple(len(scales[axis]) for axis in axes)
-            dataset = group.create_dataset(
-                child,
-                shape,
-                dtype=self.dtype,
-                chunks=self._chunk_shape(axes, shape),
-                fillvalue=np.nan,
-                compression="gzip",
-                compression_opts=1,
-                shuffle=True,
-                fletcher32=True,
-            )
-            self._datasets[f"{name}/{child}"] = dataset
-            for number, axis in enumerate(axes):
-                dataset.dims[number].label = _label(axis)
-                dataset.dims[number].attach_scale(scales[axis])
-
-    def _scale(self, group: Any, axis: str, steps: int) -> Any:
-        label = _label(axis)
-        if label in ("observation", "action"):
-            names: Sequence[str] = getattr(self.header, f"{label}_names")
-            scale = group.create_dataset(
-                axis, data=np.array(list(names), dtype=object), dtype=h5py.string_dtype()
-            )
-        else:
-            size = self._sizes[label] + (steps if label == "step" else 0)
-            packing: dict[str, Any] = {}
-            if size > _SLAB:
-                packing = {"chunks": (_SLAB,), "compression": "gzip", "shuffle": True}
-            scale = group.create_dataset(axis, (size,), dtype=np.int64, **packing)
-            for first in range(0, size, _SLAB):
-                last = min(first + _SLAB, size)
-                scale[first:last] = np.arange(first, last)
-        scale.make_scale(axis)
-        return scale
-
-    def _chunk_shape(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Whole along every axis but trajectory, step and particle."""
-        b, t = self._chunk
-        spans = dict(zip(axes, shape, strict=True))
-        t = spans["step"] if t >= self.header.steps else t
-        if "particle" in spans:
-            row_bytes = spans["observation_name"] * self.dtype.itemsize
-            p, t = chunk_lengths(spans["particle"], t, row_bytes)
-            spans.update(trajectory=1, particle=p, step=t)
-        else:
-            row_bytes = int(np.prod(shape[2:])) * self.dtype.itemsize
-            repeats = max(1, _LEAST_CHUNK_BYTES // (b * t * row_bytes))
-            spans.update(trajectory=b, step=min(spans["step"], t * repeats))
-        return tuple(spans[axis] for axis in axes)
-
     @contextlib.contextmanager
     def _disk_errors(self) -> Iterator[None]:
         """Around every use of HDF5: what the disk said becomes one ImagineError."""
@@ -331,10 +257,6 @@ class RolloutWriter:
             with interrupts_held_back(), contextlib.suppress(Exception):
                 self._close()
         self._partial.discard()
-
-
-def _label(axis: str) -> str:
-    return axis.removesuffix("_other").removesuffix("_name")
 
 
 def _storable(value: str | int | float | bool) -> Any:

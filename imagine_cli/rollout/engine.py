@@ -24,6 +24,8 @@ from imagine_cli.rollout.starts import Start
 
 __all__ = ["Recorder", "Spread", "imagine_all"]
 
+# At least so many trajectories are one batch: fewer leave the machine idle between operations.
+_TOGETHER = 64
 # The most numbers that the particles in memory may be: 64 MiB of float64.
 _PARTICLE_NUMBERS = 2**23
 # Particles are stored in chunks that span a multiple of so many steps.
@@ -179,7 +181,8 @@ def _room(recorder: Recorder, trajectories: int, numbers: int, kept: bool) -> tu
     ``numbers`` is P times D: what all trajectories' particles, and those of all steps where they
     are ``kept``, may take is limited.
     """
-    together, steps = min(trajectories, recorder.trajectory_chunk), recorder.time_chunk
+    chunk, steps = recorder.trajectory_chunk, recorder.time_chunk
+    together = min(trajectories, -(-_TOGETHER // chunk) * chunk)
     if numbers and kept:
         steps = min(steps, max(_STEPS, _PARTICLE_NUMBERS // numbers // _STEPS * _STEPS))
     if numbers:

@@ -141,13 +141,13 @@ class GaussianProcessWorldModel(WorldModel):
         gps = self.gps
         # Sums along rows and no small matrix products, so that every point's are done alike.
         distance = points.new_zeros((gps.beta.shape[0], points.shape[0], gps.inputs.shape[0]))
-        for k, precision in enumerate(gps.inverse_lengthscales.square().mT):
+        for k, precision in enumerate(self.lengthscales.square().reciprocal().mT):
             square = (points[:, k, None] - gps.inputs[:, k]).square()
             distance = distance + precision[:, None, None] * square
         kernel = (gps.log_signal[:, None, None] - 0.5 * distance).exp()  # (D, N, n)
         mean = (kernel * gps.beta.unsqueeze(1)).sum(-1)
         known = (kernel @ gps.inverse_root.mT).square().sum(-1)
-        var = (gps.log_signal.exp().unsqueeze(-1) - known).clamp_min(0.0)
+        var = (gps.signal.unsqueeze(-1) - known).clamp_min(0.0)
         if self.process_noise:
             var = var + self.noise_variances.unsqueeze(-1)
         return mean.mT, var.mT
@@ -266,14 +266,17 @@ def _factorise(
     inverse_lengthscales = lengthscales.reciprocal()
     first, second = torch.triu_indices(outputs, outputs, 1)
     squared = inverse_lengthscales.square()
+    scales = torch.cat([squared, 2.0 * squared, squared[first] + squared[second]]).sqrt()
     return GPs(
         inputs=inputs,
-        inverse_lengthscales=inverse_lengthscales,
+        inverse_lengthscales=inverse_lengthscales.unsqueeze(1),
+        signal=signal_variances,
         log_signal=signal_variances.log(),
         beta=beta,
         inverse_root=torch.linalg.solve_triangular(root, eye, upper=False),
         variance_weights=folded,
         first=first,
         second=second,
-        scales=torch.cat([squared, 2.0 * squared, squared[first] + squared[second]]).sqrt(),
+        outer_scales=scales.unsqueeze(-1) * scales.unsqueeze(-2),
+        eye=torch.eye(inputs.shape[1], dtype=inputs.dtype),
     )

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imagine_cli import InputError
+from imagine_cli.environments import EnvDescription, describe, make_env, real_resets, reset_seed
+from imagine_cli.rollout.starts import make_start
+
+ENV = make_env("Pendulum-v1")
+PENDULUM = describe(ENV)
+
+
+def start(spec: str, count: int = 4, description: EnvDescription = PENDULUM, seed: int = 0) -> Any:
+    return make_start(spec, ENV, description, seed=seed, count=count)
+
+
+def test_each_trajectory_has_a_real_reset_of_its_own() -> None:
+    mean, var = start("reset")(0, 4)
+    assert mean.shape == (4, 3)
+    assert not var.any()
+    for k in range(4):
+        assert np.array_equal(mean[k], ENV.reset(seed=reset_seed(0, k))[0])
+    # the same whatever the batch it is asked for in
+    assert np.array_equal(start("reset")(2, 2)[0], mean[2:])
+    assert not np.array_equal(start("reset", seed=1)(0, 4)[0], mean)
+    assert len(np.unique(mean, axis=0)) == 4
+
+
+def test_belief_is_the_gaussian_of_many_resets() -> None:
+    mean, var = start("belief")(0, 2)
+    resets = real_resets(ENV, 0, 0, 512)
+    assert np.allclose(mean, resets.mean(0), rtol=1e-12, atol=1e-15)
+    assert np.allclose(var, np.cov(resets.T), rtol=1e-12, atol=1e-15)
+    assert var.shape == (2, 3, 3)
+    assert np.linalg.eigvalsh(var).min() > 0
+
+
+def test_mean_and_var_as_text() -> None:
+    mean, var = start("mean=1,0,-0.5")(1, 2)
+    assert np.array_equal(mean, [[1, 0, -0.5]] * 2)
+    assert not var.any()
+    mean, var = start("mean=1, 0, 0 ; var = .1,.2,.3")(0, 1)
+    assert np.array_equal(var[0], np.diag([0.1, 0.2, 0.3]))
+    _, var = start("mean=1,0,0;var=2,1,0,1,2,0,0,0,1")(0, 1)
+    assert np.array_equal(var[0], [[2, 1, 0], [1, 2, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("nowhere", r"no start 'nowhere': use reset, belief"),
+        ("mean=1,0", r"means of shape \(1, 2\), but an observation of Pendulum-v1 is 3 numbers"),
+        ("mean=a,b,c", r"'a,b,c' are not numbers"),
+        ("mean=1,0,0;var=1,1", r"variances of shape \(2,\); it must be 3 variances"),
+        ("mean=1,0,0;var=1,1,-1", r"a variance is negative"),
+        ("mean=1,0,0;sd=1,1,1", r"'sd' is not one mean=\.\.\. and one var"),
+        ("mean=1,0,0;mean=1,0,0", r"'mean' is not one"),
+        ("mean=1,0,nan", r"not every number is finite"),
+        ("mean=1,0,0;var=1,2,0,0,1,0,0,0,1", r"not symmetric"),
+        ("mean=1,0,0;var=1,2,0,2,1,0,0,0,1", r"not positive semi-definite"),
+    ],
+)
+def test_specs_that_make_no_sense(spec: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        start(spec)
+
+
+def test_files(tmp_path: Path) -> None:
+    one, many = np.array([1.0, 0, 0]), np.arange(12.0).reshape(4, 3)
+    np.save(tmp_path / "one.npy", one)
+    np.save(tmp_path / "many.npy", many)
+    np.savetxt(tmp_path / "many.csv", many, delimiter=",")
+    np.savez(tmp_path / "belief.npz", mean=one, var=np.eye(3))
+    np.savez(tmp_path / "beliefs.npz", mean=many, var=np.ones((4, 3)))
+    assert np.array_equal(start(str(tmp_path / "one.npy"))(2, 2)[0], [one, one])
+    for name in ("many.npy", "many.csv"):
+        assert np.array_equal(start(str(tmp_path / name))(1, 2)[0], many[1:3])
+    mean, var = start(str(tmp_path / "belief.npz"))(0, 2)
+    assert np.array_equal(mean, [one, one])
+    assert np.array_equal(var, [np.eye(3)] * 2)
+    assert np.array_equal(start(str(tmp_path / "beliefs.npz"))(0, 4)[1], [np.eye(3)] * 4)
+    with pytest.raises(InputError, match="starts for 4 trajectories and 5 are needed"):
+        start(str(tmp_path / "many.npy"), count=5)
+    np.save(tmp_path / "object.npy", np.array([{}], dtype=object))
+    with pytest.raises(InputError, match="can't be read"):
+        start(str(tmp_path / "object.npy"))
+    np.save(tmp_path / "text.npy", np.array(["a"]))
+    with pytest.raises(InputError, match="holds no numbers"):
+        start(str(tmp_path / "text.npy"))
+    np.savez(tmp_path / "no.npz", x=one)
+    with pytest.raises(InputError, match="no array named mean"):
+        start(str(tmp_path / "no.npz"))
+    (tmp_path / "a.txt").write_text("1,0,0")
+    with pytest.raises(InputError, match=r"a start is a \.npy"):
+        start(str(tmp_path / "a.txt"))
