@@ -135,8 +135,9 @@ def _score_table(scores: dict[str, Any]) -> Table | None:
         [str(name), *(_score(key, values[d]) for key, values in columns.items())]
         for d, name in enumerate(names)
     ]
-    if isinstance(overall, dict) and set(columns) <= set(overall):
-        rows.append(["all", *(_score(key, overall[key]) for key in columns)])
+    for name, some in (("all", overall), ("reward", scores.get("reward"))):
+        if isinstance(some, dict) and set(columns) <= set(some):
+            rows.append([name, *(_score(key, some[key]) for key in columns)])
     headings = [_SCORE_NAMES.get(key, key.replace("_", " ")) for key in columns]
     return number_table(["", *headings], rows)
 

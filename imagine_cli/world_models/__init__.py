@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from imagine_cli.world_models.base import Conditional as Conditional
     from imagine_cli.world_models.base import Prediction as Prediction
     from imagine_cli.world_models.base import WorldModel as WorldModel
+    from imagine_cli.world_models.ensemble import EnsembleWorldModel as EnsembleWorldModel
     from imagine_cli.world_models.gaussian_process import (
         GaussianProcessWorldModel as GaussianProcessWorldModel,
     )
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 
 _KINDS = {
     "gp": "imagine_cli.world_models.gaussian_process:GaussianProcessWorldModel",
+    "ensemble": "imagine_cli.world_models.ensemble:EnsembleWorldModel",
     "linear": "imagine_cli.world_models.linear_gaussian:LinearGaussianWorldModel",
 }
 
 _HOME = {
     "Conditional": "imagine_cli.world_models.base",
+    "EnsembleWorldModel": "imagine_cli.world_models.ensemble",
     "GaussianProcessWorldModel": "imagine_cli.world_models.gaussian_process",
     "LinearGaussianWorldModel": "imagine_cli.world_models.linear_gaussian",
     "Prediction": "imagine_cli.world_models.base",
@@ -34,6 +37,7 @@ _HOME = {
 
 __all__ = [
     "Conditional",
+    "EnsembleWorldModel",
     "GaussianProcessWorldModel",
     "LinearGaussianWorldModel",
     "Prediction",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from imagine_cli.belief import ActionBelief, Belief, joint, symmetrise
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.moment_matching import GPs, moment_match
 from imagine_cli.world_models.base import Conditional, Prediction, WorldModel
-from imagine_cli.world_models.tiles import in_tiles
+from imagine_cli.world_models.tiles import in_tiles, padded
 
 __all__ = ["GaussianProcessWorldModel"]
 
@@ -129,14 +130,16 @@ class GaussianProcessWorldModel(WorldModel):
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         shape = x.shape
         points = torch.cat([x, u], dim=-1).to(self.inputs.dtype)
-        delta, var = in_tiles(self._posterior, points.reshape(-1, points.shape[-1]))
+        root = padded(self.gps.inverse_root, -1, -2).mT
+        delta, var = in_tiles(partial(self._posterior, root), points.reshape(-1, points.shape[-1]))
         mean = points[..., : shape[-1]] + delta.reshape(shape)
         return Conditional(mean.to(self.dtype), var.reshape(shape).to(self.dtype))
 
-    def _posterior(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def _posterior(self, root: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Mean of the difference and variance of the next observation at ``(N, D+F)``: ``(N, D)``.
 
-        Rasmussen & Williams 2006, Eqs. 2.25 and 2.26.
+        Rasmussen & Williams 2006, Eqs. 2.25 and 2.26. ``root`` is the Gram matrices' inverse root,
+        transposed and padded.
         """
         gps = self.gps
         # Sums along rows and no small matrix products, so that every point's are done alike.
@@ -146,7 +149,7 @@ class GaussianProcessWorldModel(WorldModel):
             distance = distance + precision[:, None, None] * square
         kernel = (gps.log_signal[:, None, None] - 0.5 * distance).exp()  # (D, N, n)
         mean = (kernel * gps.beta.unsqueeze(1)).sum(-1)
-        known = (kernel @ gps.inverse_root.mT).square().sum(-1)
+        known = (padded(kernel, -1) @ root).square().sum(-1)
         var = (gps.signal.unsqueeze(-1) - known).clamp_min(0.0)
         if self.process_noise:
             var = var + self.noise_variances.unsqueeze(-1)
@@ -169,7 +172,7 @@ class GaussianProcessWorldModel(WorldModel):
         extra = sorted(set(state) - set(_DATA))
         if extra:
             raise InputError(f"a Gaussian process has no {', '.join(extra)} in its state_dict")
-        dtype = {"float32": torch.float32, "float64": torch.float64}.get(config.get("dtype", ""))
+        dtype = {"float32": torch.float32, "float64": torch.float64}.get(str(config.get("dtype")))
         process_noise, jitter = config.get("process_noise"), config.get("jitter", 0.0)
         if dtype is None or not isinstance(process_noise, bool) or not isinstance(jitter, float):
             raise InputError(

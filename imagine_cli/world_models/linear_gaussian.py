@@ -127,7 +127,7 @@ class LinearGaussianWorldModel(WorldModel):
                 f"a linear-Gaussian model needs {', '.join(sorted(wanted))} in its state_dict, "
                 f"and there is {', '.join(sorted(state)) or 'nothing'}"
             )
-        if config.get("dtype") not in _DTYPES:
+        if str(config.get("dtype")) not in _DTYPES:
             raise InputError(
                 "a linear-Gaussian model needs dtype (float32 or float64) in its config, "
                 f"not {config}"

@@ -10,6 +10,7 @@ from worlds import small_gp
 
 from imagine_cli.belief import ActionBelief, point
 from imagine_cli.world_models import GaussianProcessWorldModel
+from imagine_cli.world_models.tiles import padded
 
 
 def points(count: int, size: int, seed: int = 1) -> torch.Tensor:
@@ -44,6 +45,7 @@ def test_a_points_bits_do_not_depend_on_the_points_beside_it(n: int) -> None:
     gp = small_gp(3, 1, n=n)
     x, u = points(100, 3), points(100, 1)
     together = gp.conditional(x, u)
+    assert len(torch.unique(together.var)) > 50
     for rows in (slice(0, 1), slice(13, 20), slice(31, 64), slice(99, 100)):
         alone = gp.conditional(x[rows], u[rows])
         assert torch.equal(alone.mean, together.mean[rows])
@@ -61,3 +63,13 @@ def test_beliefs_in_single_precision_come_out_in_it() -> None:
     gp.dtype = torch.float32
     at = gp.conditional(points(4, 3).float(), points(4, 1).float())
     assert at.mean.dtype == at.var.dtype == torch.float32
+
+
+@pytest.mark.parametrize("width", [1, 8, 33, 150])
+def test_a_row_of_a_padded_product_does_not_depend_on_its_place(width: int) -> None:
+    rows, matrix = points(32, width).expand(3, 32, width), points(3 * width, width)
+    matrix = padded(matrix.view(3, width, width), -1, -2)
+    order = torch.randperm(32, generator=torch.manual_seed(0))
+    product = padded(rows, -1) @ matrix
+    assert torch.equal(padded(rows[:, order], -1) @ matrix, product[:, order])
+    torch.testing.assert_close(product[..., :width], rows @ matrix[:, :width, :width])
