@@ -16,8 +16,10 @@ __all__ = [
     "Belief",
     "fit_to_particles",
     "joint",
+    "lower_root",
     "nearest_covariance",
     "point",
+    "product",
     "sample",
     "square_root",
     "symmetrise",
@@ -110,6 +112,39 @@ def square_root(var: Tensor) -> Tensor:
     return root
 
 
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """The matrix product of ``(*B, I, K)`` and ``(*B, K, J)`` for small K, one k after the other.
+
+    A library's product may order its sums by how many matrices there are and by where in memory
+    they lie; in this one a matrix's bits depend on the two that are multiplied alone.
+    """
+    total = left[..., :, :1] * right[..., :1, :]
+    for k in range(1, left.shape[-1]):
+        total = total + left[..., :, k : k + 1] * right[..., k : k + 1, :]
+    return total
+
+
+def lower_root(var: Tensor) -> Tensor:
+    """The lower triangular ``L`` with ``L Lᵀ = var`` ``(*B, E, E)``, also where it is singular.
+
+    Cholesky's, with a column of zeros for each pivot that is zero but for rounding. Differentiable
+    wherever ``var`` is positive definite; no gradient flows through the columns of zeros.
+    """
+    size = var.shape[-1]
+    # A pivot below this is what rounding leaves of zero.
+    slack = size * torch.finfo(var.dtype).eps * var.diagonal(dim1=-2, dim2=-1)
+    below = torch.ones(size, size, dtype=var.dtype, device=var.device).tril()
+    columns = []
+    for k in range(size):
+        pivot = var[..., k, k]
+        positive = pivot > slack[..., k].clamp_min(torch.finfo(var.dtype).tiny)
+        scale = torch.where(positive, pivot, 1.0).rsqrt() * positive
+        column = var[..., k] * (scale.unsqueeze(-1) * below[:, k])
+        columns.append(column)
+        var = var - column.unsqueeze(-1) * column.unsqueeze(-2)
+    return torch.stack(columns, dim=-1)
+
+
 def sample(belief: Belief, count: int, generator: torch.Generator | None = None) -> Tensor:
     """``count`` particles of the belief, ``(*B, count, D)``."""
     mean, var = belief
@@ -120,6 +155,11 @@ def sample(belief: Belief, count: int, generator: torch.Generator | None = None)
 
 def fit_to_particles(particles: Tensor) -> Belief:
     """The Gaussian with the mean and the (unbiased) covariance of ``(*B, P, D)``, P >= 2."""
-    mean = particles.mean(dim=-2)
-    centred = particles - mean.unsqueeze(-2)
-    return Belief(mean, symmetrise(centred.mT @ centred / (particles.shape[-2] - 1)))
+    # Every sum is along one contiguous row of P numbers, so that its order, and the last bit, does
+    # not depend on how many batch elements there are.
+    rows = particles.mT.contiguous()
+    centre = rows.mean(dim=-1)
+    rows = rows - centre.unsqueeze(-1)
+    columns = [(rows * rows[..., k : k + 1, :]).sum(-1) for k in range(rows.shape[-2])]
+    var = torch.stack(columns, dim=-1) / (particles.shape[-2] - 1)
+    return Belief(centre, symmetrise(var))

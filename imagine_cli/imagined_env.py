@@ -11,12 +11,15 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModule
 from torch import Tensor
-from torchrl.data import Composite, Unbounded
+from torchrl.data import Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 from torchrl.envs.model_based import ModelBasedEnvBase
 
 from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
 from imagine_cli.errors import InputError
+from imagine_cli.propagation.base import Propagation, State
+from imagine_cli.propagation.noise import Noise, TorchNoise
+from imagine_cli.propagation.registry import make_propagation
 from imagine_cli.world_models.base import Prediction, WorldModel, read_action, read_observation
 
 __all__ = ["ImaginedEnv"]
@@ -40,6 +43,10 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
     from the plain ``"observation"`` in it (zero variance), or, given neither, from resets of the
     real env, one for each batch element, seeded by :meth:`set_seed`.
 
+    What the propagation carries from step to step beside the belief, such as particles, is part
+    of the observation, under ``"propagation"``, so that it goes where the observation goes. A
+    reset draws it anew. Random numbers for it come from torch's global generator.
+
     Args:
         world_model_module: takes ``"action"`` and ``"observation"`` and writes the mean and the
             var (a covariance, or a vector of variances) of the next observation. Beliefs have the
@@ -48,10 +55,14 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         base_env: the real env.
         batch_size: an int, a sequence or a Size; None takes ``base_env``'s, at least ``[1]``.
         next_observation_key: where the world model writes: ``"mean"`` and ``"var"`` below this.
+        propagation: how a belief goes through a :class:`~imagine_cli.world_models.WorldModel`: a
+            name, a :class:`~imagine_cli.propagation.Propagation`, or None for the model's own
+            default. Any other module is its own propagation, and takes None.
         **kwargs: for :class:`~torchrl.envs.EnvBase`; ``device`` defaults to ``base_env``'s.
 
     Raises:
-        InputError: a real env without a flat ``"observation"``, or a world model of other sizes.
+        InputError: a real env without a flat ``"observation"``, a world model of other sizes, or a
+            propagation that doesn't fit it.
 
     Examples:
         >>> from torchrl.envs import GymEnv
@@ -68,6 +79,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         base_env: EnvBase,
         batch_size: int | Sequence[int] | torch.Size | None = None,
         next_observation_key: str | tuple[str, ...] = ("next", "observation"),
+        propagation: str | Propagation | None = None,
         **kwargs: Any,
     ) -> None:
         if batch_size is None:
@@ -91,6 +103,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         if not dtype.is_floating_point:
             dtype = torch.get_default_dtype()
         self.belief_dtype: torch.dtype = dtype
+        self.propagation = _propagation(propagation, world_model_module)
         self.observation_spec = Composite(
             observation=Composite(
                 mean=Unbounded((*shape, size), device=self.device, dtype=dtype),
@@ -98,6 +111,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
                 shape=shape,
                 device=self.device,
             ),
+            **self._carried_specs(shape),
             shape=shape,
             device=self.device,
         )
@@ -118,9 +132,42 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         return any(key == "reward" or tuple(key)[:2] == _REWARD for key in keys)
 
     def imagine(self, observation: Belief, action: ActionBelief) -> Prediction:
-        """One step outside TensorDict: ``(*B, D)``, ``(*B, D, D)`` and ``(*B, F)`` to the next."""
-        if isinstance(self.world_model, WorldModel):
-            return self._settle(self.world_model.predict(observation, action))
+        """One step outside TensorDict: ``(*B, D)``, ``(*B, D, D)`` and ``(*B, F)`` to the next.
+
+        What the propagation carries begins anew from the belief; :meth:`begin` and
+        :meth:`advance` keep it.
+        """
+        state = self.begin(observation)
+        return self.advance(observation, action, state)[0]
+
+    def begin(self, observation: Belief, noise: Noise | None = None) -> State:
+        """What the propagation carries at a belief that a trajectory starts from: often nothing."""
+        if self.propagation is None:
+            return {}
+        noise = noise or self._noise(observation.mean.shape[:-1])
+        return self.propagation.begin(self.world_model, observation, noise)
+
+    def advance(
+        self,
+        observation: Belief,
+        action: ActionBelief,
+        state: State,
+        noise: Noise | None = None,
+    ) -> tuple[Prediction, State]:
+        """One step outside TensorDict, with what the propagation carries.
+
+        Args:
+            observation: ``(*B, D)`` and ``(*B, D, D)``.
+            action: ``(*B, F)``.
+            state: of :meth:`begin` or the last step.
+            noise: where random numbers come from; torch's global generator if None.
+        """
+        if self.propagation is not None:
+            noise = noise or self._noise(observation.mean.shape[:-1])
+            prediction, state = self.propagation.step(
+                self.world_model, observation, action, state, noise
+            )
+            return self._settle(prediction), state
         written: Any = action.mean
         if action.var is not None or self._speaks_pilco:
             written = _as_written(observation, action)
@@ -130,7 +177,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             "observation": TensorDict(believed, shape, device=self.device),
             "action": written,
         }
-        return self._predict(TensorDict(entries, shape, device=self.device))
+        return self._predict(TensorDict(entries, shape, device=self.device)), state
 
     def any_done(self, tensordict: TensorDictBase) -> bool:
         """False: nothing is ever done, and looking would cost a device a synchronisation."""
@@ -141,16 +188,19 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         return tensordict
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        state: State = {}
         if isinstance(self.world_model, WorldModel):
             model = self.world_model
-            prediction = self.imagine(
+            carried = tensordict.get("propagation", None)
+            prediction, state = self.advance(
                 read_observation(tensordict, model.dtype),
                 read_action(tensordict, model.action_size, model.dtype),
+                {} if carried is None else dict(carried.items()),
             )
         else:
             prediction = self._predict(tensordict.clone(recurse=False))
         shape = tensordict.batch_size
-        out = self._with_dones(prediction.mean, prediction.var, shape)
+        out = self._with_dones(Belief(prediction.mean, prediction.var), state, shape)
         spec = self.full_reward_spec[self._reward_key]
         if prediction.reward_mean is None:
             reward = torch.zeros((*shape, 1), dtype=spec.dtype, device=prediction.mean.device)
@@ -174,7 +224,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             var = mean.new_zeros((*shape, size, size))
         else:
             var = var.to(device=self.device, dtype=self.belief_dtype).expand(*shape, size, size)
-        return self._with_dones(mean, var, shape)
+        return self._with_dones(Belief(mean, var), self.begin(Belief(mean, var)), shape)
 
     def _set_seed(self, seed: int | None) -> None:
         self.base_env.set_seed(seed)
@@ -188,9 +238,29 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         ]
         return torch.cat(starts)[:wanted].reshape(*shape, -1)
 
-    def _with_dones(self, mean: Tensor, var: Tensor, shape: torch.Size) -> TensorDictBase:
+    def _noise(self, shape: torch.Size) -> Noise:
+        return TorchNoise(shape, self.belief_dtype, self.device)
+
+    def _carried_specs(self, shape: tuple[int, ...]) -> dict[str, Composite]:
+        """The spec of ``"propagation"``, where there is anything to carry."""
+        if self.propagation is None:
+            return {}
+        specs = {}
+        for name, carried in self.propagation.carried(self.world_model).items():
+            place: dict[str, Any] = {"device": self.device, "dtype": carried.dtype}
+            place["shape"] = (*shape, *carried.shape)
+            choices = carried.choices
+            specs[name] = Categorical(choices, **place) if choices else Unbounded(**place)
+        if not specs:
+            return {}
+        return {"propagation": Composite(specs, shape=shape, device=self.device)}
+
+    def _with_dones(self, belief: Belief, state: State, shape: torch.Size) -> TensorDictBase:
+        mean, var = belief
         observation = TensorDict({"mean": mean, "var": var}, shape, device=self.device)
         out = TensorDict({"observation": observation}, shape, device=self.device)
+        if state:
+            out.set("propagation", TensorDict(dict(state), shape, device=self.device))
         for key in self._done_keys:
             out.set(key, torch.zeros((*shape, 1), dtype=torch.bool, device=mean.device))
         return out
@@ -256,6 +326,17 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
                 f"the world model is for observations of size {model.observation_size} and "
                 f"actions of size {model.action_size}, but the env has {size} and {actions}"
             )
+
+
+def _propagation(asked: str | Propagation | None, module: torch.nn.Module) -> Propagation | None:
+    if isinstance(module, WorldModel):
+        return make_propagation(asked, module)
+    if asked is not None:
+        raise InputError(
+            f"a propagation goes through a world model of this package, and a "
+            f"{type(module).__name__} is its own: leave propagation out"
+        )
+    return None
 
 
 def _declared_dtype(module: torch.nn.Module) -> torch.dtype | None:

@@ -32,14 +32,11 @@ def fit(
         "wm.pt"
     ),
     kind: Annotated[
-        str, typer.Option("--kind", help="Kind of world model: gp, a Gaussian process.")
+        str, typer.Option("--kind", help="Kind of world model: gp, linear or ensemble.")
     ] = "gp",
     steps: Annotated[
         int, typer.Option("--steps", min=50, help="Steps of the real env to fit to and score on.")
     ] = 20000,
-    points: Annotated[
-        int, typer.Option("--points", min=2, help="Training points, chosen far from each other.")
-    ] = 300,
     policy: Annotated[
         str,
         typer.Option(
@@ -48,10 +45,10 @@ def fit(
             "(.npy, .csv, .h5) or a policy checkpoint (.pt).",
         ),
     ] = "random",
+    reward: Annotated[
+        bool, typer.Option("--reward", help="Model the reward too (linear, ensemble).")
+    ] = False,
     seed: Seed = 0,
-    restarts: Annotated[
-        int, typer.Option("--restarts", min=1, help="Optimisations for each dimension.")
-    ] = 3,
     held_out: Annotated[
         float,
         typer.Option(
@@ -59,6 +56,78 @@ def fit(
             help="Part of the steps to score on, up to 0.4; as much again sets the variances.",
         ),
     ] = 0.2,
+    points: Annotated[
+        int | None,
+        typer.Option(
+            "--points",
+            min=2,
+            help="gp: training points, chosen far from each other.",
+            show_default="300",
+        ),
+    ] = None,
+    restarts: Annotated[
+        int | None,
+        typer.Option(
+            "--restarts",
+            min=1,
+            help="gp: optimisations for each dimension.",
+            show_default="3",
+        ),
+    ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            "--members",
+            min=1,
+            help="ensemble: networks to train.",
+            show_default="7",
+        ),
+    ] = None,
+    elites: Annotated[
+        int | None,
+        typer.Option(
+            "--elites",
+            min=1,
+            help="ensemble: networks to keep, those that predict best.",
+            show_default="5",
+        ),
+    ] = None,
+    hidden: Annotated[
+        int | None,
+        typer.Option(
+            "--hidden",
+            min=1,
+            help="ensemble: units of each hidden layer.",
+            show_default="128",
+        ),
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            "--layers",
+            min=1,
+            help="ensemble: hidden layers.",
+            show_default="3",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs",
+            min=1,
+            help="ensemble: most passes over the data.",
+            show_default="100",
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience",
+            min=1,
+            help="ensemble: passes without an improvement before it stops.",
+            show_default="10",
+        ),
+    ] = None,
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -67,12 +136,17 @@ def fit(
     """Fit a world model to a real env, and save it.
 
     The env runs under a policy; part of its steps is fitted to, part sets how wide the
-    predictions are, and the rest says how good they are, one step ahead. Needs the extra "fit".
+    predictions are, and the rest says how good they are, one step ahead. The kind gp needs the
+    extra "fit".
 
     Example: imagine fit --env Pendulum-v1 --output wm.pt
     """
     check_output(output, force)
     kwargs = parse_env_kwargs(env_kwarg)
+    options = {
+        "points": points, "restarts": restarts, "members": members, "elites": elites,
+        "hidden": hidden, "layers": layers, "epochs": epochs, "patience": patience,
+    }  # fmt: skip
 
     from imagine_cli.checkpoint import save_world_model
     from imagine_cli.cli.console import answers
@@ -85,12 +159,12 @@ def fit(
             env_kwargs=kwargs,
             kind=kind,
             steps=steps,
-            points=points,
             policy=policy,
+            reward=reward,
             seed=seed,
-            restarts=restarts,
             held_out=held_out,
             progress=display,
+            **{name: value for name, value in options.items() if value is not None},
         )
     metadata = {**fitted.metadata, "command": _command(fitted.metadata["command"], output)}
     save_world_model(fitted.model, output, env=fitted.env, metadata=metadata, overwrite=force)
@@ -111,11 +185,16 @@ def _command(command: str, output: Path) -> str:
 
 
 def _scores(scores: dict[str, Any]) -> Table:
-    """One step ahead, on transitions held out: a row for each dimension and one for all."""
+    """One step ahead, on transitions held out: each dimension, all of them, and the reward."""
     from imagine_cli.cli.tables import number_table, significant
 
-    names = [*scores["observation_names"], "all"]
-    columns = [[*scores[key], scores["overall"][key]] for key in ("rmse", "nll", "coverage_95")]
+    others = {"all": scores["overall"], "reward": scores.get("reward")}
+    below = {name: some for name, some in others.items() if some is not None}
+    names = [*scores["observation_names"], *below]
+    columns = [
+        [*scores[key], *(some[key] for some in below.values())]
+        for key in ("rmse", "nll", "coverage_95")
+    ]
     rows = [
         [name, significant(rmse), f"{nll:.2f}", f"{100.0 * covered:.1f} %"]
         for name, rmse, nll, covered in zip(names, *columns, strict=True)

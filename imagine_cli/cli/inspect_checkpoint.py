@@ -37,6 +37,7 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
 
         {"kind": "checkpoint", "file": str, "bytes": int, "model_kind": str,
          "observation_size": D, "action_size": F, "dtype": str, "has_reward": bool,
+         "propagations": [str],   those that fit, the default one first
          "model": {...},     what the kind says of itself
          "env": {...},       id, kwargs, observation_names, ...
          "metadata": {...}}  how it was fitted, on what, with which scores
@@ -54,6 +55,7 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
         "action_size": model.action_size,
         "dtype": str(model.dtype).removeprefix("torch."),
         "has_reward": bool(model.has_reward),
+        "propagations": sorted(model.propagations, key=lambda name: name != model.propagation),
         "model": dict(model.describe()),
         "env": dict(checkpoint.env),
         "metadata": dict(checkpoint.metadata),
@@ -74,6 +76,7 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         ("checkpoint", f"{document['file']}, {bytes_text(document['bytes'])}"),
         ("kind", str(document["model_kind"])),
         ("sizes", sizes),
+        ("propagation", _propagations(document["propagations"])),
         ("env", _env(env)),
         ("observed", ", ".join(map(str, env.get("observation_names", []))) or "not said"),
     ]
@@ -87,6 +90,11 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         console.print("\nOn transitions held out, one step ahead", style="bold")
         table = _score_table(scores) if isinstance(scores, dict) else None
         console.print(table or fact_table(list(_lines({"scores": scores}))))
+
+
+def _propagations(names: list[str]) -> str:
+    default, *others = names
+    return f"{default} (the default), {', '.join(others)}" if others else default
 
 
 def _env(env: dict[str, Any]) -> str:
@@ -127,8 +135,9 @@ def _score_table(scores: dict[str, Any]) -> Table | None:
         [str(name), *(_score(key, values[d]) for key, values in columns.items())]
         for d, name in enumerate(names)
     ]
-    if isinstance(overall, dict) and set(columns) <= set(overall):
-        rows.append(["all", *(_score(key, overall[key]) for key in columns)])
+    for name, some in (("all", overall), ("reward", scores.get("reward"))):
+        if isinstance(some, dict) and set(columns) <= set(some):
+            rows.append([name, *(_score(key, some[key]) for key in columns)])
     headings = [_SCORE_NAMES.get(key, key.replace("_", " ")) for key in columns]
     return number_table(["", *headings], rows)
 

@@ -54,6 +54,37 @@ def rollout(
             "many resets), 'mean=1,0,0;var=.1,.1,.1', or a .npy, .csv, .npz or rollout .h5 file.",
         ),
     ] = "reset",
+    propagation: Annotated[
+        str | None,
+        typer.Option(
+            "--propagation",
+            help="How a belief goes through the model: moments (exact mean and covariance), "
+            "linearized, unscented, or particles; imagine inspect says which ones fit.",
+            show_default="the model's",
+        ),
+    ] = None,
+    particles: Annotated[
+        int | None,
+        typer.Option(
+            "--particles", min=2, help="Particles of each trajectory.", show_default="100"
+        ),
+    ] = None,
+    members: Annotated[
+        str | None,
+        typer.Option(
+            "--members",
+            help="Which member of an ensemble a particle follows: random (another one at each "
+            "step) or fixed (one for life).",
+            show_default="fixed",
+        ),
+    ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option("--resample", help="Draw the particles anew from a Gaussian at each step."),
+    ] = False,
+    save_particles: Annotated[
+        bool, typer.Option("--save-particles", help="Write every particle to the file too.")
+    ] = False,
     seed: Seed = 0,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The rollout file to write.")
@@ -99,6 +130,11 @@ def rollout(
             trajectories=trajectories,
             policy=policy,
             start=start,
+            propagation=propagation,
+            particles=particles,
+            members=members,
+            resample=resample,
+            save_particles=save_particles,
             seed=seed,
             output=output,
             env_kwargs=kwargs,

@@ -27,7 +27,7 @@ from imagine_cli.fitting.hyperparameters import (
     fit_hyperparameters,
     require_fit_extra,
 )
-from imagine_cli.fitting.kinds import Fit
+from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.posterior import Posterior
 from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import Z, score
@@ -35,7 +35,10 @@ from imagine_cli.fitting.split import Split, farthest_points
 from imagine_cli.fitting.threads import one_thread
 from imagine_cli.world_models.gaussian_process import GaussianProcessWorldModel
 
-__all__ = ["fit", "require"]
+__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+
+OPTIONS = {"points": Option(300, 2), "restarts": Option(3)}
+MODELS_REWARD = False
 
 # What part of the calibration transitions the 95 % interval may cover.
 _COVERED = (0.94, 0.96)
@@ -44,13 +47,23 @@ require = require_fit_extra
 
 
 @one_thread()
-def fit(data: Split, *, points: int, restarts: int, seed: int, progress: Progress) -> Fit:
+def fit(
+    data: Split,
+    *,
+    points: int,
+    restarts: int,
+    seed: int,
+    progress: Progress,
+    reward: bool = False,
+) -> Fit:
     """One GP for each observation dimension, on up to ``points`` training transitions.
 
     Args:
         points: n; fewer are taken where there are no more distinct transitions.
         restarts: optimisations for each dimension, from different starts; the best one stays.
         seed: of the starts.
+        progress: told of each dimension.
+        reward: False; there is no reward in this kind.
     """
     chosen = data.training[farthest_points(data.training.inputs, points)]
     inputs, targets = chosen.inputs, chosen.differences

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.split import Split
 from imagine_cli.world_models.base import WorldModel
 
-__all__ = ["Fit", "Kind", "Marginals", "fitter"]
+__all__ = ["Fit", "Kind", "Marginals", "Option", "fitter", "settle"]
 
 _KINDS = {
     "gp": "imagine_cli.fitting.gaussian_process",
+    "linear": "imagine_cli.fitting.linear_gaussian",
+    "ensemble": "imagine_cli.fitting.ensemble",
 }
 
 Marginals = Callable[[Transitions], tuple[np.ndarray, np.ndarray]]
@@ -41,13 +43,30 @@ class Fit:
     marginals: Marginals | None = None
 
 
+class Option(NamedTuple):
+    """A number that the fitting of a kind takes: what it is by default, and the least it may be."""
+
+    default: int
+    least: int = 1
+
+
 class Kind(Protocol):
-    """What the module of a kind has."""
+    """What the module of a kind has.
+
+    Attributes:
+        OPTIONS: what its ``fit`` takes beside what all take, by name.
+        MODELS_REWARD: whether it can model the reward.
+    """
+
+    OPTIONS: Mapping[str, Option]
+    MODELS_REWARD: bool
 
     def require(self) -> None:
         """Raises MissingExtraError where a library it needs is not installed."""
 
-    def fit(self, data: Split, *, points: int, restarts: int, seed: int, progress: Progress) -> Fit:
+    def fit(
+        self, data: Split, *, reward: bool, seed: int, progress: Progress, **options: int
+    ) -> Fit:
         """Fit to ``data.training``, calibrate on ``data.calibration``, leave the rest alone."""
 
 
@@ -58,3 +77,23 @@ def fitter(kind: str) -> Kind:
     module: Any = import_module(_KINDS[kind])
     found: Kind = module
     return found
+
+
+def settle(kind: str, how: Kind, reward: bool, given: Mapping[str, int]) -> dict[str, int]:
+    """Every option of a kind: those given, the others at their defaults. Raises InputError."""
+    unknown = sorted(set(given) - set(how.OPTIONS))
+    if unknown:
+        raise InputError(
+            f"{unknown[0]} is no option of the kind {kind!r}; it takes "
+            f"{', '.join(how.OPTIONS) or 'none of its own'}"
+        )
+    if reward and not how.MODELS_REWARD:
+        raise InputError(
+            f"a world model of kind {kind!r} has no reward; leave out --reward, or give --kind "
+            "linear or ensemble"
+        )
+    options = {name: given.get(name, option.default) for name, option in how.OPTIONS.items()}
+    for name, value in options.items():
+        if value < how.OPTIONS[name].least:
+            raise InputError(f"{name} must be {how.OPTIONS[name].least} or more, not {value}")
+    return options

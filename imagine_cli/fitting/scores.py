@@ -11,9 +11,9 @@ import torch
 from imagine_cli.belief import ActionBelief, point
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.progress import Progress, Silent
-from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.base import Conditional, WorldModel
 
-__all__ = ["Scores", "score", "score_world_model"]
+__all__ = ["Scores", "marginals", "score", "score_reward", "score_world_model"]
 
 # The 97.5 % quantile of the standard normal distribution.
 Z = 1.959963984540054
@@ -83,3 +83,27 @@ def score_world_model(
             variances.append(prediction.var.diagonal(dim1=-2, dim2=-1).double().numpy())
             progress.advance(len(some))
     return score(np.concatenate(means), np.concatenate(variances), transitions.next_observations)
+
+
+def marginals(model: WorldModel, transitions: Transitions) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the next observation, ``(N, D)`` each, from points."""
+    at = _conditional(model, transitions)
+    var = at.var if at.is_diagonal else at.var.diagonal(dim1=-2, dim2=-1)
+    return at.mean.double().numpy(), var.expand(at.mean.shape).double().numpy()
+
+
+def score_reward(model: WorldModel, transitions: Transitions) -> Scores:
+    """Scores of a world model's reward, each step from the real observation: ``(1,)`` each."""
+    at = _conditional(model, transitions)
+    if at.reward_mean is None or at.reward_var is None:
+        raise ValueError(f"a world model of kind {model.kind!r} without a reward can't be scored")
+    mean, var = at.reward_mean.double().numpy(), at.reward_var.double().numpy()
+    return score(mean[:, None], var[:, None], transitions.rewards[:, None])
+
+
+def _conditional(model: WorldModel, transitions: Transitions) -> Conditional:
+    with torch.no_grad():
+        return model.conditional(
+            torch.as_tensor(transitions.observations).to(model.dtype),
+            torch.as_tensor(transitions.actions).to(model.dtype),
+        )

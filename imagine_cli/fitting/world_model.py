@@ -12,9 +12,9 @@ from typing import Any
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.collect import collect
-from imagine_cli.fitting.kinds import fitter
+from imagine_cli.fitting.kinds import fitter, settle
 from imagine_cli.fitting.progress import Progress, Silent
-from imagine_cli.fitting.scores import score, score_world_model
+from imagine_cli.fitting.scores import score, score_reward, score_world_model
 from imagine_cli.fitting.split import check_fraction, split
 from imagine_cli.policies import make_policy
 from imagine_cli.world_models.base import WorldModel
@@ -47,12 +47,12 @@ def fit_world_model(
     env_kwargs: dict[str, Any] | None = None,
     kind: str = "gp",
     steps: int = 20000,
-    points: int = 300,
     policy: str = "random",
+    reward: bool = False,
     seed: int = 0,
-    restarts: int = 3,
     held_out: float = 0.2,
     progress: Progress | None = None,
+    **options: int,
 ) -> Fitted:
     """Run the real env, fit a world model to what it did, and score it on steps held out.
 
@@ -63,28 +63,29 @@ def fit_world_model(
         env_kwargs: arguments for the env.
         kind: of world model.
         steps: how often the real env is stepped; 50 or more.
-        points: n, the number of training points of a Gaussian process.
         policy: what acts in the real env, as ``make_policy`` takes it.
+        reward: model the reward too, in the kinds that can.
         seed: of the resets, the policy, the split and the optimisation.
-        restarts: optimisations for each dimension, from different starts; the best one stays.
         held_out: the part of the steps that is scored on; as much again goes to calibration.
         progress: told of what goes on.
+        **options: of the kind: ``points`` and ``restarts`` of ``"gp"``; ``members``, ``elites``,
+            ``hidden``, ``layers``, ``epochs`` and ``patience`` of ``"ensemble"``.
 
     Raises:
         InputError: arguments that can't be used; before the env takes a step.
         ImagineError: the env or the fit failed.
     """
     for name, value, least in (
-        ("steps", steps, _FEWEST_STEPS), ("points", points, 2), ("restarts", restarts, 1),
-        ("seed", seed, 0),
+        ("steps", steps, _FEWEST_STEPS), ("seed", seed, 0),
     ):  # fmt: skip
         if value < least:
             raise InputError(f"{name} must be {least} or more, not {value}")
     check_fraction(held_out, steps)
+    how = fitter(kind)
+    options = settle(kind, how, reward, options)
+    how.require()
     progress = progress or Silent()
     begun, created = time.monotonic(), datetime.now(timezone.utc)
-    how = fitter(kind)
-    how.require()
     env = make_env(env_id, env_kwargs)
     try:
         about = describe(env, env_kwargs)
@@ -94,16 +95,19 @@ def fit_world_model(
     finally:
         env.close()
     parts = split(data, held_out, seed)
-    found = how.fit(parts, points=points, restarts=restarts, seed=seed, progress=progress)
+    found = how.fit(parts, reward=reward, seed=seed, progress=progress, **options)
     if found.marginals is None:
         scores = score_world_model(found.model, parts.held_out, progress=progress)
     else:
         scores = score(*found.marginals(parts.held_out), parts.held_out.next_observations)
     progress.finish()
-    arguments = {
-        "kind": kind, "steps": steps, "points": points, "policy": policy, "seed": seed,
-        "restarts": restarts, "held_out": held_out,
+    arguments: dict[str, Any] = {
+        "kind": kind, "steps": steps, **options, "policy": policy, "seed": seed,
+        "held_out": held_out, **({"reward": True} if reward else {}),
     }  # fmt: skip
+    held_out_scores = {"observation_names": about.observation_names, **scores.as_dict()}
+    if found.model.has_reward:
+        held_out_scores["reward"] = score_reward(found.model, parts.held_out).as_dict()["overall"]
     metadata = {
         "command": _command(env_id, env_kwargs or {}, arguments),
         "env": env_id,
@@ -111,7 +115,7 @@ def fit_world_model(
         **arguments,
         "episodes": int(data.episode[-1]) + 1,
         **found.summary,
-        "held_out_scores": {"observation_names": about.observation_names, **scores.as_dict()},
+        "held_out_scores": held_out_scores,
         "versions": _versions(),
         "created": created.isoformat(timespec="seconds"),
         "duration_seconds": round(time.monotonic() - begun, 3),
@@ -127,7 +131,7 @@ def _command(env_id: str, env_kwargs: dict[str, Any], arguments: dict[str, Any])
     for key, value in env_kwargs.items():
         words += ["--env-kwarg", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     for name, value in arguments.items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return shlex.join(words)
 
 

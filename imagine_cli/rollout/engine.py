@@ -18,12 +18,18 @@ from imagine_cli.belief import Belief
 from imagine_cli.errors import ImagineError
 from imagine_cli.imagined_env import ImaginedEnv
 from imagine_cli.policies.base import Policy
+from imagine_cli.propagation.base import State
+from imagine_cli.propagation.noise import Noise, TrajectoryNoise
 from imagine_cli.rollout.starts import Start
 
 __all__ = ["Recorder", "Spread", "imagine_all"]
 
 # At least so many trajectories are one batch: fewer leave the machine idle between operations.
 _TOGETHER = 64
+# The most numbers that the particles in memory may be: 64 MiB of float64.
+_PARTICLE_NUMBERS = 2**23
+# Particles are stored in chunks that span a multiple of so many steps.
+_STEPS = 64
 
 
 class Recorder(Protocol):
@@ -35,7 +41,13 @@ class Recorder(Protocol):
     @property
     def trajectory_chunk(self) -> int: ...
 
-    def write_start(self, first_trajectory: int, mean: np.ndarray, var: np.ndarray) -> None: ...
+    def write_start(
+        self,
+        first_trajectory: int,
+        mean: np.ndarray,
+        var: np.ndarray,
+        particles: np.ndarray | None = None,
+    ) -> None: ...
 
     def write(
         self,
@@ -48,6 +60,7 @@ class Recorder(Protocol):
         action_var: np.ndarray | None,
         reward_mean: np.ndarray | None,
         reward_var: np.ndarray | None,
+        particles: np.ndarray | None = None,
     ) -> None: ...
 
 
@@ -69,9 +82,12 @@ class _Block:
     action_var: Tensor | None
     reward: Tensor | None
     reward_var: Tensor | None
+    particles: Tensor | None
 
     @classmethod
-    def empty(cls, b: int, t: int, like: Tensor, actions: int, wanted: dict[str, bool]) -> _Block:
+    def empty(
+        cls, b: int, t: int, like: Tensor, actions: int, wanted: dict[str, bool], particles: int
+    ) -> _Block:
         size = like.shape[-1]
         return cls(
             mean=like.new_empty((b, t, size)),
@@ -80,6 +96,7 @@ class _Block:
             action_var=like.new_empty((b, t, actions, actions)) if wanted["action_var"] else None,
             reward=like.new_empty((b, t)) if wanted["reward"] else None,
             reward_var=like.new_empty((b, t)) if wanted["reward_var"] else None,
+            particles=like.new_empty((b, particles, t, size)) if wanted["particles"] else None,
         )
 
 
@@ -94,6 +111,7 @@ def imagine_all(
     action_size: int,
     wanted: dict[str, bool],
     names: list[str],
+    seed: int = 0,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Spread:
     """Imagine ``trajectories`` of ``steps`` each and hand every step to ``recorder``.
@@ -106,28 +124,35 @@ def imagine_all(
         steps: T.
         trajectories: B.
         action_size: F.
-        wanted: whether ``action_var``, ``reward`` and ``reward_var`` are recorded.
+        wanted: whether ``action_var``, ``reward``, ``reward_var`` and the propagation's
+            ``particles`` are recorded.
         names: of the observation dimensions, for errors.
+        seed: of what the propagation draws at random.
         on_step: called with (trajectories advanced by one step, their covariances (b, D, D)).
 
     Raises:
         ImagineError: a belief that is not finite, with the step, trajectory and dimension.
     """
-    chunk = recorder.trajectory_chunk
-    together = min(trajectories, -(-_TOGETHER // chunk) * chunk)
+    particles = _particle_count(env)
+    together, most = _room(recorder, trajectories, particles * len(names), wanted["particles"])
     total = {"start": np.zeros(len(names)), "end": np.zeros(len(names))}
     for first in range(0, trajectories, together):
         b = min(together, trajectories - first)
         mean, var = start(first, b)
         like = {"dtype": env.belief_dtype, "device": env.device}
         belief = Belief(torch.tensor(mean, **like), torch.tensor(var, **like))
-        recorder.write_start(first, _numpy(belief.mean), _numpy(belief.var))
+        noise = TrajectoryNoise(seed, first, b, **like)
+        state = env.begin(belief, noise)
+        drawn = _numpy(state["particles"]) if wanted["particles"] else None
+        recorder.write_start(first, _numpy(belief.mean), _numpy(belief.var), drawn)
         total["start"] += _variances(belief)
         policy.start(first, b)
-        for step in range(0, steps, recorder.time_chunk):
-            t = min(recorder.time_chunk, steps - step)
-            block = _Block.empty(b, t, belief.mean, action_size, wanted)
-            belief = _imagine_block(env, policy, belief, block, first, step, names, on_step)
+        for step in range(0, steps, most):
+            t = min(most, steps - step)
+            block = _Block.empty(b, t, belief.mean, action_size, wanted, particles)
+            belief, state = _imagine_block(
+                env, policy, belief, state, noise, block, first, step, names, on_step
+            )
             _check_finite(block, t, first, step, names)
             recorder.write(
                 first,
@@ -138,27 +163,53 @@ def imagine_all(
                 action_var=None if block.action_var is None else _numpy(block.action_var),
                 reward_mean=None if block.reward is None else _numpy(block.reward),
                 reward_var=None if block.reward_var is None else _numpy(block.reward_var),
+                particles=None if block.particles is None else _numpy(block.particles),
             )
         total["end"] += _variances(belief)
     return Spread(**{when: np.sqrt(sum_ / trajectories) for when, sum_ in total.items()})
+
+
+def _particle_count(env: ImaginedEnv) -> int:
+    """P; 0 for a propagation without particles."""
+    if env.propagation is None:
+        return 0
+    carried = env.propagation.carried(env.world_model).get("particles")
+    return 0 if carried is None else carried.shape[0]
+
+
+def _room(recorder: Recorder, trajectories: int, numbers: int, kept: bool) -> tuple[int, int]:
+    """How many trajectories go together, and for how many steps at a time.
+
+    ``numbers`` is P times D: what all trajectories' particles, and those of all steps where they
+    are ``kept``, may take is limited.
+    """
+    chunk, steps = recorder.trajectory_chunk, recorder.time_chunk
+    together = min(trajectories, -(-_TOGETHER // chunk) * chunk)
+    if numbers and kept:
+        steps = min(steps, max(_STEPS, _PARTICLE_NUMBERS // numbers // _STEPS * _STEPS))
+    if numbers:
+        together = min(together, _PARTICLE_NUMBERS // (numbers * (steps if kept else 1)))
+    return max(1, together), steps
 
 
 def _imagine_block(
     env: ImaginedEnv,
     policy: Policy,
     belief: Belief,
+    state: State,
+    noise: Noise,
     block: _Block,
     first_trajectory: int,
     first_step: int,
     names: list[str],
     on_step: Callable[[int, Tensor], None] | None,
-) -> Belief:
-    """As many steps as ``block`` has room for; the belief after the last."""
+) -> tuple[Belief, State]:
+    """As many steps as ``block`` has room for; the belief after the last, what is carried on."""
     b, t = block.mean.shape[:2]
     for k in range(t):
         action = policy.act(first_step + k, belief)
         try:
-            prediction = env.imagine(belief, action)
+            prediction, state = env.advance(belief, action, state, noise)
         except ImagineError as error:
             _check_finite(block, k, first_trajectory, first_step, names)
             raise ImagineError(f"at step {first_step + k + 1}: {error}") from error
@@ -172,9 +223,11 @@ def _imagine_block(
             block.reward[:, k] = prediction.reward_mean
         if block.reward_var is not None and prediction.reward_var is not None:
             block.reward_var[:, k] = prediction.reward_var
+        if block.particles is not None:
+            block.particles[:, :, k] = state["particles"]
         if on_step is not None:
             on_step(b, belief.var)
-    return belief
+    return belief, state
 
 
 def _check_finite(block: _Block, count: int, first: int, first_step: int, names: list[str]) -> None:

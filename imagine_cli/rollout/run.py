@@ -19,6 +19,8 @@ from imagine_cli.recording import RolloutHeader, RolloutWriter
 if TYPE_CHECKING:
     import torch
 
+    from imagine_cli.propagation import Propagation
+
 __all__ = ["RolloutSummary", "run_rollout"]
 
 
@@ -61,6 +63,11 @@ def run_rollout(
     trajectories: int = 1,
     policy: str = "random",
     start: str = "reset",
+    propagation: str | Propagation | None = None,
+    particles: int | None = None,
+    members: str | None = None,
+    resample: bool = False,
+    save_particles: bool = False,
     seed: int = 0,
     output: str | Path = "rollout.h5",
     env_kwargs: dict[str, Any] | None = None,
@@ -80,6 +87,11 @@ def run_rollout(
         trajectories: B, 1 or more.
         policy: as :func:`imagine_cli.policies.make_policy` takes it.
         start: as :func:`imagine_cli.rollout.starts.make_start` takes it.
+        propagation: how the belief goes through the model: ``"moments"``, ``"linearized"``,
+            ``"unscented"``, ``"particles"``, a propagation, or None for the model's own default.
+        particles, members, resample: of the propagation ``"particles"``, as
+            :class:`imagine_cli.propagation.particles.Particles` takes them.
+        save_particles: write every particle to the file too.
         seed: 0 or more. The same seed and inputs give the same numbers.
         output: the file; it appears when it is complete.
         env_kwargs: arguments for the env.
@@ -105,7 +117,11 @@ def run_rollout(
         description = describe(real, env_kwargs)
         return _run(
             real, description, model, steps=steps, trajectories=trajectories, policy=policy,
-            start=start, seed=seed, output=Path(output), dtype=dtype, device=device,
+            start=start, propagation=propagation, save_particles=save_particles,
+            parameters={
+                "particles": particles, "members": members, "resample": resample or None,
+            },
+            seed=seed, output=Path(output), dtype=dtype, device=device,
             overwrite=overwrite, trust_pickle=trust_pickle, command=command, on_step=on_step,
         )  # fmt: skip
     finally:
@@ -121,6 +137,9 @@ def _run(
     trajectories: int,
     policy: str,
     start: str,
+    propagation: str | Propagation | None,
+    save_particles: bool,
+    parameters: dict[str, Any],
     seed: int,
     output: Path,
     dtype: str | None,
@@ -135,6 +154,7 @@ def _run(
 
     from imagine_cli.imagined_env import ImaginedEnv
     from imagine_cli.policies import make_policy
+    from imagine_cli.propagation.particles import Particles
     from imagine_cli.rollout.engine import imagine_all
     from imagine_cli.rollout.starts import make_start
     from imagine_cli.world_models import WorldModel
@@ -148,14 +168,26 @@ def _run(
             world_model.dtype = getattr(torch, dtype)
         else:
             world_model = world_model.to(getattr(torch, dtype))
+    way = _propagation(world_model, propagation, parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        env = ImaginedEnv(world_model, GymWrapper(real, device=place), batch_size=[trajectories])
+        env = ImaginedEnv(
+            world_model,
+            GymWrapper(real, device=place),
+            batch_size=[trajectories],
+            propagation=way,
+        )
+    if save_particles and not isinstance(way, Particles):
+        raise InputError(
+            f"--save-particles needs particles, and the propagation is {_described(way)}; give "
+            "--propagation particles"
+        )
     acting = make_policy(policy, description, seed=seed, dtype=env.belief_dtype, device=place)
     acting.check(steps, trajectories)
     starting = make_start(start, real, description, seed=seed, count=trajectories)
     reward = env.has_reward
     wanted = {"action_var": acting.gives_variance, "reward": reward, "reward_var": reward}
+    wanted["particles"] = save_particles
     if reward and not isinstance(world_model, WorldModel):
         wanted["reward_var"] = ("next", "reward", "var") in world_model.out_keys
     header = RolloutHeader(
@@ -163,7 +195,7 @@ def _run(
         env_id=description.id,
         env_kwargs=description.kwargs,
         policy=policy,
-        propagation=getattr(world_model, "propagation", "module"),
+        propagation=_described(way),
         seed=seed,
         steps=steps,
         trajectories=trajectories,
@@ -183,8 +215,11 @@ def _run(
             output,
             header,
             dtype=str(env.belief_dtype).removeprefix("torch."),
+            action_var=wanted["action_var"],
+            reward=wanted["reward"],
+            reward_var=wanted["reward_var"],
+            particles=way.particles if save_particles and isinstance(way, Particles) else None,
             overwrite=overwrite,
-            **wanted,
         ) as writer,
     ):
         spread = imagine_all(
@@ -197,6 +232,7 @@ def _run(
             action_size=description.action_size,
             wanted=wanted,
             names=description.observation_names,
+            seed=seed,
             on_step=on_step,
         )
     return RolloutSummary(
@@ -209,6 +245,28 @@ def _run(
         end_sd=spread.end,
         seconds=time.perf_counter() - began,
     )
+
+
+def _propagation(
+    model: Any, asked: str | Propagation | None, parameters: dict[str, Any]
+) -> Propagation | None:
+    """The propagation asked for; None for a module, which is its own."""
+    from imagine_cli.propagation import make_propagation
+    from imagine_cli.world_models import WorldModel
+
+    if isinstance(model, WorldModel):
+        return make_propagation(asked, model, **parameters)
+    given = [name for name, value in {"propagation": asked, **parameters}.items() if value]
+    if given:
+        raise InputError(
+            f"--{given[0]} is for the kinds of world model that imagine knows, and a "
+            f"{type(model).__name__} propagates beliefs in its own way; leave it out"
+        )
+    return None
+
+
+def _described(way: Propagation | None) -> str:
+    return "module" if way is None else way.description
 
 
 def _load(

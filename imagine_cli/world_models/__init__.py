@@ -9,23 +9,42 @@ from typing import TYPE_CHECKING, Any
 from imagine_cli.errors import InputError
 
 if TYPE_CHECKING:
+    from imagine_cli.world_models.base import Conditional as Conditional
     from imagine_cli.world_models.base import Prediction as Prediction
     from imagine_cli.world_models.base import WorldModel as WorldModel
+    from imagine_cli.world_models.ensemble import EnsembleWorldModel as EnsembleWorldModel
     from imagine_cli.world_models.gaussian_process import (
         GaussianProcessWorldModel as GaussianProcessWorldModel,
+    )
+    from imagine_cli.world_models.linear_gaussian import (
+        LinearGaussianWorldModel as LinearGaussianWorldModel,
     )
 
 _KINDS = {
     "gp": "imagine_cli.world_models.gaussian_process:GaussianProcessWorldModel",
+    "ensemble": "imagine_cli.world_models.ensemble:EnsembleWorldModel",
+    "linear": "imagine_cli.world_models.linear_gaussian:LinearGaussianWorldModel",
 }
 
 _HOME = {
+    "Conditional": "imagine_cli.world_models.base",
+    "EnsembleWorldModel": "imagine_cli.world_models.ensemble",
     "GaussianProcessWorldModel": "imagine_cli.world_models.gaussian_process",
+    "LinearGaussianWorldModel": "imagine_cli.world_models.linear_gaussian",
     "Prediction": "imagine_cli.world_models.base",
     "WorldModel": "imagine_cli.world_models.base",
 }
 
-__all__ = ["GaussianProcessWorldModel", "Prediction", "WorldModel", "kind_named", "kinds"]
+__all__ = [
+    "Conditional",
+    "EnsembleWorldModel",
+    "GaussianProcessWorldModel",
+    "LinearGaussianWorldModel",
+    "Prediction",
+    "WorldModel",
+    "kind_named",
+    "kinds",
+]
 
 
 def kinds() -> dict[str, str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, point
 
-__all__ = ["Prediction", "WorldModel", "read_action", "read_observation"]
+__all__ = ["Conditional", "Prediction", "WorldModel", "read_action", "read_observation"]
 
 
 class Prediction(NamedTuple):
@@ -27,6 +27,30 @@ class Prediction(NamedTuple):
     reward_var: Tensor | None = None
 
 
+class Conditional(NamedTuple):
+    """The distribution of the next observation, and of the reward, at points ``*S``.
+
+    ``mean`` is ``(*S, D)``. ``var`` is either ``(*S, D)``, variances of independent dimensions,
+    or a covariance ``(*S, D, D)`` whose leading axes may have length 1 where it is the same
+    everywhere. ``reward_mean`` and ``reward_var`` are ``(*S,)``, None without a reward.
+    """
+
+    mean: Tensor
+    var: Tensor
+    reward_mean: Tensor | None = None
+    reward_var: Tensor | None = None
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether ``var`` holds variances."""
+        return self.var.ndim == self.mean.ndim
+
+    @property
+    def covariance(self) -> Tensor:
+        """``var`` as a matrix at each point."""
+        return torch.diag_embed(self.var) if self.is_diagonal else self.var
+
+
 class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
     """A model of ``p(next observation | observation, action)`` that carries beliefs.
 
@@ -38,7 +62,9 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
 
     Attributes:
         kind: the name it has in checkpoints and on the command line.
-        propagation: how a belief goes through it.
+        propagations: the ways a belief can go through it (:mod:`imagine_cli.propagation`).
+        propagation: which one of them is used where nobody says.
+        members: how many models it is made of that a particle may follow; 1 where it is one.
         observation_size: D.
         action_size: F.
         dtype: of the beliefs that go in and come out.
@@ -46,21 +72,44 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
     """
 
     kind: ClassVar[str]
-    propagation: ClassVar[str] = "moments"
+    propagations: ClassVar[tuple[str, ...]] = ("linearized", "unscented", "particles")
+    propagation: ClassVar[str] = "linearized"
 
     observation_size: int
     action_size: int
     dtype: torch.dtype
     has_reward: bool = False
+    members: int = 1
 
     def __init__(self) -> None:
         super().__init__()
         self.in_keys = ["action", "observation"]
         self.out_keys = [("next", "observation", "mean"), ("next", "observation", "var")]
 
-    @abstractmethod
     def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
-        """One imagined step from a belief ``(*B, D)``, ``(*B, D, D)`` and an action ``(*B, F)``."""
+        """One imagined step from a belief ``(*B, D)``, ``(*B, D, D)`` and an action ``(*B, F)``.
+
+        Exact in mean and covariance where ``"moments"`` is among :attr:`propagations`; otherwise
+        this one, to first order around the mean.
+        """
+        from imagine_cli.propagation.linearized import linearize
+
+        return linearize(self, observation, action)
+
+    @abstractmethod
+    def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
+        """The next observation's distribution at points ``x`` ``(*S, D)``, ``u`` ``(*S, F)``.
+
+        Each point's answer depends on that point alone, whatever is computed beside it, to the
+        bit. Differentiable in x and u, by autograd and by torch.func.
+
+        Args:
+            x: observations, in :attr:`dtype`.
+            u: actions.
+            member: which of :attr:`members` answers, ``(*S,)`` int64; None for all of them
+                together, as the mean and variance of their mixture. Models with one member
+                ignore it.
+        """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

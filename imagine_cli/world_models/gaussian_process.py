@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor
 from imagine_cli.belief import ActionBelief, Belief, joint, symmetrise
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.moment_matching import GPs, moment_match
-from imagine_cli.world_models.base import Prediction, WorldModel
+from imagine_cli.world_models.base import Conditional, Prediction, WorldModel
+from imagine_cli.world_models.tiles import in_tiles, padded
 
 __all__ = ["GaussianProcessWorldModel"]
 
@@ -40,6 +42,8 @@ class GaussianProcessWorldModel(WorldModel):
     """
 
     kind = "gp"
+    propagations = ("moments", "linearized", "unscented", "particles")
+    propagation = "moments"
 
     inputs: Tensor
     targets: Tensor
@@ -122,6 +126,34 @@ class GaussianProcessWorldModel(WorldModel):
             (mean[:, :size] + delta).reshape(shape).to(self.dtype),
             next_var.reshape(*shape, size).to(self.dtype),
         )
+
+    def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
+        shape = x.shape
+        points = torch.cat([x, u], dim=-1).to(self.inputs.dtype)
+        root = padded(self.gps.inverse_root, -1, -2).mT
+        delta, var = in_tiles(partial(self._posterior, root), points.reshape(-1, points.shape[-1]))
+        mean = points[..., : shape[-1]] + delta.reshape(shape)
+        return Conditional(mean.to(self.dtype), var.reshape(shape).to(self.dtype))
+
+    def _posterior(self, root: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean of the difference and variance of the next observation at ``(N, D+F)``: ``(N, D)``.
+
+        Rasmussen & Williams 2006, Eqs. 2.25 and 2.26. ``root`` is the Gram matrices' inverse root,
+        transposed and padded.
+        """
+        gps = self.gps
+        # Sums along rows and no small matrix products, so that every point's are done alike.
+        distance = points.new_zeros((gps.beta.shape[0], points.shape[0], gps.inputs.shape[0]))
+        for k, precision in enumerate(self.lengthscales.square().reciprocal().mT):
+            square = (points[:, k, None] - gps.inputs[:, k]).square()
+            distance = distance + precision[:, None, None] * square
+        kernel = (gps.log_signal[:, None, None] - 0.5 * distance).exp()  # (D, N, n)
+        mean = (kernel * gps.beta.unsqueeze(1)).sum(-1)
+        known = (padded(kernel, -1) @ root).square().sum(-1)
+        var = (gps.signal.unsqueeze(-1) - known).clamp_min(0.0)
+        if self.process_noise:
+            var = var + self.noise_variances.unsqueeze(-1)
+        return mean.mT, var.mT
 
     def config(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,207 @@
+"""Fitting the ensemble of Gaussian networks: Adam, and early stopping.
+
+Chua et al. 2018, appendix A.1: every network is trained on its own bootstrap of the training
+transitions, on the Gaussian negative log-likelihood with a small pull on the bounds of the
+log-variances. The calibration transitions validate: what is kept are the networks as they were
+when they predicted these best, on average, and training ends when that has been a while ago. The
+elites are the networks that predict them best.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.fitting.collect import Transitions
+from imagine_cli.fitting.kinds import Fit, Option
+from imagine_cli.fitting.progress import Progress
+from imagine_cli.fitting.scores import marginals
+from imagine_cli.fitting.split import Split, scales
+from imagine_cli.fitting.threads import one_thread
+from imagine_cli.world_models.ensemble import EnsembleWorldModel, bounded, forward
+
+__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+
+OPTIONS = {
+    "members": Option(7),
+    "elites": Option(5),
+    "hidden": Option(128),
+    "layers": Option(3),
+    "epochs": Option(100),
+    "patience": Option(10),
+}
+MODELS_REWARD = True
+
+_BATCH = 256
+_LEARNING_RATE = 1e-3
+_BOUNDS_PULL = 0.01
+# An improvement of less than this many nats in all is none.
+_LEAST_IMPROVEMENT = 0.01
+_DTYPE = torch.float32
+
+
+def require() -> None:
+    """Nothing beyond what imagine needs anyway."""
+
+
+@one_thread()
+def fit(
+    data: Split,
+    *,
+    reward: bool,
+    seed: int,
+    progress: Progress,
+    members: int,
+    elites: int,
+    hidden: int,
+    layers: int,
+    epochs: int,
+    patience: int,
+) -> Fit:
+    """``members`` networks of ``layers`` hidden layers of ``hidden`` units, the best ``elites``.
+
+    Raises:
+        InputError: more elites than members.
+        ImagineError: the loss is no number any more.
+    """
+    if elites > members:
+        raise InputError(f"elites must be {members} or less, as many as there are members")
+    inputs, targets = data.training.inputs, _targets(data.training, reward)
+    standards = {
+        "input_mean": inputs.mean(axis=0), "input_scale": scales(inputs),
+        "target_mean": targets.mean(axis=0), "target_scale": scales(targets),
+    }  # fmt: skip
+
+    def standard(some: Transitions) -> tuple[Tensor, Tensor]:
+        x = (some.inputs - standards["input_mean"]) / standards["input_scale"]
+        y = (_targets(some, reward) - standards["target_mean"]) / standards["target_scale"]
+        return torch.as_tensor(x, dtype=_DTYPE), torch.as_tensor(y, dtype=_DTYPE)
+
+    key = np.random.SeedSequence(seed, spawn_key=(4,)).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(key >> np.uint64(1)))
+    sizes = [inputs.shape[1], *[hidden] * layers, 2 * targets.shape[1]]
+    networks = _Networks(members, sizes, generator)
+    history = _train(
+        networks, standard(data.training), standard(data.calibration), generator, progress,
+        epochs=epochs, patience=patience,
+    )  # fmt: skip
+    chosen = sorted(torch.argsort(networks.best, stable=True)[:elites].tolist())
+    model = EnsembleWorldModel.from_parameters(
+        networks.kept[:-2:2],
+        networks.kept[1:-2:2],
+        min_logvar=networks.kept[-2],
+        max_logvar=networks.kept[-1],
+        elites=chosen,
+        reward=reward,
+        **standards,
+    )
+    summary = {
+        "training_transitions": len(data.training),
+        "validation_transitions": len(data.calibration),
+        "training": {**history, "validation_losses": networks.best.tolist()},
+    }
+    return Fit(model, summary, lambda some: marginals(model, some))
+
+
+def _targets(data: Transitions, reward: bool) -> np.ndarray:
+    if not reward:
+        return data.differences
+    return np.concatenate([data.differences, data.rewards[:, None]], axis=1)
+
+
+class _Networks:
+    """The parameters of M networks with common bounds, and the best that they have been."""
+
+    def __init__(self, members: int, sizes: list[int], generator: torch.Generator) -> None:
+        self.layers: list[tuple[Tensor, Tensor]] = []
+        for fan_in, fan_out in pairwise(sizes):
+            weight = torch.empty(members, fan_in, fan_out, dtype=_DTYPE)
+            # As PETS draws them: truncated at two standard deviations.
+            torch.nn.init.trunc_normal_(
+                weight, std=0.5 / fan_in**0.5, a=-1.0 / fan_in**0.5, b=1.0 / fan_in**0.5,
+                generator=generator,
+            )  # fmt: skip
+            bias = torch.zeros(members, fan_out, dtype=_DTYPE)
+            self.layers.append((weight.requires_grad_(), bias.requires_grad_()))
+        outputs = sizes[-1] // 2
+        self.low = torch.full((outputs,), -10.0, dtype=_DTYPE, requires_grad=True)
+        self.high = torch.full((outputs,), 0.5, dtype=_DTYPE, requires_grad=True)
+        self.best = torch.full((members,), torch.inf, dtype=_DTYPE)
+        self.kept: list[Tensor] = []
+        self._last_good = np.inf
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Weights and biases of each layer in turn, then the bounds."""
+        return [*(part for layer in self.layers for part in layer), self.low, self.high]
+
+    def losses(self, x: Tensor, y: Tensor) -> Tensor:
+        """Mean negative log-likelihood, less a constant, of each network ``(M,)``."""
+        mean, logvar = forward(self.layers, x, "silu", y.shape[-1])
+        logvar = bounded(logvar, self.low, self.high)
+        errors = (mean - y).square() * (-logvar).exp()
+        return 0.5 * (errors + logvar).sum(-1).mean(-1)
+
+    def keep(self, losses: Tensor) -> bool:
+        """Keep these networks if they are the best yet.
+
+        Returns:
+            Whether they are better by more than a little than when that was so last.
+        """
+        mean = float(losses.mean())
+        if mean < float(self.best.mean()):
+            self.best = losses
+            self.kept = [part.detach().clone() for part in self.parameters]
+        if mean < self._last_good - _LEAST_IMPROVEMENT:
+            self._last_good = mean
+            return True
+        return False
+
+
+def _train(
+    networks: _Networks,
+    training: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    generator: torch.Generator,
+    progress: Progress,
+    *,
+    epochs: int,
+    patience: int,
+) -> dict[str, Any]:
+    """Train until nothing gets better; what the last epochs' losses were."""
+    x, y = training
+    members, count = len(networks.best), len(x)
+    optimizer = torch.optim.Adam(networks.parameters, lr=_LEARNING_RATE)
+    bootstrap = torch.randint(count, (members, count), generator=generator)
+    ahead = [part.expand(members, *part.shape) for part in validation]
+    progress.stage("training", epochs)
+    losses, held_back, waited, epoch = [], [], 0, 0
+    while epoch < epochs and waited < patience:
+        order = torch.rand(members, count, generator=generator).argsort(-1)
+        rows = bootstrap.gather(1, order)
+        total = 0.0
+        for batch in torch.split(rows, _BATCH, dim=1):
+            optimizer.zero_grad()
+            loss = networks.losses(x[batch], y[batch]).sum()
+            pull = _BOUNDS_PULL * (networks.high.sum() - networks.low.sum())
+            (loss + pull).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += float(loss.detach()) * batch.shape[1]
+        with torch.no_grad():
+            ahead_losses = networks.losses(*ahead)
+        losses.append(total / (members * count))
+        held_back.append(float(ahead_losses.mean()))
+        if not np.isfinite([losses[-1], held_back[-1]]).all():
+            raise ImagineError(
+                f"the loss of the ensemble is {losses[-1]} after {epoch + 1} epochs; try another "
+                "--seed, or fewer --hidden"
+            )
+        waited = 0 if networks.keep(ahead_losses) else waited + 1
+        epoch += 1
+        progress.advance(note=f"loss {losses[-1]:.3f}, validation {held_back[-1]:.3f}")
+    return {"epochs": epoch, "losses": losses, "mean_validation_losses": held_back}

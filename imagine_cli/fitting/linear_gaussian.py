@@ -1,0 +1,76 @@
+"""Fitting the linear-Gaussian world model: least squares, and the covariance of what is left.
+
+Nothing has to be set aside for so few parameters, so that both the training and the calibration
+transitions are fitted to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from imagine_cli.fitting.kinds import Fit, Option
+from imagine_cli.fitting.progress import Progress
+from imagine_cli.fitting.scores import marginals
+from imagine_cli.fitting.split import Split, scales
+from imagine_cli.fitting.threads import one_thread
+from imagine_cli.world_models.linear_gaussian import LinearGaussianWorldModel
+
+__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+
+OPTIONS: dict[str, Option] = {}
+MODELS_REWARD = True
+
+
+def require() -> None:
+    """Nothing beyond what imagine needs anyway."""
+
+
+@one_thread()
+def fit(data: Split, *, reward: bool, seed: int, progress: Progress) -> Fit:
+    """Least squares of the difference, and of the reward, on observation and action.
+
+    Where columns depend on each other, as one-hot actions do with the constant, the smallest
+    coefficients are taken. The noise covariance is that of the residuals, unbiased.
+    """
+    progress.stage("fitting", 1)
+    both = (data.training, data.calibration)
+    inputs = np.concatenate([some.inputs for some in both])
+    targets = np.concatenate([some.differences for some in both])
+    if reward:
+        rewards = np.concatenate([some.rewards for some in both])
+        targets = np.concatenate([targets, rewards[:, None]], axis=1)
+    weights, offset, covariance, rank = _least_squares(inputs, targets)
+    size = data.training.observations.shape[1]
+    given: dict[str, Any] = {}
+    if reward:
+        given = {
+            "reward_weights": weights[size],
+            "reward_offset": offset[size],
+            "reward_variance": covariance[size, size],
+        }
+    model = LinearGaussianWorldModel.from_parameters(
+        np.eye(size) + weights[:size, :size],
+        weights[:size, size:],
+        offset[:size],
+        covariance[:size, :size],
+        **given,
+    )
+    progress.advance()
+    summary = {"training_transitions": len(inputs), "rank": rank}
+    return Fit(model, summary, lambda some: marginals(model, some))
+
+
+def _least_squares(
+    inputs: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Weights ``(K, E)``, offset ``(K,)``, residual covariance ``(K, K)`` and rank."""
+    centre, unit = inputs.mean(axis=0), scales(inputs)
+    middle, size = targets.mean(axis=0), scales(targets)
+    standard = (inputs - centre) / unit
+    found, _, rank, _ = np.linalg.lstsq(standard, (targets - middle) / size, rcond=1e-10)
+    residuals = (targets - middle) - standard @ found * size
+    freedom = max(len(inputs) - int(rank) - 1, 1)
+    weights = (found / unit[:, None] * size).T
+    return weights, middle - weights @ centre, residuals.T @ residuals / freedom, int(rank) + 1

@@ -1,0 +1,79 @@
+"""What every way of propagating a belief answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import torch
+
+from imagine_cli.belief import ActionBelief, Belief
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from imagine_cli.propagation.noise import Noise
+    from imagine_cli.world_models.base import Prediction, WorldModel
+
+__all__ = ["Carried", "Propagation", "State"]
+
+State = dict[str, "Tensor"]
+"""What a propagation carries from step to step beside the belief: tensors ``(*B, ...)`` by name."""
+
+
+class Carried(NamedTuple):
+    """One tensor of a :data:`State`: its shape after ``*B``, its dtype, and for whole numbers how
+    many values there are, 0 to ``choices - 1``."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    choices: int | None = None
+
+
+class Propagation(ABC):
+    """One way to carry a Gaussian belief through a world model, step by step.
+
+    It remembers nothing itself: what must go from step to step is in the :data:`State` that
+    :meth:`begin` makes and :meth:`step` hands on, so that it can live in an env's TensorDict.
+
+    Attributes:
+        name: what it is called on the command line.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def description(self) -> str:
+        """The name with every parameter that matters, as rollout files say it."""
+        return self.name
+
+    def suited(self, model: WorldModel) -> Propagation:
+        """Itself, with what was left open settled for this model. Raises InputError."""
+        return self
+
+    def carried(self, model: WorldModel) -> dict[str, Carried]:
+        """What its states hold, by name; nothing where the belief is all there is."""
+        return {}
+
+    def begin(self, model: WorldModel, belief: Belief, noise: Noise) -> State:
+        """The state at a belief ``(*B, D)``, ``(*B, D, D)`` that a trajectory starts from."""
+        return {}
+
+    @abstractmethod
+    def step(
+        self,
+        model: WorldModel,
+        belief: Belief,
+        action: ActionBelief,
+        state: State,
+        noise: Noise,
+    ) -> tuple[Prediction, State]:
+        """One step: the next belief, and what is carried there.
+
+        Args:
+            model: the world model.
+            belief: ``(*B, D)``, ``(*B, D, D)``, in the model's dtype.
+            action: ``(*B, F)``, perhaps with a covariance.
+            state: of :meth:`begin` or the step before.
+            noise: where random numbers come from, ``(*B, ...)`` each.
+        """

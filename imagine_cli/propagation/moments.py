@@ -1,0 +1,35 @@
+"""The propagation ``moments``: the world model's own exact mean and covariance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.propagation.base import Propagation, State
+
+if TYPE_CHECKING:
+    from imagine_cli.propagation.noise import Noise
+    from imagine_cli.world_models.base import Prediction, WorldModel
+
+__all__ = ["Moments"]
+
+
+@dataclass(frozen=True)
+class Moments(Propagation):
+    """Exact moment matching: the first two moments of what becomes of a Gaussian belief.
+
+    What it leaves out is the shape beyond them: after each step the belief is a Gaussian again.
+    """
+
+    name = "moments"
+
+    def step(
+        self,
+        model: WorldModel,
+        belief: Belief,
+        action: ActionBelief,
+        state: State,
+        noise: Noise,
+    ) -> tuple[Prediction, State]:
+        return model.predict(belief, action), state

@@ -1,0 +1,101 @@
+"""Where the random numbers of a propagation come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Noise", "TorchNoise", "TrajectoryNoise"]
+
+# The streams of a seed: 0 the real resets, 1 the random policy, 2 what a propagation draws.
+_STREAM = 2
+
+
+class Noise(Protocol):
+    """Random numbers for a batch of shape ``*B``."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers ``(*B, *shape)``."""
+
+    def shares(self, count: int, among: int) -> Tensor:
+        """``count`` whole numbers from 0 to ``among - 1``, ``(*B, count)`` int64.
+
+        Each is uniform, and together they are as even as can be: every value comes up
+        ``count / among`` times, rounded down or up, in random order.
+        """
+
+
+class TorchNoise:
+    """From torch's own generator: ``torch.manual_seed`` repeats it."""
+
+    def __init__(
+        self,
+        batch: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self._batch, self._dtype = tuple(batch), dtype
+        self._device, self._generator = device, generator
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(
+            (*self._batch, *shape), dtype=self._dtype, device=self._device,
+            generator=self._generator,
+        )  # fmt: skip
+
+    def shares(self, count: int, among: int) -> Tensor:
+        order = self._uniform(count).argsort(-1)
+        return (order + (self._uniform(1) * among).long()) % among
+
+    def _uniform(self, count: int) -> Tensor:
+        return torch.rand(
+            (*self._batch, count), dtype=torch.float64, device=self._device,
+            generator=self._generator,
+        )  # fmt: skip
+
+
+class TrajectoryNoise:
+    """A stream of its own for each of the trajectories ``first`` to ``first + count - 1``.
+
+    Trajectory i draws from Philox, keyed by ``SeedSequence(seed, spawn_key=(2, i))``, one number
+    after the other; so what it draws depends on the seed, i and what it drew before alone, not on
+    which trajectories are computed beside it. Drawn in float64 and rounded to ``dtype``.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        first: int,
+        count: int,
+        dtype: torch.dtype,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self._seed, self._numbers = seed, range(first, first + count)
+        self._dtype, self._device = dtype, device
+        self._made: list[np.random.Generator] = []
+
+    @property
+    def _streams(self) -> list[np.random.Generator]:
+        if not self._made:  # most propagations draw nothing
+            sequences = (
+                np.random.SeedSequence(self._seed, spawn_key=(_STREAM, i)) for i in self._numbers
+            )
+            self._made = [np.random.Generator(np.random.Philox(one)) for one in sequences]
+        return self._made
+
+    def normal(self, *shape: int) -> Tensor:
+        numbers = np.empty((len(self._numbers), *shape))
+        for row, stream in zip(numbers, self._streams, strict=True):
+            stream.standard_normal(out=row)
+        return torch.from_numpy(numbers).to(device=self._device, dtype=self._dtype)
+
+    def shares(self, count: int, among: int) -> Tensor:
+        numbers = np.empty((len(self._numbers), count), dtype=np.int64)
+        for row, stream in zip(numbers, self._streams, strict=True):
+            row[:] = (stream.permutation(count) + stream.integers(among)) % among
+        return torch.from_numpy(numbers).to(self._device)

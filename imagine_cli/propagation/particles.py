@@ -1,0 +1,148 @@
+"""The propagation ``particles``: many samples, each going its own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from imagine_cli.belief import ActionBelief, Belief, fit_to_particles, lower_root, product
+from imagine_cli.errors import InputError
+from imagine_cli.propagation.base import Carried, Propagation, State
+
+if TYPE_CHECKING:
+    from imagine_cli.propagation.noise import Noise
+    from imagine_cli.world_models.base import Conditional, Prediction, WorldModel
+
+__all__ = ["Particles"]
+
+
+@dataclass(frozen=True)
+class Particles(Propagation):
+    """P samples of the belief; mean and covariance are theirs (Chua et al. 2018, section 5).
+
+    Each step a particle's next state is drawn from the model's distribution at the particle. In
+    an ensemble it is one member's: ``members="random"`` (TS1 in that paper) gives every particle
+    a member anew at each step, ``"fixed"`` (TS-infinity) one for its whole life, so that what the
+    members disagree on stays apart. Members are dealt out evenly, each particle's being uniform.
+    ``resample`` (distribution sampling) draws the particles of each step anew from the Gaussian
+    with the mean and covariance of those before.
+
+    All particles of a trajectory are acted on by the same policy at the same belief. Where its
+    action has a covariance, each gets an action drawn given where it is. Where the model has a
+    reward, its mean and variance are those over the particles.
+
+    Attributes:
+        particles: P, 2 or more.
+        members: ``"random"``, ``"fixed"``, or None: fixed where the model has members and the
+            particles aren't drawn anew.
+        resample: draw the particles anew each step.
+    """
+
+    particles: int = 100
+    members: str | None = None
+    resample: bool = False
+
+    name = "particles"
+
+    def __post_init__(self) -> None:
+        if self.particles < 2:
+            raise InputError(
+                f"{self.particles} particles have no covariance; give 2 or more (--particles)"
+            )
+        if self.members not in (None, "random", "fixed"):
+            raise InputError(f"--members {self.members!r} is not random or fixed")
+        if self.resample and self.members == "fixed":
+            raise InputError(
+                "--resample draws particles anew at each step, so that none has a member for "
+                "life; leave out --members fixed, or --resample"
+            )
+
+    @property
+    def description(self) -> str:
+        parts = [f"particles={self.particles}"]
+        if self.members is not None:
+            parts.append(f"members={self.members}")
+        if self.resample:
+            parts.append("resample")
+        return f"particles({', '.join(parts)})"
+
+    def suited(self, model: WorldModel) -> Propagation:
+        if model.members == 1:
+            if self.members is not None:
+                raise InputError(
+                    f"--members {self.members} is for an ensemble, and a world model of kind "
+                    f"{model.kind!r} has no members; leave it out"
+                )
+            return self
+        if self.members is None:
+            return replace(self, members="random" if self.resample else "fixed")
+        return self
+
+    def carried(self, model: WorldModel) -> dict[str, Carried]:
+        states = {"particles": Carried((self.particles, model.observation_size), model.dtype)}
+        if self._keeps_members(model):
+            states["member"] = Carried((self.particles,), torch.int64, model.members)
+        return states
+
+    def begin(self, model: WorldModel, belief: Belief, noise: Noise) -> State:
+        state = {"particles": self._draw(belief, noise)}
+        if self._keeps_members(model):
+            state["member"] = noise.shares(self.particles, model.members)
+        return state
+
+    def step(
+        self,
+        model: WorldModel,
+        belief: Belief,
+        action: ActionBelief,
+        state: State,
+        noise: Noise,
+    ) -> tuple[Prediction, State]:
+        from imagine_cli.world_models.base import Prediction
+
+        x = self._draw(belief, noise) if self.resample else state["particles"]
+        member = state.get("member")
+        if member is None and model.members > 1:
+            member = noise.shares(self.particles, model.members)
+        at = model.conditional(x, _actions(x, belief, action, noise), member)
+        x = at.mean + _deviation(at, noise.normal(*x.shape[-2:]))
+        fitted = fit_to_particles(x)
+        reward, reward_var = at.reward_mean, None
+        if reward is not None:
+            over = fit_to_particles(reward.unsqueeze(-1))
+            reward, reward_var = over.mean[..., 0], over.var[..., 0, 0]
+            if at.reward_var is not None:
+                reward_var = reward_var + at.reward_var.contiguous().mean(-1)
+        return Prediction(fitted.mean, fitted.var, reward, reward_var), {**state, "particles": x}
+
+    def _keeps_members(self, model: WorldModel) -> bool:
+        return model.members > 1 and self.members == "fixed"
+
+    def _draw(self, belief: Belief, noise: Noise) -> Tensor:
+        standard = noise.normal(self.particles, belief.mean.shape[-1])
+        return belief.mean.unsqueeze(-2) + product(standard, lower_root(belief.var).mT)
+
+
+def _actions(x: Tensor, belief: Belief, action: ActionBelief, noise: Noise) -> Tensor:
+    """An action for each particle ``(*B, P, F)``: given where it is, as the joint belief has it."""
+    u = action.mean.unsqueeze(-2)
+    var, cross = action.var, action.cross_covariance
+    if cross is not None:
+        u = u + product(x - belief.mean.unsqueeze(-2), cross)
+    if var is not None:
+        if cross is not None:
+            var = var - product(product(cross.mT, belief.var), cross)
+        u = u + product(noise.normal(x.shape[-2], u.shape[-1]), lower_root(var).mT)
+    return u.expand(*x.shape[:-1], u.shape[-1])
+
+
+def _deviation(at: Conditional, standard: Tensor) -> Tensor:
+    """Standard normal numbers ``(*S, D)`` as deviations from the conditional's mean."""
+    if at.is_diagonal:
+        positive = at.var > 0
+        # The square root's derivative at zero is infinite, and nothing flows through it.
+        return standard * positive * at.var.where(positive, at.var.new_ones(())).sqrt()
+    return product(lower_root(at.var), standard.unsqueeze(-1))[..., 0]

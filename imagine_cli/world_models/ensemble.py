@@ -1,0 +1,274 @@
+"""The ensemble of Gaussian networks of PETS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from imagine_cli.errors import InputError
+from imagine_cli.world_models.base import Conditional, WorldModel
+from imagine_cli.world_models.tiles import in_groups, in_tiles, padded
+
+__all__ = ["ACTIVATIONS", "EnsembleWorldModel", "bounded", "forward"]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": functional.silu,
+    "relu": functional.relu,
+    "leaky_relu": functional.leaky_relu,
+    "tanh": torch.tanh,
+}
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_SCALES = ("input_mean", "input_scale", "target_mean", "target_scale")
+_BOUNDS = ("min_logvar", "max_logvar")
+
+
+class EnsembleWorldModel(WorldModel):
+    """M networks, each of which gives a mean and a variance (Chua et al. 2018, appendix A.1).
+
+    A network takes the standardised observation and action and gives, in standard units of the
+    difference ``next - current`` (and of the reward, last), means and log-variances; the latter
+    are bounded softly by two learned vectors. The elites answer: one of them where a member is
+    asked for, otherwise all, as a mixture. A layer of all networks is one batched matrix product.
+
+    Arithmetic is in the dtype of the weights; ``dtype`` is that of the beliefs that go in and out.
+    The weights are constants here; ``imagine fit`` trains.
+
+    Attributes:
+        members: how many elites there are.
+    """
+
+    kind = "ensemble"
+    propagations = ("linearized", "unscented", "particles")
+    propagation = "particles"
+
+    input_mean: Tensor
+    input_scale: Tensor
+    target_mean: Tensor
+    target_scale: Tensor
+    min_logvar: Tensor
+    max_logvar: Tensor
+    elites: Tensor
+
+    def __init__(self, state: dict[str, Tensor], config: dict[str, Any]) -> None:
+        super().__init__()
+        self.has_reward = config["reward"]
+        self.activation: str = config["activation"]
+        self.dtype = _DTYPES[config["dtype"]]
+        self._layers = sum(name.startswith("weight") for name in state)
+        for name, value in state.items():
+            self.register_buffer(name, value)
+        for k in range(self._layers):  # what answers, side by side
+            for name, axes in (("weight", (-1, -2)), ("bias", (-1,))):
+                chosen = padded(state[f"{name}{k}"][state["elites"]], *axes)
+                self.register_buffer(f"_elite_{name}{k}", chosen.contiguous(), persistent=False)
+        self.members = len(self.elites)
+        self.observation_size = len(self.target_mean) - self.has_reward
+        self.action_size = len(self.input_mean) - self.observation_size
+        if self.has_reward:
+            self.out_keys += [("next", "reward", "mean"), ("next", "reward", "var")]
+
+    @classmethod
+    def from_parameters(
+        cls,
+        weights: list[Any],
+        biases: list[Any],
+        *,
+        min_logvar: Any,
+        max_logvar: Any,
+        elites: Any = None,
+        input_mean: Any = None,
+        input_scale: Any = None,
+        target_mean: Any = None,
+        target_scale: Any = None,
+        reward: bool = False,
+        activation: str = "silu",
+        dtype: torch.dtype = torch.float64,
+    ) -> EnsembleWorldModel:
+        """The ensemble of given parameters.
+
+        Args:
+            weights: of each layer, first to last, ``(M, in, out)``; the last one's out is 2 K, K
+                means and then K log-variances, with K = D, or D + 1 with a reward.
+            biases: of each layer, ``(M, out)``.
+            min_logvar, max_logvar: the soft bounds of the log-variances, ``(K,)``.
+            elites: which of the M answer; all if None.
+            input_mean, input_scale: what inputs are standardised with, ``(D+F,)``.
+            target_mean, target_scale: what the outputs are in units of, ``(K,)``.
+            reward: whether the last output is the reward.
+            activation: silu, relu, leaky_relu or tanh.
+            dtype: of the beliefs that go in and come out.
+
+        Raises:
+            InputError: shapes that don't fit together, or numbers that are not finite.
+        """
+        first = torch.as_tensor(weights[0])
+
+        def tensor(value: Any) -> Tensor:
+            return torch.as_tensor(value, dtype=first.dtype)
+
+        state = {f"weight{k}": tensor(value) for k, value in enumerate(weights)}
+        state |= {f"bias{k}": tensor(value) for k, value in enumerate(biases)}
+        state["min_logvar"] = tensor(min_logvar)
+        state["max_logvar"] = tensor(max_logvar)
+        outputs, inputs = state["min_logvar"].numel(), first.shape[1]
+        neutral = (
+            torch.zeros(inputs),
+            torch.ones(inputs),
+            torch.zeros(outputs),
+            torch.ones(outputs),
+        )
+        given = (input_mean, input_scale, target_mean, target_scale)
+        for name, value, default in zip(_SCALES, given, neutral, strict=True):
+            state[name] = tensor(default if value is None else value)
+        chosen = range(first.shape[0]) if elites is None else elites
+        state["elites"] = torch.as_tensor(list(chosen), dtype=torch.int64)
+        state = {name: value.detach().clone() for name, value in state.items()}
+        config = {
+            "reward": reward,
+            "activation": activation,
+            "dtype": str(dtype).removeprefix("torch."),
+        }
+        return cls.from_config(config, state)
+
+    def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
+        shape = x.shape[:-1]
+        points = torch.cat([x, u], dim=-1).to(self.input_mean.dtype)
+        points = points.reshape(-1, points.shape[-1])
+        if member is None:
+            mean, var = in_tiles(self._mixture, points)
+        else:
+            mean, var = in_groups(self._each, points, member.reshape(-1), self.members)
+        mean, var = mean.to(self.dtype), var.to(self.dtype)
+        size = self.observation_size
+        reward = mean[:, size].reshape(shape) if self.has_reward else None
+        reward_var = var[:, size].reshape(shape) if self.has_reward else None
+        return Conditional(
+            x + mean[:, :size].reshape(x.shape), var[:, :size].reshape(x.shape), reward, reward_var
+        )
+
+    def _each(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Every elite at points of its own ``(m, rows, D+F)``: means and variances."""
+        layers = [
+            (getattr(self, f"_elite_weight{k}"), getattr(self, f"_elite_bias{k}"))
+            for k in range(self._layers)
+        ]
+        standard = (points - self.input_mean) / self.input_scale
+        outputs = len(self.target_mean)
+        mean, logvar = forward(layers, padded(standard, -1), self.activation, outputs)
+        logvar = bounded(logvar, self.min_logvar, self.max_logvar)
+        scaled = self.target_mean + self.target_scale * mean
+        return scaled, self.target_scale.square() * logvar.exp()
+
+    def _mixture(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """All elites at the same points ``(rows, D+F)``, as one mean and variance."""
+        means, variances = self._each(points.expand(self.members, *points.shape).contiguous())
+        mean = means.sum(0) / self.members
+        spread = (means - mean).square().sum(0) / self.members
+        return mean, spread + variances.sum(0) / self.members
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "reward": self.has_reward,
+            "activation": self.activation,
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> EnsembleWorldModel:
+        if (
+            not isinstance(config.get("reward"), bool)
+            or str(config.get("activation")) not in ACTIVATIONS
+            or str(config.get("dtype")) not in _DTYPES
+        ):
+            raise InputError(
+                "an ensemble needs reward (true or false), activation "
+                f"({', '.join(ACTIVATIONS)}) and dtype (float32 or float64) in its config, "
+                f"not {config}"
+            )
+        _validate(state, config["reward"])
+        return cls(state, config)
+
+    def describe(self) -> dict[str, Any]:
+        hidden = [getattr(self, f"weight{k}").shape[-1] for k in range(self._layers - 1)]
+        return {
+            "members": int(self.weight0.shape[0]),
+            "elites": self.elites.tolist(),
+            "hidden units": hidden,
+            "activation": self.activation,
+        }
+
+
+def forward(
+    layers: list[tuple[Tensor, Tensor]], standard: Tensor, activation: str, outputs: int
+) -> tuple[Tensor, Tensor]:
+    """Means and unbounded log-variances ``(M, rows, K)`` at inputs ``(M, rows, E)``.
+
+    ``layers`` are weights ``(M, in, out)`` and biases ``(M, out)``, where the last out is 2 K, K
+    being ``outputs``, or more, of which nothing is used.
+    """
+    values = standard
+    for k, (weight, bias) in enumerate(layers):
+        values = torch.baddbmm(bias.unsqueeze(1), values, weight)
+        if k < len(layers) - 1:
+            values = ACTIVATIONS[activation](values)
+    return values[..., :outputs], values[..., outputs : 2 * outputs]
+
+
+def bounded(logvar: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Log-variances bent softly to lie between ``low`` and ``high``."""
+    logvar = high - functional.softplus(high - logvar)
+    return low + functional.softplus(logvar - low)
+
+
+def _validate(state: dict[str, Tensor], reward: bool) -> None:
+    layers = sum(name.startswith("weight") for name in state)
+    wanted = {f"{name}{k}" for name in ("weight", "bias") for k in range(layers)}
+    wanted |= {*_SCALES, *_BOUNDS, "elites"}
+    if layers < 1 or set(state) != wanted:
+        raise InputError(
+            f"an ensemble needs {', '.join(sorted(wanted | {'weight0', 'bias0'}))} in its "
+            f"state_dict, and there is {', '.join(sorted(state)) or 'nothing'}"
+        )
+    shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in state.items())
+    first = state["weight0"]
+    if first.ndim != 3 or 0 in first.shape:
+        raise InputError(f"the weights of an ensemble must be (M, in, out): {shapes}")
+    members, width = first.shape[0], first.shape[1]
+    outputs = state["min_logvar"].numel()
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(_SCALES[:2], (width,))
+    expected |= dict.fromkeys((*_SCALES[2:], *_BOUNDS), (outputs,))
+    for k in range(layers):
+        out = 2 * outputs if k == layers - 1 else state[f"weight{k}"].shape[-1]
+        expected[f"weight{k}"], expected[f"bias{k}"] = (members, width, out), (members, out)
+        width = out
+    wrong = [name for name, shape in expected.items() if tuple(state[name].shape) != shape]
+    size = outputs - reward
+    if wrong or size < 1 or first.shape[1] < size:
+        raise InputError(
+            f"the parts of an ensemble don't fit together ({', '.join(wrong)}): {shapes}"
+        )
+    for name, value in state.items():
+        if name != "elites" and value.dtype != first.dtype:
+            raise InputError(f"the {name} of an ensemble is {value.dtype}, not {first.dtype}")
+        if not torch.isfinite(value).all():
+            raise InputError(f"the {name} of an ensemble is not finite everywhere")
+    for name in ("input_scale", "target_scale"):
+        if not (state[name] > 0).all():
+            raise InputError(f"the {name} of an ensemble must be positive")
+    elites = state["elites"]
+    if (
+        elites.dtype != torch.int64
+        or elites.ndim != 1
+        or not 0 < len(set(elites.tolist())) == len(elites)
+    ):
+        raise InputError(
+            f"the elites of an ensemble must be different whole numbers: {elites.tolist()}"
+        )
+    if elites.min() < 0 or elites.max() >= members:
+        raise InputError(
+            f"the elites {elites.tolist()} of an ensemble are not all among its {members} members"
+        )

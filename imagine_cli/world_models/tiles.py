@@ -1,0 +1,89 @@
+"""Points through a function in tiles of one size, so that their number can't show in the bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["in_groups", "in_tiles", "padded", "tile_rows"]
+
+_WIDTH = 8
+
+
+def tile_rows(points: Tensor) -> int:
+    """How many points a tile has: a cache's worth on a CPU, many on anything else."""
+    return 32 if points.device.type == "cpu" else 4096
+
+
+def in_tiles(
+    function: Callable[[Tensor], tuple[Tensor, ...]], points: Tensor
+) -> tuple[Tensor, ...]:
+    """``function`` of ``(N, E)``, computed for so many rows at a time as :func:`tile_rows` says.
+
+    Matrix products choose their kernels, and with them the order of their sums, by the number of
+    rows. In tiles of one size, the last one filled up with copies of the first row, and with
+    matrices that are :func:`padded`, each row's result depends on that row alone.
+
+    Args:
+        function: takes ``(rows, E)`` and returns tensors ``(rows, ...)``, row by row.
+        points: ``(N, E)``, N >= 1.
+
+    Returns:
+        Tensors ``(N, ...)``.
+    """
+    count, rows = points.shape[0], tile_rows(points)
+    missing = -count % rows
+    if missing:
+        points = torch.cat([points, points[:1].expand(missing, -1)])
+    parts = [function(tile) for tile in torch.split(points, rows)]
+    return tuple(torch.cat(some)[:count] for some in zip(*parts, strict=True))
+
+
+def padded(values: Tensor, *axes: int) -> Tensor:
+    """``values`` with zeros added at the end of these axes, up to a multiple of eight.
+
+    In products of other widths a row's bits may depend on its place in the tile, as rows then
+    begin at odd addresses.
+    """
+    for axis in axes:
+        missing = -values.shape[axis] % _WIDTH
+        if missing:
+            shape = list(values.shape)
+            shape[axis] = missing
+            values = torch.cat([values, values.new_zeros(shape)], dim=axis)
+    return values
+
+
+def in_groups(
+    function: Callable[[Tensor], tuple[Tensor, ...]], points: Tensor, group: Tensor, groups: int
+) -> tuple[Tensor, ...]:
+    """``function`` of all groups' points side by side, each point in the place of its group.
+
+    As :func:`in_tiles`, with no more work than the largest group times the number of groups.
+
+    Args:
+        function: takes ``(groups, rows, E)`` and returns tensors ``(groups, rows, ...)``.
+        points: ``(N, E)``.
+        group: of each point, ``(N,)`` int64, 0 to ``groups - 1``.
+        groups: how many there are.
+
+    Returns:
+        Tensors ``(N, ...)``.
+    """
+    rows = tile_rows(points)
+    order = group.argsort(stable=True)
+    counts = torch.bincount(group, minlength=groups)
+    length = -(-int(counts.max()) // rows) * rows
+    # Where in its group each point of the sorted list is.
+    within = (
+        torch.arange(len(group), device=group.device) - (counts.cumsum(0) - counts)[group[order]]
+    )
+    slot = torch.empty_like(order)
+    slot[order] = group[order] * length + within
+    chosen = torch.zeros(groups * length, dtype=torch.int64, device=group.device)
+    chosen[slot] = torch.arange(len(group), device=group.device)
+    side_by_side = points[chosen].view(groups, length, -1)
+    parts = [function(tile.contiguous()) for tile in torch.split(side_by_side, rows, dim=1)]
+    return tuple(torch.cat(some, dim=1).flatten(0, 1)[slot] for some in zip(*parts, strict=True))

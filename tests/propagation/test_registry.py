@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+from linear_systems import linear_model
+from worlds import small_gp
+
+from imagine_cli import InputError
+from imagine_cli.propagation import make_propagation, propagations
+from imagine_cli.propagation.particles import Particles
+from imagine_cli.propagation.unscented import Unscented
+
+
+def test_every_name_makes_what_says_it_is() -> None:
+    gp = small_gp(2, 1)
+    for name in propagations():
+        way = make_propagation(name, gp)
+        assert way.name == name
+        assert way.description.startswith(name)
+        assert make_propagation(way, gp) == way
+    assert make_propagation(None, gp).name == gp.propagation == "moments"
+
+
+def test_the_description_says_every_parameter() -> None:
+    model = linear_model(2, 1)
+    assert make_propagation("particles", model, particles=7).description == "particles(particles=7)"
+    resampled = make_propagation("particles", model, particles=7, resample=True)
+    assert resampled.description == "particles(particles=7, resample)"
+    found = Unscented(alpha=0.5, beta=2).description
+    assert found == "unscented(alpha=0.5, beta=2, kappa=max(3-E,0))"
+
+
+def test_what_cannot_be_is_refused() -> None:
+    gp = small_gp(2, 1)
+    with pytest.raises(InputError, match="no propagation 'magic'; there is moments, linearized"):
+        make_propagation("magic", gp)
+    with pytest.raises(InputError, match="particles belongs to another propagation than 'moments'"):
+        make_propagation(None, gp, particles=10)
+    with pytest.raises(InputError, match="1 particles have no covariance"):
+        make_propagation("particles", gp, particles=1)
+    with pytest.raises(InputError, match="is not random or fixed"):
+        make_propagation("particles", gp, members="some")
+    with pytest.raises(InputError, match="leave out --members fixed"):
+        Particles(members="fixed", resample=True)
+    with pytest.raises(InputError, match="is for an ensemble"):
+        make_propagation("particles", gp, members="random")
+    with pytest.raises(InputError, match="alpha above 0"):
+        Unscented(alpha=0.0)
+
+    class Approximate(type(gp)):  # type: ignore[misc]
+        propagations = ("linearized", "particles")
+
+    gp.__class__ = Approximate
+    with pytest.raises(InputError, match=r"'moments' does not fit .* use linearized, particles"):
+        make_propagation("moments", gp)
