@@ -61,6 +61,7 @@ def imagine_run(
         warnings.simplefilter("ignore")
         base = GymWrapper(env, device=torch.device(device))
         imagined = ImaginedEnv(model.module, base, batch_size=[run.trajectories])
+    way = imagined.propagation
     keeper = ScoreKeeper(run.observations, run.lengths)
     size = about.observation_size
     total = run.steps * run.trajectories
@@ -85,7 +86,7 @@ def imagine_run(
             path, policy, seed, command, overwrite = writing
             header = RolloutHeader(
                 command=command, env_id=about.id, env_kwargs=about.kwargs, policy=policy,
-                propagation=str(getattr(model.module, "propagation", "module")), seed=seed,
+                propagation=way.description if way is not None else "module", seed=seed,
                 steps=run.steps, trajectories=run.trajectories, model_path=model.path,
                 model_sha256=model.digest,
                 model_kind=str(getattr(model.module, "kind", "module")),
@@ -105,7 +106,7 @@ def imagine_run(
                 steps=run.steps,
                 trajectories=run.trajectories,
                 action_size=about.action_size,
-                wanted={"action_var": False, "reward": False, "reward_var": False},
+                wanted=dict.fromkeys(("action_var", "reward", "reward_var", "particles"), False),
                 names=about.observation_names,
                 on_step=on_step,
             )

@@ -38,9 +38,15 @@ class Tee:
         self._both = (first, second)
         self.time_chunk, self.trajectory_chunk = second.time_chunk, second.trajectory_chunk
 
-    def write_start(self, first_trajectory: int, mean: np.ndarray, var: np.ndarray) -> None:
+    def write_start(
+        self,
+        first_trajectory: int,
+        mean: np.ndarray,
+        var: np.ndarray,
+        particles: np.ndarray | None = None,
+    ) -> None:
         for recorder in self._both:
-            recorder.write_start(first_trajectory, mean, var)
+            recorder.write_start(first_trajectory, mean, var, particles)
 
     def write(self, first_trajectory: int, first_step: int, **blocks: Any) -> None:
         for recorder in self._both:

@@ -106,7 +106,13 @@ class ScoreKeeper:
     def trajectory_chunk(self) -> int:
         return self._chunk[0]
 
-    def write_start(self, first_trajectory: int, mean: np.ndarray, var: np.ndarray) -> None:
+    def write_start(
+        self,
+        first_trajectory: int,
+        mean: np.ndarray,
+        var: np.ndarray,
+        particles: np.ndarray | None = None,
+    ) -> None:
         pass
 
     def write(

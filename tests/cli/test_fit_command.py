@@ -42,8 +42,8 @@ def test_it_writes_a_checkpoint_and_says_where_and_how_good(
     found = read_checkpoint(path)
     assert found.env["id"] == "Pendulum-v1"
     assert found.metadata["command"] == (
-        "imagine fit --env Pendulum-v1 --kind gp --steps 100 --points 20 --restarts 1 --policy random --seed 0 "
-        f"--held-out 0.2 --output {path}"
+        "imagine fit --env Pendulum-v1 --kind gp --steps 100 --points 20 --restarts 1 "
+        f"--policy random --seed 0 --held-out 0.2 --output {path}"
     )
     assert torch.load(path, weights_only=True)["metadata"] == found.metadata
 
