@@ -131,6 +131,11 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         keys = getattr(self.world_model, "out_keys", [])
         return any(key == "reward" or tuple(key)[:2] == _REWARD for key in keys)
 
+    @property
+    def propagation_used(self) -> str:
+        """The propagation with its parameters; ``"module"`` for a module that is its own."""
+        return "module" if self.propagation is None else self.propagation.description
+
     def imagine(self, observation: Belief, action: ActionBelief) -> Prediction:
         """One step outside TensorDict: ``(*B, D)``, ``(*B, D, D)`` and ``(*B, F)`` to the next.
 

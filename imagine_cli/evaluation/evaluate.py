@@ -114,14 +114,16 @@ def evaluate_model(
         for model in loaded:
             writer = None
             if imagined is not None:
-                writer = (imagined, policy, seed, command, overwrite)
-            keeper, seconds = imagine_run(model, env, about, run, device, writer, progress)
+                writer = (imagined, policy, command, overwrite)
+            keeper, used, seconds = imagine_run(
+                model, env, about, run, seed, device, writer, progress
+            )
             scores = keeper.scores()
             reports.append(
                 ModelReport(
                     name=model.name,
                     kind=str(getattr(model.module, "kind", "module")),
-                    propagation=str(getattr(model.module, "propagation", "module")),
+                    propagation=used,
                     sha256=model.digest,
                     scores=scores,
                     against={

@@ -13,7 +13,7 @@ import numpy as np
 
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import ImagineError
-from imagine_cli.evaluation.real import RealRun
+from imagine_cli.evaluation.real import RealRun, evaluation_seed
 from imagine_cli.evaluation.scores import ScoreKeeper
 from imagine_cli.fitting.progress import Progress
 from imagine_cli.recording import RolloutHeader, RolloutWriter
@@ -41,13 +41,16 @@ def imagine_run(
     env: Any,
     about: EnvDescription,
     run: RealRun,
+    seed: int,
     device: str,
-    writing: tuple[str | Path, str, int, str, bool] | None,
+    writing: tuple[str | Path, str, str, bool] | None,
     progress: Progress,
-) -> tuple[ScoreKeeper, float]:
-    """Imagine the run; what the engine records are the scores. The seconds it took too.
+) -> tuple[ScoreKeeper, str, float]:
+    """Imagine the run: the scores, which the engine records, the propagation, the seconds.
 
-    ``writing`` is (path, policy, seed, command, overwrite) of a rollout file to write, or None.
+    ``seed`` is of what the propagation draws at random.
+
+    ``writing`` is (path, policy, command, overwrite) of a rollout file to write, or None.
     Raises ImagineError, with the model's name, where a belief is not finite.
     """
     import torch
@@ -61,7 +64,7 @@ def imagine_run(
         warnings.simplefilter("ignore")
         base = GymWrapper(env, device=torch.device(device))
         imagined = ImaginedEnv(model.module, base, batch_size=[run.trajectories])
-    way = imagined.propagation
+    used = imagined.propagation_used
     keeper = ScoreKeeper(run.observations, run.lengths)
     size = about.observation_size
     total = run.steps * run.trajectories
@@ -83,10 +86,10 @@ def imagine_run(
         stack.enter_context(torch.no_grad())
         recorder: Recorder = keeper
         if writing is not None:
-            path, policy, seed, command, overwrite = writing
+            path, policy, command, overwrite = writing
             header = RolloutHeader(
                 command=command, env_id=about.id, env_kwargs=about.kwargs, policy=policy,
-                propagation=way.description if way is not None else "module", seed=seed,
+                propagation=used, seed=seed,
                 steps=run.steps, trajectories=run.trajectories, model_path=model.path,
                 model_sha256=model.digest,
                 model_kind=str(getattr(model.module, "kind", "module")),
@@ -108,8 +111,9 @@ def imagine_run(
                 action_size=about.action_size,
                 wanted=dict.fromkeys(("action_var", "reward", "reward_var", "particles"), False),
                 names=about.observation_names,
+                seed=evaluation_seed(seed),
                 on_step=on_step,
             )
         except ImagineError as error:
             raise type(error)(f"{model.name}: {error}") from error
-    return keeper, time.perf_counter() - begun
+    return keeper, used, time.perf_counter() - begun

@@ -96,7 +96,9 @@ class _Block:
             action_var=like.new_empty((b, t, actions, actions)) if wanted["action_var"] else None,
             reward=like.new_empty((b, t)) if wanted["reward"] else None,
             reward_var=like.new_empty((b, t)) if wanted["reward_var"] else None,
-            particles=like.new_empty((b, particles, t, size)) if wanted["particles"] else None,
+            particles=like.new_empty((b, particles, t, size))
+            if wanted.get("particles", False)
+            else None,
         )
 
 
@@ -134,7 +136,9 @@ def imagine_all(
         ImagineError: a belief that is not finite, with the step, trajectory and dimension.
     """
     particles = _particle_count(env)
-    together, most = _room(recorder, trajectories, particles * len(names), wanted["particles"])
+    together, most = _room(
+        recorder, trajectories, particles * len(names), wanted.get("particles", False)
+    )
     total = {"start": np.zeros(len(names)), "end": np.zeros(len(names))}
     for first in range(0, trajectories, together):
         b = min(together, trajectories - first)
@@ -143,7 +147,7 @@ def imagine_all(
         belief = Belief(torch.tensor(mean, **like), torch.tensor(var, **like))
         noise = TrajectoryNoise(seed, first, b, **like)
         state = env.begin(belief, noise)
-        drawn = _numpy(state["particles"]) if wanted["particles"] else None
+        drawn = _numpy(state["particles"]) if wanted.get("particles", False) else None
         recorder.write_start(first, _numpy(belief.mean), _numpy(belief.var), drawn)
         total["start"] += _variances(belief)
         policy.start(first, b)
@@ -204,7 +208,7 @@ def _imagine_block(
     names: list[str],
     on_step: Callable[[int, Tensor], None] | None,
 ) -> tuple[Belief, State]:
-    """As many steps as ``block`` has room for; the belief after the last, what is carried on."""
+    """As many steps as ``block`` has room for; the belief and the state after the last."""
     b, t = block.mean.shape[:2]
     for k in range(t):
         action = policy.act(first_step + k, belief)

@@ -179,8 +179,8 @@ def _run(
         )
     if save_particles and not isinstance(way, Particles):
         raise InputError(
-            f"--save-particles needs particles, and the propagation is {_described(way)}; give "
-            "--propagation particles"
+            "--save-particles needs particles, and the propagation is "
+            f"{env.propagation_used}; give --propagation particles"
         )
     acting = make_policy(policy, description, seed=seed, dtype=env.belief_dtype, device=place)
     acting.check(steps, trajectories)
@@ -195,7 +195,7 @@ def _run(
         env_id=description.id,
         env_kwargs=description.kwargs,
         policy=policy,
-        propagation=_described(way),
+        propagation=env.propagation_used,
         seed=seed,
         steps=steps,
         trajectories=trajectories,
@@ -263,10 +263,6 @@ def _propagation(
             f"{type(model).__name__} propagates beliefs in its own way; leave it out"
         )
     return None
-
-
-def _described(way: Propagation | None) -> str:
-    return "module" if way is None else way.description
 
 
 def _load(
