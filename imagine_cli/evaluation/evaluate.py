@@ -193,12 +193,12 @@ def _cut(
 def _load_all(
     given: Sequence[Any], about: EnvDescription, trust_pickle: bool, device: str
 ) -> list[LoadedModel]:
-    from imagine_cli.rollout.run import _device, _load
+    from imagine_cli.rollout.loading import device_named, load_for
 
-    place = _device(device)
+    place = device_named(device)
     loaded: list[LoadedModel] = []
     for model in given:
-        module, path, digest = _load(model, about, trust_pickle, place)
+        module, path, digest = load_for(model, about, trust_pickle, place)
         name = path or str(getattr(module, "kind", type(module).__name__))
         taken = sum(other.name == name or other.name.startswith(f"{name} (") for other in loaded)
         loaded.append(LoadedModel(f"{name} ({taken + 1})" if taken else name, module, path, digest))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import warnings
 from collections.abc import Callable
@@ -156,11 +155,12 @@ def _run(
     from imagine_cli.policies import make_policy
     from imagine_cli.propagation.particles import Particles
     from imagine_cli.rollout.engine import imagine_all
+    from imagine_cli.rollout.loading import device_named, load_for
     from imagine_cli.rollout.starts import make_start
     from imagine_cli.world_models import WorldModel
 
-    place = _device(device)
-    world_model, path, digest = _load(model, description, trust_pickle, place)
+    place = device_named(device)
+    world_model, path, digest = load_for(model, description, trust_pickle, place)
     if dtype is not None:
         if dtype not in ("float32", "float64"):
             raise InputError(f"--dtype {dtype!r} is not float32 or float64")
@@ -263,36 +263,3 @@ def _propagation(
             f"{type(model).__name__} propagates beliefs in its own way; leave it out"
         )
     return None
-
-
-def _load(
-    model: str | Path | torch.nn.Module,
-    description: EnvDescription,
-    trust_pickle: bool,
-    device: torch.device,
-) -> tuple[Any, str, str]:
-    """The model, its path and its SHA-256 (empty for a model that is no file)."""
-    from imagine_cli.checkpoint import check_env, load_world_model
-
-    if not isinstance(model, (str, Path)):
-        return model.to(device), "", ""
-    loaded = load_world_model(
-        model, trust_pickle=trust_pickle, device=device, check=check_env(description)
-    )
-    with open(model, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return loaded, str(model), digest.hexdigest()
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except Exception as error:  # torch raises several kinds, some only when a tensor is made
-        reason = (str(error).splitlines() or [""])[0].rstrip(".")
-        raise InputError(f"--device {name!r} can't be used: {reason}") from error
-    return device
