@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
-from imagine_cli.checkpoint.reader import check_env, load_world_model, read_checkpoint
+from imagine_cli.checkpoint.reader import (
+    check_env,
+    checkpoint_files,
+    load_world_model,
+    read_checkpoint,
+)
 from imagine_cli.checkpoint.writer import save_world_model
 
 __all__ = [
@@ -11,6 +16,7 @@ __all__ = [
     "VERSION",
     "Checkpoint",
     "check_env",
+    "checkpoint_files",
     "load_world_model",
     "read_checkpoint",
     "save_world_model",

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from imagine_cli.checkpoint import check_env, load_world_model
+from imagine_cli.checkpoint import check_env, checkpoint_files, load_world_model
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 
@@ -27,10 +27,11 @@ def load_for(
     loaded = load_world_model(
         model, trust_pickle=trust_pickle, device=device, check=check_env(description)
     )
-    with open(model, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
+    digest = hashlib.sha256()
+    for path in checkpoint_files(model):
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return loaded, str(model), digest.hexdigest()
 
 

@@ -174,7 +174,10 @@ class EnsembleWorldModel(WorldModel):
         mean, logvar = forward(layers, padded(standard, -1), self.activation, outputs)
         if self.deterministic:
             return self.target_mean + self.target_scale * mean, self._noise.expand_as(mean)
-        logvar = bounded(logvar, self.min_logvar, self.max_logvar)
+        low, high = self.min_logvar, self.max_logvar
+        if low.ndim == 2:  # each network has bounds of its own
+            low, high = (bound[self.elites].unsqueeze(1) for bound in (low, high))
+        logvar = bounded(logvar, low, high)
         scaled = self.target_mean + self.target_scale * mean
         return scaled, self.target_scale.square() * logvar.exp()
 

@@ -36,6 +36,8 @@ def check_state(state: dict[str, Tensor], config: dict[str, Any]) -> None:
     outputs = state["target_mean"].numel()
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(SCALES[:2], (width,))
     expected |= dict.fromkeys((*SCALES[2:], *bounds), (outputs,))
+    if any(state[name].ndim == 2 for name in bounds):  # bounds of each network's own
+        expected |= dict.fromkeys(bounds, (members, outputs))
     for k in range(layers):
         last = outputs if deterministic else 2 * outputs
         out = last if k == layers - 1 else state[f"weight{k}"].shape[-1]
