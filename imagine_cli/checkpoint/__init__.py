@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from imagine_cli.checkpoint.convert import convert_world_model
+from imagine_cli.checkpoint.export import export_world_model
 from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
 from imagine_cli.checkpoint.reader import (
     check_env,
@@ -17,6 +19,8 @@ __all__ = [
     "Checkpoint",
     "check_env",
     "checkpoint_files",
+    "convert_world_model",
+    "export_world_model",
     "load_world_model",
     "read_checkpoint",
     "save_world_model",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagine_cli import plain_data
-from imagine_cli.checkpoint import mbrl_lib, torchrl_gp
+from imagine_cli.checkpoint import mbrl_lib, pt2, torchrl_gp
 from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
 from imagine_cli.errors import InputError
 from imagine_cli.world_models import kind_named
@@ -47,7 +47,7 @@ def load_world_model(
     Raises:
         InputError: one sentence that says what is wrong with the file and what to do.
     """
-    if trust_pickle:
+    if trust_pickle and not (mbrl_lib.is_folder(Path(path)) or pt2.is_archive(Path(path))):
         unpickled = _unpickle(Path(path), device)
         if unpickled is not None:
             return unpickled
@@ -93,6 +93,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """The plain data in a checkpoint. Nothing in the file runs. InputError as above."""
     if mbrl_lib.is_folder(Path(path)):
         return mbrl_lib.read_folder(Path(path))
+    if pt2.is_archive(Path(path)):
+        return pt2.read_archive(Path(path))
     data = plain_data.read(
         Path(path),
         "world model",
