@@ -21,6 +21,7 @@ from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise, TorchNoise
 from imagine_cli.propagation.registry import make_propagation
 from imagine_cli.world_models.base import Prediction, WorldModel, read_action, read_observation
+from imagine_cli.world_models.module import ModuleWorldModel, declared_dtype, written
 
 __all__ = ["ImaginedEnv"]
 
@@ -57,7 +58,8 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         next_observation_key: where the world model writes: ``"mean"`` and ``"var"`` below this.
         propagation: how a belief goes through a :class:`~imagine_cli.world_models.WorldModel`: a
             name, a :class:`~imagine_cli.propagation.Propagation`, or None for the model's own
-            default. Any other module is its own propagation, and takes None.
+            default. Any other module is its own propagation with None; with another one it is
+            asked at points (:class:`~imagine_cli.world_models.module.ModuleWorldModel`).
         **kwargs: for :class:`~torchrl.envs.EnvBase`; ``device`` defaults to ``base_env``'s.
 
     Raises:
@@ -86,11 +88,6 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             batch_size = base_env.batch_size or (1,)
         shape = (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
         kwargs.setdefault("device", base_env.device)
-        super().__init__(world_model_module, batch_size=torch.Size(shape), **kwargs)
-        self.next_observation_key = next_observation_key
-        # Not a submodule: the real env is nobody's parameter.
-        self.__dict__["base_env"] = base_env
-
         real = base_env.full_observation_spec_unbatched.get("observation", None)
         if real is None or isinstance(real, Composite) or len(real.shape) != 1:
             raise InputError(
@@ -98,12 +95,23 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
                 f"{dict(base_env.full_observation_spec_unbatched.items())}"
             )
         size = real.shape[-1]
-        self._check_sizes(size)
-        dtype = _declared_dtype(world_model_module) or real.dtype
+        dtype = declared_dtype(world_model_module) or real.dtype
         if not dtype.is_floating_point:
             dtype = torch.get_default_dtype()
+        if propagation is not None and not isinstance(world_model_module, WorldModel):
+            world_model_module = ModuleWorldModel(
+                world_model_module, size, _action_size(base_env),
+                next_observation_key=next_observation_key, dtype=dtype,
+            )  # fmt: skip
+        super().__init__(world_model_module, batch_size=torch.Size(shape), **kwargs)
+        self.next_observation_key = next_observation_key
+        # Not a submodule: the real env is nobody's parameter.
+        self.__dict__["base_env"] = base_env
+        self._check_sizes(size)
         self.belief_dtype: torch.dtype = dtype
-        self.propagation = _propagation(propagation, world_model_module)
+        self.propagation: Propagation | None = None
+        if isinstance(world_model_module, WorldModel):
+            self.propagation = make_propagation(propagation, world_model_module)
         self.observation_spec = Composite(
             observation=Composite(
                 mean=Unbounded((*shape, size), device=self.device, dtype=dtype),
@@ -173,14 +181,14 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
                 self.world_model, observation, action, state, noise
             )
             return self._settle(prediction), state
-        written: Any = action.mean
+        acted: Any = action.mean
         if action.var is not None or self._speaks_pilco:
-            written = _as_written(observation, action)
+            acted = _as_written(observation, action)
         believed = {"mean": observation.mean, "var": observation.var}
         shape = observation.mean.shape[:-1]
         entries = {
             "observation": TensorDict(believed, shape, device=self.device),
-            "action": written,
+            "action": acted,
         }
         return self._predict(TensorDict(entries, shape, device=self.device)), state
 
@@ -277,27 +285,16 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             action = tensordict.get("action")
             if isinstance(action, Tensor):
                 belief = read_observation(tensordict, self.belief_dtype)
-                written = _as_written(belief, ActionBelief(action.to(self.belief_dtype)))
-                tensordict.set("action", written)
+                acted = _as_written(belief, ActionBelief(action.to(self.belief_dtype)))
+                tensordict.set("action", acted)
             tensordict = tensordict.reshape(-1)  # torchrl's moment matching has one batch axis
-        out = self.world_model(tensordict)
-        found = out.get(self.next_observation_key, None)
-        if found is None:
-            raise InputError(
-                f"the world model wrote nothing at next_observation_key "
-                f"{self.next_observation_key!r}; it wrote {sorted(map(str, out.keys(True, True)))}"
-            )
-        if isinstance(found, Tensor):
-            mean, var = found, found.new_zeros((*found.shape, found.shape[-1]))
-        else:
-            mean, var = found.get("mean"), found.get("var")
-        if var.ndim == mean.ndim:
+        found = written(self.world_model(tensordict), self.next_observation_key, self.world_model)
+        mean, var = found["mean"], found.get("var")
+        if var is None:
+            var = mean.new_zeros((*mean.shape, mean.shape[-1]))
+        elif var.ndim == mean.ndim:
             var = torch.diag_embed(var)
-        reward, reward_var = out.get(_REWARD, None), None
-        if reward is None and "reward" in getattr(self.world_model, "out_keys", []):
-            reward = out.get("reward")
-        if reward is not None and not isinstance(reward, Tensor):
-            reward, reward_var = reward.get("mean"), reward.get("var", None)
+        reward, reward_var = found.get("reward_mean"), found.get("reward_var")
         size = mean.shape[-1]
         return self._settle(
             Prediction(
@@ -324,8 +321,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         model = self.world_model
         if not isinstance(model, WorldModel):
             return
-        spec = self.base_env.full_action_spec_unbatched["action"]
-        actions = spec.space.n if not spec.shape else spec.shape[-1]
+        actions = _action_size(self.base_env)
         if (model.observation_size, model.action_size) != (size, actions):
             raise InputError(
                 f"the world model is for observations of size {model.observation_size} and "
@@ -333,25 +329,9 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             )
 
 
-def _propagation(asked: str | Propagation | None, module: torch.nn.Module) -> Propagation | None:
-    if isinstance(module, WorldModel):
-        return make_propagation(asked, module)
-    if asked is not None:
-        raise InputError(
-            f"a propagation goes through a world model of this package, and a "
-            f"{type(module).__name__} is its own: leave propagation out"
-        )
-    return None
-
-
-def _declared_dtype(module: torch.nn.Module) -> torch.dtype | None:
-    declared = getattr(module, "dtype", None)
-    if isinstance(declared, torch.dtype):
-        return declared
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.is_floating_point():
-            return tensor.dtype
-    return None
+def _action_size(base_env: EnvBase) -> int:
+    spec = base_env.full_action_spec_unbatched["action"]
+    return int(spec.space.n if not spec.shape else spec.shape[-1])
 
 
 def _as_written(observation: Belief, action: ActionBelief) -> TensorDictBase:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from imagine_cli.world_models.linear_gaussian import (
         LinearGaussianWorldModel as LinearGaussianWorldModel,
     )
+    from imagine_cli.world_models.module import ModuleWorldModel as ModuleWorldModel
 
 _KINDS = {
     "gp": "imagine_cli.world_models.gaussian_process:GaussianProcessWorldModel",
@@ -34,6 +35,7 @@ _HOME = {
     "ExportedWorldModel": "imagine_cli.world_models.exported",
     "GaussianProcessWorldModel": "imagine_cli.world_models.gaussian_process",
     "LinearGaussianWorldModel": "imagine_cli.world_models.linear_gaussian",
+    "ModuleWorldModel": "imagine_cli.world_models.module",
     "Prediction": "imagine_cli.world_models.base",
     "WorldModel": "imagine_cli.world_models.base",
 }
@@ -44,6 +46,7 @@ __all__ = [
     "ExportedWorldModel",
     "GaussianProcessWorldModel",
     "LinearGaussianWorldModel",
+    "ModuleWorldModel",
     "Prediction",
     "WorldModel",
     "kind_named",
