@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagine_cli.checkpoint import mbrl_lib
+from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.checkpoint.mbrl_config import Told
 from imagine_cli.checkpoint.reader import read_checkpoint
 from imagine_cli.checkpoint.writer import save_world_model
@@ -41,8 +42,8 @@ def convert_world_model(
         output: the file.
         env: the env it is a model of, or its id, to be recorded in the file.
         env_kwargs: arguments for the env, where ``env`` is an id.
-        process_noise: standard deviations ``(D,)`` of what comes to the next observation of a
-            deterministic model, which has none of its own.
+        process_noise: standard deviations ``(D,)``, or one for all, of what comes to the next
+            observation of a deterministic model, which has none of its own.
         activation, learned_rewards, target_is_delta, no_delta: of a model of mbrl-lib, where its
             folder has no config or another one is meant.
         overwrite: replace a file that is there.
@@ -67,19 +68,16 @@ def convert_world_model(
         raise InputError(f"{source} is no folder of mbrl-lib, and only of one can that be told")
     else:
         checkpoint = read_checkpoint(source)
-    config = dict(checkpoint.config)
+    model = _made(checkpoint, checkpoint.config, source)
     if process_noise is not None:
-        deterministic = checkpoint.kind == "exported" or config.get("deterministic", False)
-        if not deterministic:
+        if not getattr(model, "deterministic", False):
             raise InputError(
                 f"process_noise is for deterministic models, and {source} is a model of kind "
-                f"{checkpoint.kind!r} that gives variances of its own"
+                f"{model.kind!r} that gives variances of its own"
             )
-        config["process_noise"] = [float(sd) for sd in process_noise]
-    try:
-        model = kind_named(checkpoint.kind).from_config(config, checkpoint.state_dict)
-    except InputError as error:
-        raise InputError(f"{source} can't be converted: {error}") from error
+        many = model.observation_size if len(process_noise) == 1 else 1
+        noise = [float(sd) for sd in process_noise] * many
+        model = _made(checkpoint, {**checkpoint.config, "process_noise": noise}, source)
     metadata = dict(checkpoint.metadata)
     if checkpoint.source != "imagine":
         metadata["converted_from"] = checkpoint.source
@@ -91,6 +89,13 @@ def convert_world_model(
         overwrite=overwrite,
     )
     return model
+
+
+def _made(checkpoint: Checkpoint, config: dict[str, Any], source: str | Path) -> WorldModel:
+    try:
+        return kind_named(checkpoint.kind).from_config(config, checkpoint.state_dict)
+    except InputError as error:
+        raise InputError(f"{source} can't be converted: {error}") from error
 
 
 def _env_of(

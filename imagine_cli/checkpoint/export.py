@@ -20,7 +20,7 @@ from imagine_cli.checkpoint.pt2 import DECLARATION, FORMAT, VERSION, read_archiv
 from imagine_cli.checkpoint.writer import described
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.exported import ExportedWorldModel
+from imagine_cli.world_models.exported import ExportedWorldModel, check_process_noise
 from imagine_cli.world_models.roles import roles
 
 __all__ = ["export_world_model"]
@@ -99,7 +99,8 @@ def export_world_model(
     writes = [list(key) if isinstance(key, tuple) else key for key in writes]
     if len(writes) != len(found):
         raise InputError(f"the module gives {len(found)} outputs, and there are keys for {writes}")
-    roles(writes)
+    noise = [float(sd) for sd in process_noise or []]
+    check_process_noise(noise, sizes[0], roles(writes))
     declared = {
         "format": FORMAT,
         "version": VERSION,
@@ -109,7 +110,7 @@ def export_world_model(
         "action_size": sizes[1],
         "dtype": str(dtype).removeprefix("torch."),
         "difference": difference,
-        "process_noise": [float(sd) for sd in process_noise or []],
+        "process_noise": noise,
         "env": described(env),
         "metadata": plain_data.plain(metadata or {}, "metadata"),
     }
@@ -177,14 +178,17 @@ def _exported(module: torch.nn.Module, given: list[Tensor], declared: dict[str, 
             program = torch.export.export(module, tuple(given), dynamic_shapes=shapes)
     except Exception as error:  # torch.export raises many kinds
         raise InputError(f"torch.export can't export the module: {_line(error)}") from error
+    content = _saved(program, extra)
     try:
-        content = _saved(program, extra)
         _read(content)
-    except InputError:
+    except InputError as error:
         # What is not run here may be made of what is.
-        with _quiet():
-            content = _saved(program.run_decompositions(), extra)
-        _read(content)
+        try:
+            with _quiet():
+                content = _saved(program.run_decompositions(), extra)
+            _read(content)
+        except Exception:  # as above
+            raise error from None
     return content
 
 

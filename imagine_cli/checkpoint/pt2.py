@@ -95,12 +95,12 @@ class _Members:
 def _read(members: _Members, path: Path) -> Checkpoint:
     declared = _declaration(members, path)
     graph_module = members.json(_MODEL)["graph_module"]
-    tensors = {
-        **_tensors(members, "weights", path),
-        **_tensors(members, "constants", path),
-    }
     given = [str(key) for key in declared["in_keys"]]
-    program, used = program_of(graph_module, given, set(tensors))
+    try:
+        tensors = {**_tensors(members, "weights"), **_tensors(members, "constants")}
+        program, used = program_of(graph_module, given, set(tensors))
+    except InputError as error:
+        raise InputError(f"{path} can't be used as a world model: {error}") from error
     # Names with dots can't be buffers, and nobody asks for them.
     state = {f"tensor_{k}": tensors[name] for k, name in enumerate(used)}
     plain_data.check_tensors(state, path, "world model")
@@ -146,7 +146,7 @@ def _declaration(members: _Members, path: Path) -> dict[str, Any]:
     return declared
 
 
-def _tensors(members: _Members, what: str, path: Path) -> dict[str, Tensor]:
+def _tensors(members: _Members, what: str) -> dict[str, Tensor]:
     """The weights, or the constants, by the names that the signature has."""
     config = members.json(f"data/{what}/model_{what}_config.json")["config"]
     found = {}
@@ -155,8 +155,8 @@ def _tensors(members: _Members, what: str, path: Path) -> dict[str, Tensor]:
             r"(weight|tensor)_\d+", entry["path_name"]
         ):
             raise InputError(
-                f"{path} holds pickled Python objects ({name}), and loading those can run any "
-                "code: it is refused; export a module whose parameters are plain tensors"
+                f"it holds pickled Python objects ({name}), and loading those can run any code: "
+                "it is refused; export a module whose parameters are plain tensors"
             )
         found[name] = _tensor(members.bytes(f"data/{what}/{entry['path_name']}"), entry)
     return found

@@ -13,7 +13,7 @@ from imagine_cli.world_models.program import check_program, run_program
 from imagine_cli.world_models.roles import as_conditional, roles
 from imagine_cli.world_models.tiles import in_tiles
 
-__all__ = ["ExportedWorldModel"]
+__all__ = ["ExportedWorldModel", "check_process_noise"]
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _INPUTS = ("observation", "action")
@@ -149,13 +149,17 @@ def _check(config: dict[str, Any]) -> None:
         raise InputError("an exported model needs an out_key for each output of its program")
     if not isinstance(config.get("difference"), bool):
         raise InputError("an exported model needs to say whether it predicts the difference")
-    noise = config.get("process_noise")
+    check_process_noise(config.get("process_noise"), config["observation_size"], found)
+
+
+def check_process_noise(noise: Any, size: int, found: list[str | None]) -> None:
+    """Raises InputError but for a list of D standard deviations, or none, where no var is given."""
     if not isinstance(noise, list) or not all(
         isinstance(sd, (int, float)) and 0 <= sd < float("inf") for sd in noise
     ):
         raise InputError(f"the process_noise of an exported model is {noise}, not numbers from 0")
-    if noise and (len(noise) != sizes[0] or "var" in found):
+    if noise and (len(noise) != size or "var" in found):
         raise InputError(
-            f"process_noise is a standard deviation for each of {sizes[0]} dimensions, for a "
-            "program that gives no var of its own"
+            f"process_noise is a standard deviation for each of {size} dimensions, for a program "
+            "that gives no var of its own"
         )

@@ -53,8 +53,15 @@ _OPERATORS = frozenset(
     vector_norm linalg_vector_norm view view_as where xlogy zeros zeros_like _softmax _log_softmax
     """.split()  # noqa: SIM905
 )
-# Asked of the shapes by torch.export; here shapes are what they are.
-_IGNORED = frozenset({"_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"})
+# What torch.export asserts of shapes and dtypes; here they are what they are.
+_IGNORED = frozenset(
+    {
+        "_assert_scalar",
+        "_assert_tensor_metadata",
+        "sym_constrain_range",
+        "sym_constrain_range_for_size",
+    }
+)
 _ARITHMETIC = frozenset(
     {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
 )
@@ -160,7 +167,7 @@ def _found(name: str) -> Callable[..., Any]:
     if kind == "aten" and name == "aten.sym_size.int":
         return lambda tensor, dim: tensor.shape[dim]
     if kind == "aten" and packet in _IGNORED:
-        return lambda *_, **__: None
+        return lambda *_, **__: ()
     if kind != "aten" or packet not in _OPERATORS or not re.fullmatch(r"\w+", overload):
         raise InputError(
             f"the program calls {name[:80]!r}, which is none of the operators that are run here"
