@@ -26,13 +26,16 @@ def env_of(
     """The env's id and arguments: those given, else those that the recordings say.
 
     Raises:
-        InputError: nobody says, or they don't agree.
+        InputError: nobody says, or they don't agree, or it is in a module that only the data name:
+            what is imported is said by the user.
     """
     known = [(env_id, Path("--env"))] if env_id is not None else []
     known += [(each.env_id, each.path) for each in recordings if each.env_id is not None]
     if not known:
         raise InputError(f"{recordings[0].path} does not say of which env it is; give --env")
-    first = known[0][0]
+    first, source = known[0]
+    if ":" in first and env_id is None:
+        raise InputError(f"{source} names a module to import, {first!r}; if so, give --env")
     for said, path in known[1:]:
         if _name(said) != _name(first):
             raise InputError(f"{path} is of {said}, not of {first}")

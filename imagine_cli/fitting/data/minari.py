@@ -25,7 +25,7 @@ __all__ = ["read", "recognises"]
 _MAIN = "main_data.hdf5"
 _METADATA = "metadata.json"
 _MOST_METADATA = 16 * 2**20
-_EPISODE = re.compile(r"episode_(\d+)")
+_EPISODE = re.compile(r"episode_(0|[1-9]\d{0,14})")
 
 
 def recognises(path: Path) -> bool:
@@ -55,7 +55,7 @@ def read(path: Path) -> Recording:
     with safe_hdf5.open_file(main) as file:
         metadata = metadata or safe_hdf5.attributes(file, main)
         _check_space(metadata, path)
-        numbers = sorted(int(found[1]) for found in map(_EPISODE.fullmatch, file) if found)
+        numbers = _numbers(file, main)
         if not numbers:
             raise InputError(f"{main} has no episode_0: it is not a Minari dataset")
         episodes = [_episode(file, number, main) for number in numbers]
@@ -80,6 +80,14 @@ def read(path: Path) -> Recording:
     )
 
 
+def _numbers(file: Any, path: Path) -> list[int]:
+    try:
+        names = [str(name) for name in file]
+    except (OSError, RuntimeError, KeyError) as error:
+        raise InputError(f"{path} is damaged: what is in it can't be listed") from error
+    return sorted(int(found[1]) for found in map(_EPISODE.fullmatch, names) if found)
+
+
 def _episode(file: Any, number: int, path: Path) -> dict[str, Any]:
     name = f"episode_{number}"
     group = safe_hdf5.child_group(file, name, path)
@@ -88,6 +96,8 @@ def _episode(file: Any, number: int, path: Path) -> dict[str, Any]:
         dataset = safe_hdf5.child_dataset(group, key, path)
         if dataset is None and key != "rewards":
             raise InputError(f"{path}: {name} has no dataset {key}")
+        if dataset is not None and dataset.dtype.kind not in "fiub":
+            raise InputError(f"{path}: {key} of {name} hold {dataset.dtype}, not numbers")
         found[key] = None if dataset is None else safe_hdf5.read(dataset, (), path)
     steps = len(found["actions"]) if found["actions"].ndim else -1
     observations, rewards = found["observations"], found["rewards"]

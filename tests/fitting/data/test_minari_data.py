@@ -118,6 +118,12 @@ def _lose_a_number(folder: Path) -> None:
         file["episode_10/observations"][7, 1] = np.nan
 
 
+def _write_words(folder: Path) -> None:
+    with h5py.File(folder / "data" / "main_data.hdf5", "r+") as file:
+        del file["episode_3/rewards"]
+        file["episode_3/rewards"] = np.array([b"much"] * 40, dtype=object)
+
+
 def _without_observations(folder: Path) -> None:
     with h5py.File(folder / "data" / "main_data.hdf5", "r+") as file:
         del file["episode_3/observations"]
@@ -143,6 +149,7 @@ def _without_episodes(folder: Path) -> None:
         (_cut_actions, "episode_3 has observations of shape (41, 3) and actions of shape (39, 1)"),
         (_link_away, "is a link to somewhere else, which is not followed"),
         (_lose_a_number, "the observation at episode 10, step 7 is not finite"),
+        (_write_words, "rewards of episode_3 hold object, not numbers"),
         (_without_observations, "episode_3 has no dataset observations"),
         (_without_episodes, "has no episode_0"),
     ],

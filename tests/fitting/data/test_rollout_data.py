@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -110,6 +111,11 @@ def test_a_file_and_an_env_that_do_not_agree(tmp_path: Path) -> None:
     cartpole = _record("CartPole-v1", tmp_path / "cart.h5")
     with pytest.raises(InputError, match="cart.h5 is of CartPole-v1, not of Pendulum-v1"):
         fit_world_model(data=[path, cartpole], kind="linear")
+    with h5py.File(path, "r+") as file:
+        file.attrs["env_id"] = "antigravity:Pendulum-v1"
+    with pytest.raises(InputError, match="real.h5 names a module to import, 'antigravity:Pend"):
+        fit_world_model(data=path, kind="linear")
+    assert "antigravity" not in sys.modules
     with h5py.File(path, "r+") as file:
         del file.attrs["env_id"]
     with pytest.raises(InputError, match="does not say of which env it is; give --env"):
