@@ -313,6 +313,17 @@ def paths(data: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+def test_factors_that_do_not_fit_are_refused(good: Path, tmp_path: Path) -> None:
+    """Although both would be of eight columns once they are padded."""
+
+    def change(data: Any) -> None:
+        (cat,) = [n for n in data["graph_module"]["graph"]["nodes"] if "cat" in n["target"]]
+        cat["inputs"][0]["arg"]["as_tensors"].pop()  # 3 columns in place of 5
+
+    with pytest.raises(InputError, match="its program fails at 2 points"):
+        load_world_model(changed(good, tmp_path, MODEL, change))
+
+
 VALUES: list[Any] = [None, -1, 0, 10**6, 2.5, "", "x", "observation", [], {}, {"as_int": 2}, [1]]
 
 
