@@ -143,8 +143,11 @@ def run_program(
     for k, (name, arguments, keywords, outputs) in enumerate(program["steps"]):
         given = [_argument(argument, values) for argument in arguments]
         named = {key: _argument(value, values) for key, value in keywords.items()}
-        function = _function(name)
-        found = linear(*(*given, None)[:3], wide[k]) if k in wide else function(*given, **named)
+        if k in wide:
+            bias = given[2] if len(given) > 2 else None
+            found = linear(given[0], given[1], bias, wide[k])
+        else:
+            found = _function(name)(*given, **named)
         if isinstance(outputs, str):
             values[outputs] = found
         else:
