@@ -11,7 +11,7 @@ _BLOCK = 1 << 20
 
 
 def sha256_of(*paths: str | Path) -> str:
-    """Of one file, or of several put together, in hexadecimal; read a piece at a time."""
+    """Of one file, or of several one after the other, in hexadecimal, read a piece at a time."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:

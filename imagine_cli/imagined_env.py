@@ -180,9 +180,10 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             return self._settle(prediction), state
         shape = observation.mean.shape[:-1]
         believed = {"mean": observation.mean, "var": observation.var}
+        certain = action.var is None and action.cross_covariance is None
         entries: dict[str, Any] = {
             "observation": TensorDict(believed, shape, device=self.device),
-            "action": action.mean if action.var is None else pilco_action(observation, action),
+            "action": action.mean if certain else pilco_action(observation, action),
         }
         return self._settle(
             self._module_step(TensorDict(entries, shape, device=self.device))

@@ -10,10 +10,9 @@ from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Prediction, read_observation
 from imagine_cli.world_models.module import written
+from imagine_cli.world_models.roles import role
 
 __all__ = ["module_step", "pilco_action", "writes_reward"]
-
-_REWARD = ("next", "reward")
 
 
 def module_step(
@@ -71,8 +70,7 @@ def module_step(
 
 def writes_reward(module: torch.nn.Module) -> bool:
     """Whether a module says that it writes a reward."""
-    keys = getattr(module, "out_keys", [])
-    return any(key == "reward" or tuple(key)[:2] == _REWARD for key in keys)
+    return any(role(key) == "reward_mean" for key in getattr(module, "out_keys", []))
 
 
 def pilco_action(observation: Belief, action: ActionBelief) -> TensorDictBase:
