@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -105,6 +106,9 @@ class ExportedWorldModel(WorldModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> ExportedWorldModel:
+        odd = [name for name in state if not re.fullmatch(r"tensor_\d+", name)]
+        if odd:
+            raise InputError(f"the tensors of an exported model are tensor_0 and up, not {odd[0]}")
         check_program(config.get("program"), list(state), _INPUTS)
         _check(config)
         model = cls(config, state)

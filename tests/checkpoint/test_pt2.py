@@ -293,3 +293,6 @@ def test_our_own_format_is_checked_as_strictly(good: Path) -> None:
     refused("computes no output", program={"steps": [], "outputs": [["y"]]})
     refused("must be a list of up to", program={"steps": [call] * 20_001, "outputs": ["x"]})
     refused("needs steps and outputs", program=[])
+    for name in ("forward", "a.b", ""):
+        with pytest.raises(InputError, match="tensors of an exported model are tensor_0"):
+            ExportedWorldModel.from_config(config, {**state, name: torch.zeros(1)})
