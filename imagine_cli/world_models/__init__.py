@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from imagine_cli.world_models.linear_gaussian import (
         LinearGaussianWorldModel as LinearGaussianWorldModel,
     )
+    from imagine_cli.world_models.sparse_gp import SparseGPWorldModel as SparseGPWorldModel
 
 _KINDS = {
     "gp": "imagine_cli.world_models.gaussian_process:GaussianProcessWorldModel",
+    "sparse-gp": "imagine_cli.world_models.sparse_gp:SparseGPWorldModel",
     "ensemble": "imagine_cli.world_models.ensemble:EnsembleWorldModel",
     "linear": "imagine_cli.world_models.linear_gaussian:LinearGaussianWorldModel",
 }
@@ -32,6 +34,7 @@ _HOME = {
     "GaussianProcessWorldModel": "imagine_cli.world_models.gaussian_process",
     "LinearGaussianWorldModel": "imagine_cli.world_models.linear_gaussian",
     "Prediction": "imagine_cli.world_models.base",
+    "SparseGPWorldModel": "imagine_cli.world_models.sparse_gp",
     "WorldModel": "imagine_cli.world_models.base",
 }
 
@@ -41,6 +44,7 @@ __all__ = [
     "GaussianProcessWorldModel",
     "LinearGaussianWorldModel",
     "Prediction",
+    "SparseGPWorldModel",
     "WorldModel",
     "kind_named",
     "kinds",
