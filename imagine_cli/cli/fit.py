@@ -32,7 +32,7 @@ def fit(
         "wm.pt"
     ),
     kind: Annotated[
-        str, typer.Option("--kind", help="Kind of world model: gp, linear or ensemble.")
+        str, typer.Option("--kind", help="Kind of world model: gp, sparse-gp, linear or ensemble.")
     ] = "gp",
     steps: Annotated[
         int, typer.Option("--steps", min=50, help="Steps of the real env to fit to and score on.")
@@ -61,8 +61,8 @@ def fit(
         typer.Option(
             "--points",
             min=2,
-            help="gp: training points, chosen far from each other.",
-            show_default="300",
+            help="gp: training points, chosen far from each other; sparse-gp: inducing points.",
+            show_default="300; sparse-gp: 100",
         ),
     ] = None,
     restarts: Annotated[
@@ -136,8 +136,8 @@ def fit(
     """Fit a world model to a real env, and save it.
 
     The env runs under a policy; part of its steps is fitted to, part sets how wide the
-    predictions are, and the rest says how good they are, one step ahead. The kind gp needs the
-    extra "fit".
+    predictions are, and the rest says how good they are, one step ahead. The kinds gp and
+    sparse-gp need the extra "fit".
 
     Example: imagine fit --env Pendulum-v1 --output wm.pt
     """

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.propagation.moment_matching import GPs
 from imagine_cli.world_models.gp_base import GPWorldModel, check_values, gram, shapes
-from imagine_cli.world_models.pathwise import Conditioning
+from imagine_cli.world_models.gp_posterior import GPPosterior
 
 __all__ = ["GaussianProcessWorldModel"]
 
@@ -79,7 +78,7 @@ class GaussianProcessWorldModel(GPWorldModel):
             )
         check_values(cls.called, data, jitter, "lengthscales", "signal_variances")
 
-    def _condition(self) -> Conditioning:
+    def _condition(self) -> tuple[GPPosterior, Tensor]:
         """Eq. 7, and what moment matching folds together."""
         covariance = gram(self.signal_variances, self.lengthscales, self.inputs, self.inputs)
         noise = self.noise_variances + self.jitter
@@ -93,17 +92,16 @@ class GaussianProcessWorldModel(GPWorldModel):
             )
         eye = torch.eye(len(self.inputs), dtype=self.inputs.dtype)
         inverse_root = torch.linalg.solve_triangular(root, eye, upper=False)
-        gps = GPs.of(
+        posterior = GPPosterior(
             self.inputs,
             self.lengthscales,
             self.signal_variances,
             beta=torch.cholesky_solve(self.targets.mT.unsqueeze(-1), root).squeeze(-1),
-            inverse_root=inverse_root,
-            explained=torch.cholesky_inverse(root),
+            root=inverse_root,
+            noise_root=noise.sqrt()[:, None, None] * inverse_root,
+            nugget=torch.zeros_like(noise),
         )
-        return Conditioning(
-            gps, noise.sqrt()[:, None, None] * inverse_root, torch.zeros_like(noise)
-        )
+        return posterior, torch.cholesky_inverse(root)
 
     def describe(self) -> dict[str, Any]:
         return {"training points": int(self.inputs.shape[0]), **super().describe()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -15,14 +14,8 @@ from imagine_cli.belief import ActionBelief, Belief, joint, symmetrise
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.moment_matching import GPs, moment_match
 from imagine_cli.world_models.base import UNLIMITED, Conditional, Prediction, WorldModel
-from imagine_cli.world_models.pathwise import (
-    Conditioning,
-    Functions,
-    draw,
-    evaluate,
-    function_size,
-    kernel,
-)
+from imagine_cli.world_models.gp_posterior import GPPosterior
+from imagine_cli.world_models.pathwise import Functions, draw, evaluate, function_size
 from imagine_cli.world_models.tiles import in_tiles, padded
 
 __all__ = ["GPWorldModel", "check_values", "gram", "one_thread", "shapes"]
@@ -66,6 +59,7 @@ class GPWorldModel(WorldModel):
     lengthscales: Tensor
     signal_variances: Tensor
     noise_variances: Tensor
+    _posterior_beta: Tensor
 
     def __init__(
         self, data: dict[str, Tensor], process_noise: bool, jitter: float, dtype: torch.dtype
@@ -77,18 +71,22 @@ class GPWorldModel(WorldModel):
         for name, value in data.items():
             self.register_buffer(name, value)
         with one_thread():
-            gps, noise_root, nugget = self._condition()
-        parts = {**gps._asdict(), "noise_root": noise_root, "nugget": nugget}
-        for name, value in parts.items():
-            self.register_buffer(f"_{name}", value, persistent=False)
-        self.observation_size = len(gps.beta)
-        self.action_size = gps.inputs.shape[1] - self.observation_size
-        self.member_size = function_size(gps)
+            posterior, explained = self._condition()
+        posterior = posterior.padded()
+        beta = posterior.beta
+        weights = beta.unsqueeze(-1) * beta.unsqueeze(-2) - padded(explained, -1, -2)
+        gps = GPs.of(*posterior[:4], posterior.root.mT, weights)
+        for prefix, parts in (("gps", gps), ("posterior", posterior)):
+            for name, value in parts._asdict().items():
+                self.register_buffer(f"_{prefix}_{name}", value, persistent=False)
+        self.observation_size = len(posterior.beta)
+        self.action_size = posterior.inputs.shape[1] - self.observation_size
+        self.member_size = function_size(posterior)
         self._drawn: tuple[Tensor, Tensor, Functions] | None = None
 
     @abstractmethod
-    def _condition(self) -> Conditioning:
-        """The posterior, from the data's buffers and the jitter. Raises InputError."""
+    def _condition(self) -> tuple[GPPosterior, Tensor]:
+        """The posterior and its ``RᵀR``, from the data and the jitter. Raises InputError."""
 
     @classmethod
     def make(
@@ -114,7 +112,12 @@ class GPWorldModel(WorldModel):
     @property
     def gps(self) -> GPs:
         """The GPs as moment matching takes them."""
-        return GPs(*(getattr(self, f"_{name}") for name in GPs._fields))
+        return GPs(*(getattr(self, f"_gps_{name}") for name in GPs._fields))
+
+    @property
+    def posterior(self) -> GPPosterior:
+        """The posterior at points, padded."""
+        return GPPosterior(*(getattr(self, f"_posterior_{name}") for name in GPPosterior._fields))
 
     def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
         shape, size = observation.mean.shape, self.observation_size
@@ -138,11 +141,10 @@ class GPWorldModel(WorldModel):
         points = torch.cat([x, u], dim=-1).to(self.lengthscales.dtype)
         flat = points.reshape(-1, points.shape[-1])
         if member is None:
-            root = padded(self.gps.inverse_root, -1, -2).mT
-            delta, var = in_tiles(partial(self._posterior, root), flat)
+            delta, var = in_tiles(self.posterior.at, flat)
         else:
             which, functions = self._members(member.reshape(-1))
-            delta, var = evaluate(functions, which, self.gps, flat), flat.new_zeros(())
+            delta, var = evaluate(functions, which, self.posterior, flat), flat.new_zeros(())
         if self.process_noise:
             var = var + self.noise_variances
         mean = points[..., : shape[-1]] + delta.reshape(shape)
@@ -150,36 +152,22 @@ class GPWorldModel(WorldModel):
             mean.to(self.dtype), var.expand(delta.shape).reshape(shape).to(self.dtype)
         )
 
-    def _posterior(self, root: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the difference's function at ``(N, D+F)``: ``(N, D)`` each.
-
-        Rasmussen & Williams 2006, Eqs. 2.25 and 2.26. ``root`` is the inverse roots, transposed
-        and padded.
-        """
-        gps = self.gps
-        values = kernel(gps, points)  # (D, N, n)
-        mean = (values * gps.beta.unsqueeze(1)).sum(-1)
-        known = (padded(values, -1) @ root).square().sum(-1)
-        return mean.mT, (gps.signal.unsqueeze(-1) - known).clamp_min(0.0).mT
-
     def _members(self, numbers: Tensor) -> tuple[Tensor, Functions]:
         """The functions of ``(N,)`` numbers, each drawn once, and which of them each number is.
 
         Those of the last call are kept: the steps of a rollout ask for the same ones.
         """
-        last = self._drawn
-        like = self._beta
+        last, like = self._drawn, self._posterior_beta
         if (
             last is None
             or last[0].device != numbers.device
-            or last[2].update.device != like.device
-            or last[2].update.dtype != like.dtype
+            or (last[2].update.device, last[2].update.dtype) != (like.device, like.dtype)
             or not torch.equal(last[0], numbers)
         ):
-            given = Conditioning(self.gps, self._noise_root, self._nugget)
             with torch.no_grad():
                 different, which = torch.unique(numbers, return_inverse=True)
-                last = self._drawn = numbers.clone(), which, draw(given, different)
+                functions = draw(self.posterior, different)
+            last = self._drawn = numbers.clone(), which, functions
         return last[1:]
 
     def config(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.propagation.moment_matching import GPs
 from imagine_cli.world_models.gp_base import (
     GPWorldModel,
     check_values,
@@ -16,7 +15,7 @@ from imagine_cli.world_models.gp_base import (
     one_thread,
     shapes,
 )
-from imagine_cli.world_models.pathwise import Conditioning
+from imagine_cli.world_models.gp_posterior import GPPosterior
 
 __all__ = ["SparseGPWorldModel"]
 
@@ -61,7 +60,7 @@ class SparseGPWorldModel(GPWorldModel):
         noise_variances: Any,
         process_noise: bool = True,
         *,
-        jitter: float = 1e-6,
+        jitter: float = 1e-8,
         dtype: torch.dtype = torch.float64,
     ) -> SparseGPWorldModel:
         """The posterior for given data, hyperparameters and inducing points.
@@ -125,7 +124,7 @@ class SparseGPWorldModel(GPWorldModel):
             )
         check_values(cls.called, data, jitter, *cls.data[3:])
 
-    def _condition(self) -> Conditioning:
+    def _condition(self) -> tuple[GPPosterior, Tensor]:
         root = _root(self.inducing_points, self.lengthscales, self.signal_variances, self.jitter)
         eye = torch.eye(root.shape[-1], dtype=root.dtype).expand_as(root)
         # Q Qᵀ = I + design designᵀ, by another QR: the product would square the condition number.
@@ -136,15 +135,16 @@ class SparseGPWorldModel(GPWorldModel):
             root, noise_root @ self.design, upper=False, left=False
         )
         scaled = noise_root @ self.responses.unsqueeze(-1)
-        gps = GPs.of(
+        posterior = GPPosterior(
             self.inducing_points,
             self.lengthscales,
             self.signal_variances,
             beta=(inverse_root.mT @ scaled).squeeze(-1),
-            inverse_root=inverse_root,
-            explained=inverse_root.mT @ inverse_root,
+            root=inverse_root,
+            noise_root=noise_root,
+            nugget=self.jitter * self.signal_variances,
         )
-        return Conditioning(gps, noise_root, self.jitter * self.signal_variances)
+        return posterior, inverse_root.mT @ inverse_root
 
     def describe(self) -> dict[str, Any]:
         return {"inducing points": len(self.inducing_points), **super().describe()}
