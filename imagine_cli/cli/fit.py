@@ -157,8 +157,7 @@ def fit(
 
     The env runs under a policy, or somebody recorded what it did; part of the steps is fitted to,
     part sets how wide the predictions are, and the rest says how good they are, 1, 5 and 20 steps
-    ahead. The kinds gp and sparse-gp need the
-    extra "fit".
+    ahead. The kinds gp and sparse-gp need the extra "fit".
 
     Example: imagine fit --env Pendulum-v1 --output wm.pt
 
