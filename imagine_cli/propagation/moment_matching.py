@@ -73,10 +73,11 @@ class GPs(NamedTuple):
         lengthscales: Tensor,
         signal: Tensor,
         beta: Tensor,
-        inverse_root_t: Tensor,
-        variance_weights: Tensor,
+        inverse_root: Tensor,
+        explained: Tensor,
     ) -> GPs:
-        """From ℓ ``(D, E)``, β, ``Rᵀ`` and the whole of ``β βᵀ - W``, both ``(D, n, n)``."""
+        """From ``lengthscales`` ℓ ``(D, E)``, β, R and ``explained``, W ``(D, n, n)``."""
+        weights = beta.unsqueeze(-1) * beta.unsqueeze(-2) - explained
         inverse_lengthscales = lengthscales.reciprocal()
         first, second = torch.triu_indices(len(beta), len(beta), 1)
         squared = inverse_lengthscales.square()
@@ -87,9 +88,9 @@ class GPs(NamedTuple):
             signal=signal,
             log_signal=signal.log(),
             beta=beta,
-            inverse_root=inverse_root_t.mT,
-            variance_weights=2.0 * variance_weights.triu(1)
-            + torch.diag_embed(variance_weights.diagonal(dim1=-2, dim2=-1)),
+            inverse_root=inverse_root,
+            variance_weights=2.0 * weights.triu(1)
+            + torch.diag_embed(weights.diagonal(dim1=-2, dim2=-1)),
             first=first,
             second=second,
             outer_scales=scales.unsqueeze(-1) * scales.unsqueeze(-2),

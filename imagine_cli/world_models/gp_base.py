@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from imagine_cli.belief import ActionBelief, Belief, joint, symmetrise
+from imagine_cli.belief import ActionBelief, Belief, joint
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.moment_matching import GPs, moment_match
 from imagine_cli.world_models.base import UNLIMITED, Conditional, Prediction, WorldModel
@@ -21,6 +21,8 @@ from imagine_cli.world_models.tiles import in_tiles, padded
 __all__ = ["GPWorldModel", "check_values", "gram", "one_thread", "shapes"]
 
 _Model = TypeVar("_Model", bound="GPWorldModel")
+_GPS = tuple(f"_gps_{name}" for name in GPs._fields)
+_POSTERIOR = tuple(f"_posterior_{name}" for name in GPPosterior._fields)
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -60,6 +62,7 @@ class GPWorldModel(WorldModel):
     signal_variances: Tensor
     noise_variances: Tensor
     _posterior_beta: Tensor
+    _process_noise: Tensor
 
     def __init__(
         self, data: dict[str, Tensor], process_noise: bool, jitter: float, dtype: torch.dtype
@@ -73,12 +76,12 @@ class GPWorldModel(WorldModel):
         with one_thread():
             posterior, explained = self._condition()
         posterior = posterior.padded()
-        beta = posterior.beta
-        weights = beta.unsqueeze(-1) * beta.unsqueeze(-2) - padded(explained, -1, -2)
-        gps = GPs.of(*posterior[:4], posterior.root.mT, weights)
+        gps = GPs.of(*posterior[:5], padded(explained, -1, -2))
         for prefix, parts in (("gps", gps), ("posterior", posterior)):
             for name, value in parts._asdict().items():
                 self.register_buffer(f"_{prefix}_{name}", value, persistent=False)
+        noise = torch.diag_embed(self.noise_variances)
+        self.register_buffer("_process_noise", noise, persistent=False)
         self.observation_size = len(posterior.beta)
         self.action_size = posterior.inputs.shape[1] - self.observation_size
         self.member_size = function_size(posterior)
@@ -112,12 +115,14 @@ class GPWorldModel(WorldModel):
     @property
     def gps(self) -> GPs:
         """The GPs as moment matching takes them."""
-        return GPs(*(getattr(self, f"_gps_{name}") for name in GPs._fields))
+        buffers: dict[str, Any] = self._buffers
+        return GPs(*(buffers[name] for name in _GPS))
 
     @property
     def posterior(self) -> GPPosterior:
         """The posterior at points, padded."""
-        return GPPosterior(*(getattr(self, f"_posterior_{name}") for name in GPPosterior._fields))
+        buffers: dict[str, Any] = self._buffers
+        return GPPosterior(*(buffers[name] for name in _POSTERIOR))
 
     def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
         shape, size = observation.mean.shape, self.observation_size
@@ -127,10 +132,11 @@ class GPWorldModel(WorldModel):
         var = x.var.to(dtype).reshape(-1, *x.var.shape[-2:])
         delta, spread, cross = moment_match(self.gps, mean, var)
         if self.process_noise:
-            spread = spread + torch.diag_embed(self.noise_variances)
+            spread = spread + self._process_noise
         # Eqs. 10-12: x' = x + Δ with cov[x, Δ] the first D rows of Σ̃ V.
-        shared = var[:, :size] @ cross
-        next_var = symmetrise(var[:, :size, :size] + spread + shared + shared.mT)
+        shared = (var[:, :size].unsqueeze(2) * cross.mT.contiguous().unsqueeze(1)).sum(-1)
+        half = torch.add(shared, var[:, :size, :size] + spread, alpha=0.5)
+        next_var = half + half.mT
         return Prediction(
             (mean[:, :size] + delta).reshape(shape).to(self.dtype),
             next_var.reshape(*shape, size).to(self.dtype),
