@@ -10,7 +10,7 @@ import csv
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,18 +127,9 @@ class RolloutFile(ActionFile):
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         """The dataset, while its file is open."""
-        import h5py
+        from imagine_cli.recording import safe_hdf5
 
-        try:
-            file = h5py.File(self.path, "r")
-        except PermissionError:
-            raise
-        except OSError as error:
-            raise InputError(
-                f"{self.path} can't be read as HDF5: it is another format, or cut short, or being "
-                "written"
-            ) from error
-        with file:
+        with closing(safe_hdf5.open_file(self.path)) as file:
             try:
                 yield self._dataset(file)
             except (InputError, MemoryError):

@@ -75,7 +75,7 @@ class Rollout(Provenance):
             self.action_names = self._read_names("action", self.action_size or 0)
             self.observation_low, self.observation_high = self._read_bounds()
         except BaseException:
-            self._file.close()
+            safe_hdf5.close(self._file)
             raise
         self.warnings = self._oddities()
 
@@ -92,7 +92,7 @@ class Rollout(Provenance):
 
     def close(self) -> None:
         """Close the file; what was read stays."""
-        self._file.close()
+        safe_hdf5.close(self._file)
 
     @property
     def datasets(self) -> dict[str, tuple[int, ...]]:
