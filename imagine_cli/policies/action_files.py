@@ -114,7 +114,10 @@ class RolloutFile(ActionFile):
     """The dataset ``action/mean`` of a rollout file. Follows no link out of the file."""
 
     def __init__(self, path: Path) -> None:
+        from imagine_cli.recording.probe import check_survives
+
         self.path = path
+        check_survives(self._touch, path)
         with self._opened() as dataset:
             self.shape = _checked(path, dataset, f"dataset {DATASET} of ")
             chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
@@ -123,6 +126,10 @@ class RolloutFile(ActionFile):
                     f"dataset {DATASET} of {path} is stored in chunks of {chunk / 2**20:.0f} MiB, "
                     f"more than the {_CHUNK_LIMIT // 2**20} MiB that are read at once"
                 )
+
+    def _touch(self) -> None:
+        with self._opened() as dataset:
+            dataset[tuple(0 for _ in dataset.shape)]
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:

@@ -76,7 +76,7 @@ def attributes(node: Any, path: Path) -> dict[str, Any]:
     try:
         manager = node.attrs
         names = list(manager.keys())
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{path} is damaged and can't be opened: {_one_line(error)}") from error
     total = 0
     for name in names:
@@ -168,7 +168,7 @@ def _child(parent: Any, name: str, path: Path, kind: type) -> Any | None:
         if not isinstance(link, h5py.HardLink):
             raise InputError(f"{where} is a link to somewhere else, which is not followed")
         node = parent[name]
-    except (OSError, RuntimeError, TypeError, KeyError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
         raise InputError(f"{where} can't be opened: {_one_line(error)}") from error
     if not isinstance(node, kind):
         raise InputError(f"{where} is not a {kind.__name__.lower()}")
