@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.plain_archive import Refused, read_archive
 
-__all__ = ["check_looks", "check_tensors", "plain", "read", "write"]
+__all__ = ["check_looks", "check_tensors", "plain", "read", "write", "write_whole"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -133,6 +133,13 @@ def write(content: dict[str, Any], path: Path, what: str, *, overwrite: bool) ->
         InputError: ``path`` can't or mustn't be written.
         ImagineError: the disk refused.
     """
+    write_whole(lambda file: torch.save(content, file), path, what, overwrite=overwrite)
+
+
+def write_whole(
+    fill: Callable[[IO[bytes]], Any], path: Path, what: str, *, overwrite: bool
+) -> None:
+    """Write a file with what ``fill`` writes, whole or not at all. Raises as :func:`write`."""
     if path.is_dir():
         raise InputError(f"the output {path} is a folder; name a file in it")
     if path.exists() and not overwrite:
@@ -142,7 +149,7 @@ def write(content: dict[str, Any], path: Path, what: str, *, overwrite: bool) ->
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            torch.save(content, file)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
