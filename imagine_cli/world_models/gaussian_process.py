@@ -20,6 +20,9 @@ __all__ = ["GaussianProcessWorldModel"]
 
 _DATA = ("inputs", "targets", "lengthscales", "signal_variances", "noise_variances")
 
+# Products of four such numbers are finite in float64.
+_LARGEST = 1e75
+
 
 class GaussianProcessWorldModel(WorldModel):
     """One independent GP for each observation dimension, on the difference ``next - current``.
@@ -227,6 +230,15 @@ def _validate(
             raise InputError(f"the {name} of a Gaussian process must be positive")
     if (noise_variances < 0).any():
         raise InputError("the noise_variances of a Gaussian process must not be negative")
+    for name, value in zip(_DATA, given, strict=True):
+        extreme = value.abs().max() > _LARGEST or (
+            name == "lengthscales" and value.min() < 1.0 / _LARGEST
+        )
+        if extreme:
+            raise InputError(
+                f"the {name} of a Gaussian process are beyond {_LARGEST:g}, and their squares "
+                "beyond what a number can hold; scale the data"
+            )
 
 
 @contextmanager
