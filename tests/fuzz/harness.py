@@ -98,11 +98,14 @@ def fuzz(
         folder: where the mutants go, one at a time.
         first_seed: of the first one.
         seconds: after which one that is still being read is a hang.
+        warm: read the corpus first, in this process.
     """
     report, began = Report(), time.monotonic()
     with canary_file() as canary, _opened(canary) as opens:
         files, sealed = corpus(ending, canary)
-        for name, content in files.items():  # what is imported late, is imported now
+        for name, content in (
+            files.items() if warm else ()
+        ):  # what is imported late, is imported now
             path = folder / name
             path.write_bytes(content)
             _outcome(reader, path)
@@ -111,7 +114,7 @@ def fuzz(
         while seed < last:
             batch = range(seed, min(seed + _BATCH, last))
             seed = _watch(reader, batch, names, files, sealed, canary, folder, report, seconds)
-        report.caught = _again(reader, report, files, sealed, canary, folder)
+        report.caught = 0 if not warm else _again(reader, report, files, sealed, canary, folder)
         report.canary = opens() > 0
     report.seconds = time.monotonic() - began
     return report
