@@ -15,13 +15,17 @@ from imagine_cli.cli.options import (
     EnvKwargs,
     Force,
     Json,
+    Members,
+    Particles,
     Quiet,
+    Resample,
     Seed,
     check_output,
     parse_env_kwargs,
 )
 
 if TYPE_CHECKING:
+    from imagine_cli.belief import Belief
     from imagine_cli.cli.progress import Display
     from imagine_cli.rollout import RolloutSummary
 
@@ -63,25 +67,9 @@ def rollout(
             show_default="the model's",
         ),
     ] = None,
-    particles: Annotated[
-        int | None,
-        typer.Option(
-            "--particles", min=2, help="Particles of each trajectory.", show_default="100"
-        ),
-    ] = None,
-    members: Annotated[
-        str | None,
-        typer.Option(
-            "--members",
-            help="Which member of an ensemble a particle follows: random (another one at each "
-            "step) or fixed (one for life).",
-            show_default="fixed",
-        ),
-    ] = None,
-    resample: Annotated[
-        bool,
-        typer.Option("--resample", help="Draw the particles anew from a Gaussian at each step."),
-    ] = False,
+    particles: Particles = None,
+    members: Members = None,
+    resample: Resample = False,
     save_particles: Annotated[
         bool, typer.Option("--save-particles", help="Write every particle to the file too.")
     ] = False,
@@ -89,6 +77,15 @@ def rollout(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The rollout file to write.")
     ] = Path("rollout.h5"),
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            "--video",
+            metavar="FILE",
+            help="Draw the env set to the first trajectory's means, beside the real run of the "
+            'same actions: a .gif or .mp4 file. Needs the extra "video".',
+        ),
+    ] = None,
     env_kwarg: EnvKwargs = None,
     dtype: Annotated[
         str | None,
@@ -109,9 +106,13 @@ def rollout(
     The file holds mean and covariance of every imagined observation. Its path goes to stdout.
 
     Example: imagine rollout --env Pendulum-v1 --model wm.pt --steps 50
+
+    Example: imagine rollout --env Pendulum-v1 --model wm.pt --video pendulum.gif
     """
     check_output(output, force)
     kwargs = parse_env_kwargs(env_kwarg)
+    if video is not None:
+        check_output(video, force)
 
     import shlex
 
@@ -122,6 +123,10 @@ def rollout(
         display.stage("loading", total=None)
         from imagine_cli.rollout import run_rollout
 
+        if video is not None:
+            from imagine_cli.video import check_video, render_video
+
+            check_video(env, kwargs, video)
         watch = _Watch(display, steps, trajectories)
         summary = run_rollout(
             env,
@@ -146,6 +151,9 @@ def rollout(
             on_step=None if quiet else watch,
         )
         watch.finish()
+        if video is not None:
+            render_video(output, video, env_id=env, overwrite=force, progress=display)
+            display.finish()
     _answer(summary, as_json=as_json, quiet=quiet)
 
 
@@ -158,11 +166,11 @@ class _Watch:
         self._next = 0.0
         self._var: Any = None
 
-    def __call__(self, trajectories: int, var: Any) -> None:
+    def __call__(self, trajectories: int, belief: Belief) -> None:
         if self._done == 0:
             self._display.stage("imagining", total=self._steps * self._trajectories)
         self._done += trajectories
-        self._var = var
+        self._var = belief.var
         now = time.monotonic()
         if now >= self._next:
             self._next = now + 0.1

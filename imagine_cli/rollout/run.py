@@ -18,6 +18,7 @@ from imagine_cli.recording import RolloutHeader, RolloutWriter
 if TYPE_CHECKING:
     import torch
 
+    from imagine_cli.belief import Belief
     from imagine_cli.propagation import Propagation
 
 __all__ = ["RolloutSummary", "run_rollout"]
@@ -75,7 +76,7 @@ def run_rollout(
     overwrite: bool = False,
     trust_pickle: bool = False,
     command: str = "imagine_cli.run_rollout",
-    on_step: Callable[[int, torch.Tensor], None] | None = None,
+    on_step: Callable[[int, Belief], None] | None = None,
 ) -> RolloutSummary:
     """Imagine trajectories with a world model and write them to a rollout file.
 
@@ -99,8 +100,8 @@ def run_rollout(
         overwrite: replace a file that is there.
         trust_pickle: load a pickled model, running whatever code it names.
         command: what the file says made it.
-        on_step: called after each step with (how many trajectories it advanced, their
-            covariances ``(b, D, D)``).
+        on_step: called after each step with (how many trajectories it advanced, their beliefs:
+            ``(b, D)`` and ``(b, D, D)``).
 
     Raises:
         InputError: arguments or files that can't be used. Nothing has been written then.
@@ -146,7 +147,7 @@ def _run(
     overwrite: bool,
     trust_pickle: bool,
     command: str,
-    on_step: Callable[[int, torch.Tensor], None] | None,
+    on_step: Callable[[int, Belief], None] | None,
 ) -> RolloutSummary:
     import torch
     from torchrl.envs import GymWrapper
