@@ -26,6 +26,7 @@ from imagine_cli.cli.options import (
 
 if TYPE_CHECKING:
     from imagine_cli.belief import Belief
+    from imagine_cli.cli.fan_panel import FanPanel
     from imagine_cli.cli.progress import Display
     from imagine_cli.rollout import RolloutSummary
 
@@ -86,6 +87,14 @@ def rollout(
             'same actions: a .gif or .mp4 file. Needs the extra "video".',
         ),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="On a terminal, a fan chart that grows while the rollout runs. Needs the extra "
+            '"plot".',
+        ),
+    ] = False,
     env_kwarg: EnvKwargs = None,
     dtype: Annotated[
         str | None,
@@ -119,7 +128,8 @@ def rollout(
     from imagine_cli.cli.progress import progress
     from imagine_cli.cli.warnings import as_lines
 
-    with as_lines(), progress(quiet) as display:
+    panel = _panel(env, steps) if watch and not quiet else None
+    with as_lines(), progress(quiet, panel) as display:
         display.stage("loading", total=None)
         from imagine_cli.rollout import run_rollout
 
@@ -127,7 +137,7 @@ def rollout(
             from imagine_cli.video import check_video, render_video
 
             check_video(env, kwargs, video)
-        watch = _Watch(display, steps, trajectories)
+        teller = _Teller(display, steps, trajectories, panel)
         summary = run_rollout(
             env,
             model,
@@ -148,20 +158,38 @@ def rollout(
             overwrite=force,
             trust_pickle=trust_pickle,
             command=shlex.join(["imagine", *sys.argv[1:]]),
-            on_step=None if quiet else watch,
+            on_step=None if quiet else teller,
         )
-        watch.finish()
+        teller.finish()
         if video is not None:
             render_video(output, video, env_id=env, overwrite=force, progress=display)
             display.finish()
     _answer(summary, as_json=as_json, quiet=quiet)
 
 
-class _Watch:
-    """Tells the display, at most ten times a second, how far the rollout is and how sure."""
+def _panel(env: str, steps: int) -> FanPanel | None:
+    """The chart that grows; None where there is no terminal to show it on."""
+    from imagine_cli.cli.progress import is_live
 
-    def __init__(self, display: Display, steps: int, trajectories: int) -> None:
+    if not is_live():
+        return None
+    from imagine_cli.cli.console import messages
+    from imagine_cli.cli.fan_panel import FanPanel
+
+    return FanPanel(messages(), env, steps)
+
+
+class _Teller:
+    """Tells the display, at most ten times a second, how far the rollout is and how sure.
+
+    The panel, where there is one, sees every belief.
+    """
+
+    def __init__(
+        self, display: Display, steps: int, trajectories: int, panel: FanPanel | None
+    ) -> None:
         self._display, self._steps, self._trajectories = display, steps, trajectories
+        self._panel = panel
         self._done = self._told = 0
         self._next = 0.0
         self._var: Any = None
@@ -171,12 +199,16 @@ class _Watch:
             self._display.stage("imagining", total=self._steps * self._trajectories)
         self._done += trajectories
         self._var = belief.var
+        if self._panel is not None:
+            self._panel.see(trajectories, belief)
         now = time.monotonic()
         if now >= self._next:
             self._next = now + 0.1
             self._tell()
 
     def finish(self) -> None:
+        if self._panel is not None:
+            self._panel.draw()
         if self._done:
             self._tell()
         self._display.finish()

@@ -21,15 +21,30 @@ def require_plotext() -> None:
         raise MissingExtraError("plotext", "plot") from error
 
 
-def terminal_chart(fan: Fan, d: int, name: str, *, width: int, colour: bool, unicode: bool) -> str:
-    """One dimension: the mean, and the ends of the 50 and 95 % bands, as lines of text."""
+def terminal_chart(
+    fan: Fan,
+    d: int,
+    name: str,
+    *,
+    width: int,
+    colour: bool,
+    unicode: bool,
+    height: int = _HEIGHT,
+    until: int | None = None,
+) -> str:
+    """One dimension: the mean, and the ends of the 50 and 95 % bands, as lines of text.
+
+    The steps go from 0 to ``until``, or over those that the fan has.
+    """
     require_plotext()
     import plotext
 
     marks = ("braille", "·", ":") if unicode else ("*", ".", ":")
     plotext.clear_figure()
     plotext.theme("clear")
-    plotext.plotsize(width, _HEIGHT)
+    plotext.plotsize(width, height)
+    if until is not None:
+        plotext.xlim(0, until)
     plotext.title(name if unicode else name.encode("ascii", "replace").decode())
     plotext.xlabel("step")
     series = [
