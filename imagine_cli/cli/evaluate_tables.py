@@ -60,7 +60,9 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
     console.print(_ranking(found, console.width))
     for report in found.models:
         console.print()
-        console.print(report.label, style="bold", markup=False, soft_wrap=True)
+        console.print(
+            f"{report.name}, {report.propagation}", style="bold", markup=False, soft_wrap=True
+        )
         console.print(_by_horizon(found, report.scores, console.width))
         if dimensions:
             _print_dimensions(console, found, report)
@@ -73,7 +75,7 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
 
 
 def _ranking(found: Evaluation, width: int) -> Table:
-    """Best first; ``until``: to which step a model is better than a baseline."""
+    """Best first, and to which step each is better than a baseline from the first one on."""
     last = max(h for h in range(1, found.steps + 1) if (found.lengths >= h).any())
     columns: dict[str, list[str]] = {"model": [report.name for report in found.models]}
     columns["propagation"] = [report.propagation for report in found.models]
@@ -83,10 +85,16 @@ def _ranking(found: Evaluation, width: int) -> Table:
         columns[f"{_JOINT[metric]} @{last}"] = [_cell(metric, value) for value in values]
     for name in found.baselines:
         ahead = [report.against[name].ahead_overall for report in found.models]
-        columns[f"beats {name} until"] = [str(step) for step in ahead]
+        columns[f"beats {name}"] = [f"to step {step}" if step else "never" for step in ahead]
     columns["kind"] = [report.kind for report in found.models]
     least = [f"energy @{last}", "kind", f"90 % @{last}", f"RMSE @{last}"]
-    return _fitting(columns, least, width, left=2)
+    if _width(columns, least) <= width:
+        return _fitting(columns, least, width, left=2)
+    # What tells rows apart is in one column then, and the propagation over each model's table.
+    del columns["propagation"]
+    columns["model"] = [report.label for report in found.models]
+    least += [f"beats {name}" for name in found.baselines]
+    return _fitting(columns, least, width, left=1)
 
 
 def _by_horizon(
@@ -119,13 +127,20 @@ def _by_horizon(
 
 def _fitting(columns: dict[str, list[str]], least: list[str], width: int, left: int) -> Table:
     """A table no wider than ``width``: without the columns ``least``, in turn, where it must."""
-    gaps = 2
-    needed = {head: gaps + max(map(len, [head, *cells])) for head, cells in columns.items()}
+    needed = dict(columns)
     for head in least:
-        if sum(needed.values()) - gaps > width:
+        if _width(needed) > width:
             needed.pop(head, None)
     rows = zip(*(columns[head] for head in needed), strict=True)
     return number_table(list(needed), list(rows), left=left)
+
+
+def _width(columns: dict[str, list[str]], without: list[str] | None = None) -> int:
+    """How wide a table of these is, leaving some out."""
+    gaps = 2
+    left_out = without or []
+    wide = [max(map(len, [h, *cells])) for h, cells in columns.items() if h not in left_out]
+    return sum(wide) + gaps * (len(wide) - 1)
 
 
 def _print_dimensions(console: Console, found: Evaluation, report: ModelReport) -> None:

@@ -78,6 +78,8 @@ class FanPanel:
 
     def _chart(self) -> RenderableType:
         import numpy as np
+        from rich.console import Group
+        from rich.segment import SegmentLines
         from rich.table import Table
         from rich.text import Text
 
@@ -107,10 +109,9 @@ class FanPanel:
         some = f", {shown} of {size} dimensions" if shown < size else ""
         for first in range(0, shown, columns):
             grid.add_row(*charts[first : first + columns])
-        whole = Table.grid()
-        whole.add_row(Text(which + some, style="dim"))
-        whole.add_row(grid)
-        return whole
+        whole = Group(Text(which + some, style="dim", no_wrap=True), grid)
+        # As it comes out, once: the display's thread renews it more often than it changes.
+        return SegmentLines(self._console.render_lines(whole, pad=False), new_lines=True)
 
 
 def _layout(console: Console, size: int) -> tuple[int, int, int, int]:

@@ -110,7 +110,10 @@ def _check_output(output: Path, overwrite: bool) -> None:
 
 def _drawing(stack: ExitStack, env_id: str, env_kwargs: dict[str, Any]) -> Any:
     """The env, drawn as arrays, until the stack ends. InputError where it can't be drawn."""
-    env = make_env(env_id, {**env_kwargs, "render_mode": "rgb_array"})
+    try:
+        env = make_env(env_id, {**env_kwargs, "render_mode": "rgb_array"})
+    except InputError as error:
+        raise InputError(f"there is no video of {env_id}: {error}") from error
     stack.callback(env.close)
     if "rgb_array" not in (env.metadata.get("render_modes") or []):
         raise InputError(f"{env_id} can't be drawn: it has no render_mode rgb_array")
