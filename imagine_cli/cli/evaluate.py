@@ -190,7 +190,10 @@ def evaluate(
     if plot is not None:
         from imagine_cli.plots import plot_evaluation
 
-        plot_evaluation(found, plot, overwrite=force)
+        if plot_evaluation(found, plot, overwrite=force) and not quiet:
+            from imagine_cli.cli.console import warning_line
+
+            warning_line("some models or dimensions are left out of the picture for want of room")
     verdicts = judge(gates, found)
     if junit is not None:
         from imagine_cli.evaluation.junit import write_junit

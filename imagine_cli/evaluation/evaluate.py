@@ -116,7 +116,7 @@ def evaluate_model(
             check(about, length)
         loaded = _load_all(given, about, trust_pickle, device)
         ways = find_ways(
-            loaded, asked or [None], particles=particles, members=members, resample=resample
+            loaded, about, asked or [None], particles=particles, members=members, resample=resample
         )
         if run is None:
             run = _run(env, about, policy, length, trajectories or 100, seed, progress)
@@ -135,7 +135,7 @@ def evaluate_model(
             keeper, used, seconds = imagine_run(
                 model, way, env, about, run, seed, device, writer, progress
             )
-            several = sum(other.model is model for other in ways) > 1
+            several = sum(other.model.name == model.name for other in ways) > 1
             scores = keeper.scores()
             reports.append(
                 ModelReport(

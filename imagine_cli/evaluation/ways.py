@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from imagine_cli.errors import InputError
 
 if TYPE_CHECKING:
+    from imagine_cli.environments import EnvDescription
     from imagine_cli.evaluation.imagining import LoadedModel
     from imagine_cli.propagation import Propagation
 
@@ -16,7 +18,7 @@ __all__ = ["Way", "find_ways"]
 
 
 class Way(NamedTuple):
-    """One row of the ranking: a model and a propagation, None for a module, which is its own."""
+    """One row of the ranking: a model and a propagation, None for a module that is its own."""
 
     model: LoadedModel
     propagation: Propagation | None
@@ -24,6 +26,7 @@ class Way(NamedTuple):
 
 def find_ways(
     models: Sequence[LoadedModel],
+    about: EnvDescription,
     asked: Sequence[str | Propagation | None],
     *,
     particles: int | None = None,
@@ -39,6 +42,8 @@ def find_ways(
     Raises:
         InputError: a propagation fits no model, or a model none of the propagations.
     """
+    from imagine_cli.rollout.loading import propagated
+
     given = {"particles": particles, "members": members, "resample": resample or None}
     some = any(getattr(model.module, "members", 1) > 1 for model in models)
     found: dict[int, list[Way]] = {k: [] for k in range(len(models))}
@@ -49,12 +54,12 @@ def find_ways(
             drop = some and getattr(model.module, "members", 1) == 1
             mine = {**parameters, "members": None} if drop and parameters else parameters
             try:
-                way = Way(model, _propagation(model, name, mine))
+                module, used = propagated(model.module, name, mine, about)
             except InputError as error:
                 misfits.append((model, error))
             else:
-                if way not in found[k]:
-                    found[k].append(way)
+                if used not in [way.propagation for way in found[k]]:
+                    found[k].append(Way(replace(model, module=module), used))
         if len(misfits) == len(models):
             raise misfits[0][1]
         for model, why in misfits:
@@ -66,20 +71,3 @@ def find_ways(
                 "ask for another propagation"
             )
     return [way for ways in found.values() for way in ways]
-
-
-def _propagation(
-    model: LoadedModel, asked: str | Propagation | None, parameters: dict[str, Any]
-) -> Propagation | None:
-    from imagine_cli.propagation import make_propagation
-    from imagine_cli.world_models import WorldModel
-
-    module = model.module
-    if isinstance(module, WorldModel):
-        return make_propagation(asked, module, **parameters)
-    if asked is None and not any(parameters.values()):
-        return None
-    raise InputError(
-        f"a propagation is for the kinds of world model that imagine knows, and a "
-        f"{type(module).__name__} propagates beliefs in its own way; leave it out"
-    )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from imagine_cli.checkpoint import check_env, load_world_model
+from imagine_cli.checkpoint import check_env, checkpoint_files, load_world_model
+from imagine_cli.digest import sha256_of
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 
-__all__ = ["device_named", "load_for"]
+if TYPE_CHECKING:
+    from imagine_cli.propagation import Propagation
+
+__all__ = ["device_named", "load_for", "propagated"]
 
 
 def load_for(
@@ -27,11 +30,7 @@ def load_for(
     loaded = load_world_model(
         model, trust_pickle=trust_pickle, device=device, check=check_env(description)
     )
-    with open(model, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return loaded, str(model), digest.hexdigest()
+    return loaded, str(model), sha256_of(*checkpoint_files(model))
 
 
 def device_named(name: str) -> torch.device:
@@ -43,3 +42,25 @@ def device_named(name: str) -> torch.device:
         reason = (str(error).splitlines() or [""])[0].rstrip(".")
         raise InputError(f"--device {name!r} can't be used: {reason}") from error
     return device
+
+
+def propagated(
+    model: Any,
+    asked: str | Propagation | None,
+    parameters: dict[str, Any],
+    description: EnvDescription,
+) -> tuple[Any, Propagation | None]:
+    """The model and the propagation asked for; None for a module that is left to be its own.
+
+    ``parameters`` are of the propagation. Raises InputError where they don't fit.
+    """
+    from imagine_cli.propagation import make_propagation
+    from imagine_cli.world_models import WorldModel
+    from imagine_cli.world_models.module import ModuleWorldModel
+
+    if not isinstance(model, WorldModel):
+        if asked is None and not any(parameters.values()):
+            return model, None
+        sizes = (description.observation_size, description.action_size)
+        model = ModuleWorldModel(model, *sizes)
+    return model, make_propagation(asked, model, **parameters)

@@ -156,7 +156,7 @@ def _run(
     from imagine_cli.policies import make_policy
     from imagine_cli.propagation.particles import Particles
     from imagine_cli.rollout.engine import imagine_all
-    from imagine_cli.rollout.loading import device_named, load_for
+    from imagine_cli.rollout.loading import device_named, load_for, propagated
     from imagine_cli.rollout.starts import make_start
     from imagine_cli.world_models import WorldModel
 
@@ -169,7 +169,7 @@ def _run(
             world_model.dtype = getattr(torch, dtype)
         else:
             world_model = world_model.to(getattr(torch, dtype))
-    way = _propagation(world_model, propagation, parameters)
+    world_model, way = propagated(world_model, propagation, parameters, description)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         env = ImaginedEnv(
@@ -246,21 +246,3 @@ def _run(
         end_sd=spread.end,
         seconds=time.perf_counter() - began,
     )
-
-
-def _propagation(
-    model: Any, asked: str | Propagation | None, parameters: dict[str, Any]
-) -> Propagation | None:
-    """The propagation asked for; None for a module, which is its own."""
-    from imagine_cli.propagation import make_propagation
-    from imagine_cli.world_models import WorldModel
-
-    if isinstance(model, WorldModel):
-        return make_propagation(asked, model, **parameters)
-    given = [name for name, value in {"propagation": asked, **parameters}.items() if value]
-    if given:
-        raise InputError(
-            f"--{given[0]} is for the kinds of world model that imagine knows, and a "
-            f"{type(model).__name__} propagates beliefs in its own way; leave it out"
-        )
-    return None

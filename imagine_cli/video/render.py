@@ -37,7 +37,9 @@ def render_video(
     """Draw the real env set to the imagined means, beside the real run of the same actions.
 
     One frame a step at the env's own speed; where that is more than 50 (.gif) or 60 (.mp4) frames
-    a second, every second or third step. Frames are written as they are drawn.
+    a second, every second or third step. Frames are written as they are drawn. Without a screen
+    the environment variables SDL_VIDEODRIVER and MUJOCO_GL are set where they are not, to draw
+    without one.
 
     Args:
         rollout: a rollout file.

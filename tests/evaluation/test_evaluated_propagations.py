@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ensembles import random_ensemble
 from linear_world import ENV_ID, A, B, Q, linear_model
+from tensordict.nn import TensorDictModule
 from worlds import small_gp
 
 from imagine_cli import InputError, evaluate_model, save_world_model
@@ -114,8 +116,30 @@ def test_a_model_is_never_dropped_from_the_ranking_unsaid() -> None:
         evaluate_model(
             [small_gp(2, 1), random_ensemble(2, 1)], ENV_ID, propagation="moments", **ASKED
         )
-    with pytest.raises(InputError, match="TensorDictModule propagates beliefs in its own way"):
+    with pytest.raises(InputError, match="leave the propagation out, and it propagates beliefs in"):
         evaluate_model(linear_model(), ENV_ID, propagation="linearized", **ASKED)
+
+
+class AtPoints(torch.nn.Module):
+    """A foreign network: one observation and one action in, one mean and variances out."""
+
+    def forward(self, action: Any, observation: Any) -> Any:
+        a, b = (torch.tensor(each, dtype=observation.dtype) for each in (A, B))
+        mean = observation @ a.mT + action.to(observation.dtype) @ b.mT
+        return mean, torch.tensor(Q, dtype=mean.dtype).expand(*mean.shape, 2)
+
+
+def test_a_foreign_module_has_a_row_for_each_propagation_too() -> None:
+    keys: Any = [("next", "observation", "mean"), ("next", "observation", "var")]
+    module = TensorDictModule(AtPoints(), in_keys=["action", "observation"], out_keys=keys)
+    found = evaluate_model(
+        [module, exact()], ENV_ID, propagation=["linearized", "particles"], particles=9, **ASKED
+    )
+    rows = {(report.kind, report.propagation.split("(")[0]): report for report in found.models}
+    assert len(rows) == 4
+    one, other = rows["module", "linearized"].scores, rows["linear", "linearized"].scores
+    # The module's arithmetic is float32.
+    np.testing.assert_allclose(one.joint["nll"], other.joint["nll"], rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
