@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,9 +24,6 @@ from imagine_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from imagine_cli.belief import Belief
-    from imagine_cli.cli.fan_panel import FanPanel
-    from imagine_cli.cli.progress import Display
     from imagine_cli.rollout import RolloutSummary
 
 __all__ = ["rollout"]
@@ -128,9 +124,10 @@ def rollout(
     import shlex
 
     from imagine_cli.cli.progress import progress
+    from imagine_cli.cli.rollout_progress import Teller, growing_panel
     from imagine_cli.cli.warnings import as_lines
 
-    panel = _panel(env, steps) if watch and not quiet else None
+    panel = growing_panel(env, steps) if watch and not quiet else None
     with as_lines(), progress(quiet, panel) as display:
         display.stage("loading", total=None)
         from imagine_cli.rollout import run_rollout
@@ -139,7 +136,7 @@ def rollout(
             from imagine_cli.video import check_video, render_video
 
             check_video(env, kwargs, video)
-        teller = _Teller(display, steps, trajectories, panel)
+        teller = Teller(display, steps, trajectories, panel)
         summary = run_rollout(
             env,
             model,
@@ -167,61 +164,6 @@ def rollout(
             render_video(output, video, env_id=env, overwrite=force, progress=display)
             display.finish()
     _answer(summary, as_json=as_json, quiet=quiet)
-
-
-def _panel(env: str, steps: int) -> FanPanel | None:
-    """The chart that grows; None where there is no terminal to show it on."""
-    from imagine_cli.cli.progress import is_live
-
-    if not is_live():
-        return None
-    from imagine_cli.cli.console import messages
-    from imagine_cli.cli.fan_panel import FanPanel
-
-    return FanPanel(messages(), env, steps)
-
-
-class _Teller:
-    """Tells the display, at most ten times a second, how far the rollout is and how sure.
-
-    The panel, where there is one, sees every belief.
-    """
-
-    def __init__(
-        self, display: Display, steps: int, trajectories: int, panel: FanPanel | None
-    ) -> None:
-        self._display, self._steps, self._trajectories = display, steps, trajectories
-        self._panel = panel
-        self._done = self._told = 0
-        self._next = 0.0
-        self._var: Any = None
-
-    def __call__(self, trajectories: int, belief: Belief) -> None:
-        if self._done == 0:
-            self._display.stage("imagining", total=self._steps * self._trajectories)
-        self._done += trajectories
-        self._var = belief.var
-        if self._panel is not None:
-            self._panel.see(trajectories, belief)
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + 0.1
-            self._tell()
-
-    def finish(self) -> None:
-        if self._panel is not None:
-            self._panel.draw()
-        if self._done:
-            self._tell()
-        self._display.finish()
-
-    def _tell(self) -> None:
-        finished = self._done // self._steps
-        sd = self._var.diagonal(dim1=-2, dim2=-1).mean(0).sqrt().tolist()
-        shown = " ".join(f"{value:.2g}" for value in sd[:4]) + (" ..." if len(sd) > 4 else "")
-        note = f"{finished}/{self._trajectories} trajectories  sd {shown}"
-        self._display.advance(self._done - self._told, note=note)
-        self._told = self._done
 
 
 def _answer(summary: RolloutSummary, *, as_json: bool, quiet: bool) -> None:

@@ -115,7 +115,11 @@ def _drawing(stack: ExitStack, env_id: str, env_kwargs: dict[str, Any]) -> Any:
     try:
         env = make_env(env_id, {**env_kwargs, "render_mode": "rgb_array"})
     except InputError as error:
-        raise InputError(f"there is no video of {env_id}: {error}") from error
+        said = os.environ.get("MUJOCO_GL")
+        hint = (
+            f"; MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw, and it is {said}" if said else ""
+        )
+        raise InputError(f"there is no video of {env_id}: {error}{hint}") from error
     stack.callback(env.close)
     if "rgb_array" not in (env.metadata.get("render_modes") or []):
         raise InputError(f"{env_id} can't be drawn: it has no render_mode rgb_array")
