@@ -85,7 +85,7 @@ class FanPanel:
 
         from imagine_cli.cli.tables import printable
         from imagine_cli.plots.fan_data import Fan
-        from imagine_cli.plots.terminal_chart import terminal_chart
+        from imagine_cli.plots.terminal_chart import legend_line, terminal_chart
 
         steps, means, variances = (np.array(column) for column in zip(*self._points, strict=True))
         sd = np.sqrt(np.maximum(variances, 0.0))
@@ -99,7 +99,7 @@ class FanPanel:
             Text.from_ansi(
                 terminal_chart(
                     fan, d, printable(names[d]), width=width, height=height, until=self._steps,
-                    colour=not self._console.no_color, unicode=unicode,
+                    colour=not self._console.no_color, unicode=unicode, legend=False,
                 )
             )
             for d in range(shown)
@@ -107,9 +107,10 @@ class FanPanel:
         grid = Table.grid(padding=(0, 1, 0, 0))
         which = f"trajectory {self._finished}, step {self._step} of {self._steps}"
         some = f", {shown} of {size} dimensions" if shown < size else ""
+        caption = f"{which}{some}   {legend_line(unicode)}"
         for first in range(0, shown, columns):
             grid.add_row(*charts[first : first + columns])
-        whole = Group(Text(which + some, style="dim", no_wrap=True), grid)
+        whole = Group(Text(caption, style="dim", no_wrap=True), grid)
         # As it comes out, once: the display's thread renews it more often than it changes.
         return SegmentLines(self._console.render_lines(whole, pad=False), new_lines=True)
 
