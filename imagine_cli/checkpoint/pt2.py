@@ -39,6 +39,8 @@ _PLAIN = re.compile(
 
 def is_archive(path: Path) -> bool:
     """Whether ``path`` is an archive of ``torch.export.save``, of this year's format or not."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] for name in archive.namelist()}
@@ -76,7 +78,7 @@ class _Members:
         if "archive_format" not in self.names:
             raise InputError(
                 f"{path} was exported by a torch before 2.8, whose format is not read here; "
-                "export the module again"
+                "export the module again with a newer one"
             )
         for name in sorted(self.names):
             if not _PLAIN.fullmatch(name):
