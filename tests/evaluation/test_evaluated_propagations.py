@@ -64,12 +64,12 @@ def test_what_fits_one_of_two_models_is_left_out_of_the_other_with_a_remark() ->
 
 def test_members_are_for_the_models_that_have_some() -> None:
     found = evaluate_model(
-        [small_gp(2, 1), random_ensemble(2, 1)], ENV_ID, propagation="particles", particles=7,
+        [exact(), random_ensemble(2, 1)], ENV_ID, propagation="particles", particles=7,
         members="random", **ASKED,
     )  # fmt: skip
     used = {report.kind: report.propagation for report in found.models}
     assert used == {
-        "gp": "particles(particles=7)",
+        "linear": "particles(particles=7)",
         "ensemble": "particles(particles=7, members=random)",
     }
 
@@ -168,7 +168,7 @@ def test_the_command_ranks_models_and_propagations_in_one_table(
     assert table[0].split()[:3] == ["model", "propagation", "score"]
     assert sorted(line.split("  ")[0] for line in table[1:]) == ["ensemble.pt", "gp.pt", "gp.pt"]
     assert sum("particles(particles=20" in line and "resample" in line for line in table) == 2
-    for heading in ("gp.pt, moments", "gp.pt, particles(particles=20, resample)"):
+    for heading in ("gp.pt, moments", "gp.pt, particles(particles=20, members=random, resample)"):
         assert f"\n{heading}\n" in out
 
 
