@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation import evaluate_model as evaluate_model
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
+    from imagine_cli.plots import plot_evaluation as plot_evaluation
     from imagine_cli.plots import plot_rollout as plot_rollout
     from imagine_cli.policies import load_policy as load_policy
     from imagine_cli.recording import Rollout as Rollout
     from imagine_cli.recording import open_rollout as open_rollout
     from imagine_cli.rollout import run_rollout as run_rollout
+    from imagine_cli.video import render_video as render_video
 
 _HOME = {
     "ActionBelief": "imagine_cli.belief",
@@ -45,7 +47,9 @@ _HOME = {
     "load_policy": "imagine_cli.policies",
     "load_world_model": "imagine_cli.checkpoint",
     "open_rollout": "imagine_cli.recording",
+    "plot_evaluation": "imagine_cli.plots",
     "plot_rollout": "imagine_cli.plots",
+    "render_video": "imagine_cli.video",
     "run_rollout": "imagine_cli.rollout",
     "save_world_model": "imagine_cli.checkpoint",
 }

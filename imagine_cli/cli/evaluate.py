@@ -13,7 +13,10 @@ from imagine_cli.cli.options import (
     EnvKwargs,
     Force,
     Json,
+    Members,
+    Particles,
     Quiet,
+    Resample,
     Seed,
     check_output,
     parse_env_kwargs,
@@ -59,6 +62,18 @@ def evaluate(
             "rollout .h5 file of actions, or a policy checkpoint .pt.",
         ),
     ] = "random",
+    propagation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--propagation",
+            help="How beliefs go through the models: moments, linearized, unscented or particles; "
+            "repeat it to rank several.",
+            show_default="each model's own",
+        ),
+    ] = None,
+    particles: Particles = None,
+    members: Members = None,
+    resample: Resample = False,
     seed: Seed = 0,
     real: Annotated[
         Path | None, typer.Option("--real", help="A recorded real run, in place of running one.")
@@ -88,6 +103,15 @@ def evaluate(
         Path | None,
         typer.Option("--junit", metavar="REPORT.XML", help="Write the gates as a JUnit report."),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw the calibration curves: a .png, .svg, .pdf or "
+            '.html file. Needs the extra "plot".',
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
     trust_pickle: Annotated[
         bool,
@@ -103,23 +127,32 @@ def evaluate(
     Runs the real env under a policy, imagines the same starts and actions,
     and tells for each horizon how wrong the means are, whether the intervals
     are honest, and until which step the model is better than no change and
-    than a linear model. Models are ranked by CRPS over standard deviation,
-    averaged: 0 is perfect. Needs the extra "evaluate".
+    than a linear model. Models and propagations are ranked in one table by
+    CRPS over standard deviation, averaged: 0 is perfect. Needs the extra
+    "evaluate".
 
     Example: imagine evaluate --env Pendulum-v1 --model wm.pt --steps 50 -n 100
 
     Example: imagine evaluate --env Pendulum-v1 --model wm.pt --fail-if 'rmse@10 > 0.2'
 
     Example: imagine evaluate --env Pendulum-v1 --model a.pt --model b.pt --record real.h5
+
+    Example: imagine evaluate --model wm.pt --real real.h5 --propagation linearized
     """
     from imagine_cli.errors import InputError
 
     if junit is not None and not fail_if:
         raise InputError("--junit reports gates and there are none; give --fail-if")
-    for output in (record, imagined, junit):
+    for output in (record, imagined, junit, plot):
         if output is not None:
             check_output(output, force)
     kwargs = parse_env_kwargs(env_kwarg)
+    if plot is not None:
+        from imagine_cli.plots.fan_chart import require_matplotlib
+        from imagine_cli.plots.picture import check_picture
+
+        check_picture(plot, force)
+        require_matplotlib()
 
     import shlex
 
@@ -138,6 +171,10 @@ def evaluate(
             steps=steps,
             trajectories=trajectories,
             policy=policy,
+            propagation=propagation or None,
+            particles=particles,
+            members=members,
+            resample=resample,
             seed=seed,
             env_kwargs=kwargs,
             real=real,
@@ -150,6 +187,13 @@ def evaluate(
             check=lambda about, length: check_gates(gates, about.observation_names, length),
             progress=display,
         )
+    if plot is not None:
+        from imagine_cli.plots import plot_evaluation
+
+        if plot_evaluation(found, plot, overwrite=force) and not quiet:
+            from imagine_cli.cli.console import warning_line
+
+            warning_line("some models or dimensions are left out of the picture for want of room")
     verdicts = judge(gates, found)
     if junit is not None:
         from imagine_cli.evaluation.junit import write_junit

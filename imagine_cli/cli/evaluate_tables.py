@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import answers
-from imagine_cli.cli.tables import number_table, plural, significant
+from imagine_cli.cli.sparkline import ASCII, BLOCKS, sparkline
+from imagine_cli.cli.tables import number_table, plural, significant, speaks_unicode
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import Console
     from rich.table import Table
 
@@ -58,7 +60,9 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
     console.print(_ranking(found, console.width))
     for report in found.models:
         console.print()
-        console.print(report.name, style="bold", markup=False, soft_wrap=True)
+        console.print(
+            f"{report.name}, {report.propagation}", style="bold", markup=False, soft_wrap=True
+        )
         console.print(_by_horizon(found, report.scores, console.width))
         if dimensions:
             _print_dimensions(console, found, report)
@@ -71,18 +75,25 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
 
 
 def _ranking(found: Evaluation, width: int) -> Table:
-    """Best first; ``until``: to which step a model is better than a baseline."""
+    """Best first, and to which step each is better than a baseline from the first one on."""
     last = max(h for h in range(1, found.steps + 1) if (found.lengths >= h).any())
     columns: dict[str, list[str]] = {"model": [report.name for report in found.models]}
+    columns["propagation"] = [report.propagation for report in found.models]
     columns["score"] = [significant(report.score) for report in found.models]
     for metric in ("rmse", "coverage90", "energy"):
         values = [report.scores.value(metric, last) for report in found.models]
         columns[f"{_JOINT[metric]} @{last}"] = [_cell(metric, value) for value in values]
     for name in found.baselines:
         ahead = [report.against[name].ahead_overall for report in found.models]
-        columns[f"beats {name} until"] = [str(step) for step in ahead]
+        columns[f"beats {name}"] = [f"to step {step}" if step else "never" for step in ahead]
     columns["kind"] = [report.kind for report in found.models]
     least = [f"energy @{last}", "kind", f"90 % @{last}", f"RMSE @{last}"]
+    if _width(columns, least) <= width:
+        return _fitting(columns, least, width, left=2)
+    # What tells rows apart is in one column then, and the propagation over each model's table.
+    del columns["propagation"]
+    columns["model"] = [report.label for report in found.models]
+    least += [f"beats {name}" for name in found.baselines]
     return _fitting(columns, least, width, left=1)
 
 
@@ -98,19 +109,38 @@ def _by_horizon(
     for metric, heading in chosen.items():
         values = [scores.value(metric, horizon, dimension) for horizon in horizons]
         columns[heading] = [_cell(metric, value) for value in values]
-    least = ["calibration", "real", "width 90 %", "in 50 %", "energy", "joint 95 %", "90 %", "CRPS"]
+    pit = scores.joint_pit if dimension is None else scores.pit[:, dimension]
+    columns["PIT"] = [_histogram(pit[horizon - 1]) for horizon in horizons]
+    least = [
+        "PIT",
+        "calibration",
+        "real",
+        "width 90 %",
+        "in 50 %",
+        "energy",
+        "joint 95 %",
+        "90 %",
+        "CRPS",
+    ]
     return _fitting(columns, least, width, left=0)
 
 
 def _fitting(columns: dict[str, list[str]], least: list[str], width: int, left: int) -> Table:
     """A table no wider than ``width``: without the columns ``least``, in turn, where it must."""
-    gaps = 2
-    needed = {head: gaps + max(map(len, [head, *cells])) for head, cells in columns.items()}
+    needed = dict(columns)
     for head in least:
-        if sum(needed.values()) - gaps > width:
+        if _width(needed) > width:
             needed.pop(head, None)
     rows = zip(*(columns[head] for head in needed), strict=True)
     return number_table(list(needed), list(rows), left=left)
+
+
+def _width(columns: dict[str, list[str]], without: list[str] | None = None) -> int:
+    """How wide a table of these is, leaving some out."""
+    gaps = 2
+    left_out = without or []
+    wide = [max(map(len, [h, *cells])) for h, cells in columns.items() if h not in left_out]
+    return sum(wide) + gaps * (len(wide) - 1)
 
 
 def _print_dimensions(console: Console, found: Evaluation, report: ModelReport) -> None:
@@ -122,6 +152,12 @@ def _print_dimensions(console: Console, found: Evaluation, report: ModelReport) 
         console.print()
         console.print(f"{name}: {ahead}", markup=False, soft_wrap=True)
         console.print(_by_horizon(found, report.scores, console.width, d))
+
+
+def _histogram(counts: np.ndarray) -> str:
+    """Ten bars from zero up: level where the belief is right, high at both ends where too sure."""
+    bars = counts.reshape(10, -1).sum(-1).tolist()
+    return sparkline(bars, low=0, levels=BLOCKS if speaks_unicode() else ASCII)
 
 
 def _cell(metric: str, value: float) -> str:

@@ -13,7 +13,10 @@ __all__ = [
     "EnvKwargs",
     "Force",
     "Json",
+    "Members",
+    "Particles",
     "Quiet",
+    "Resample",
     "Seed",
     "check_output",
     "parse_env_kwargs",
@@ -30,6 +33,22 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives th
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Json = Annotated[bool, typer.Option("--json", help="The answer as JSON on stdout.")]
+Particles = Annotated[
+    int | None,
+    typer.Option("--particles", min=2, help="Particles of each trajectory.", show_default="100"),
+]
+Members = Annotated[
+    str | None,
+    typer.Option(
+        "--members",
+        help="Which member of an ensemble, or which function drawn from a Gaussian process, "
+        "a particle follows: random (another one at each step) or fixed (one for life).",
+        show_default="fixed",
+    ),
+]
+Resample = Annotated[
+    bool, typer.Option("--resample", help="Draw the particles anew from a Gaussian at each step.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 

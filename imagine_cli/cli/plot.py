@@ -1,4 +1,4 @@
-"""``imagine plot``: a rollout as a picture."""
+"""``imagine plot``: a rollout or an evaluation as a picture."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ __all__ = ["plot"]
 
 
 def plot(
-    file: Annotated[Path, typer.Argument(metavar="ROLLOUT.H5", help="A rollout.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A rollout (.h5), or an evaluation (.json) as imagine evaluate --json prints it.",
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="A .png, .svg, .pdf or .html file.",
-            show_default="the rollout's name with .png",
+            help="A .png, .svg, .pdf or .html file; of a rollout also a .gif or .mp4 video.",
+            show_default="the file's name with .png",
         ),
     ] = None,
     real: Annotated[
@@ -48,34 +54,98 @@ def plot(
             show_default="all, up to 24",
         ),
     ] = None,
+    horizon: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--horizon",
+            metavar="STEP",
+            min=1,
+            help="Of an evaluation: which step; repeatable, up to 4, where it is of one model.",
+            show_default="first, middle and last; the last of several models",
+        ),
+    ] = None,
     force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Draw a fan chart: means with their 50 and 95 % bands, step by step.
+    """Draw a rollout's fan chart, or how honest an evaluation's intervals are.
 
+    A fan chart has the means with their 50 and 95 % bands, step by step.
     Particles, where the rollout keeps any, are thin grey lines; a real run is
-    a dashed black one. Its path goes to stdout. Needs the extra "plot".
+    a dashed black one. With a .gif or .mp4 output the env itself is drawn
+    (extra "video"). An evaluation's picture has observed against nominal
+    coverage and histograms of the probability integral transform. The
+    picture's path goes to stdout. Needs the extra "plot".
 
     Example: imagine plot rollout.h5 -o fan.svg
 
     Example: imagine plot imagined.h5 --real real.h5 --trajectory 0 --trajectory 1
+
+    Example: imagine plot evaluation.json --horizon 1 --horizon 50 -o calibration.png
     """
+    from imagine_cli.errors import InputError
+
     target = file.with_suffix(".png") if output is None else output
     check_output(target, force)
+    video = target.suffix.lower() in (".gif", ".mp4")
+    kind = "a video" if video else "an evaluation" if _is_json(file) else "a fan chart"
+    unused = {
+        "--real": real is not None and kind != "a fan chart",
+        "--trajectory": bool(trajectory) and kind == "an evaluation",
+        "--dimension": bool(dimension) and video,
+        "--horizon": bool(horizon) and kind != "an evaluation",
+    }
+    for option, given in unused.items():
+        if given:
+            raise InputError(f"{option} says nothing about {kind}; leave it out")
+    if video:
+        _video(file, target, trajectory or [0], force, quiet)
+        return
 
-    from imagine_cli.plots import plot_rollout
+    from imagine_cli.plots import plot_evaluation, plot_rollout
 
-    left_out = plot_rollout(
-        file,
-        target,
-        real=real,
-        trajectories=trajectory or [0],
-        dimensions=dimension or [],
-        overwrite=force,
-    )
+    what = "dimensions are left out for want of room; choose by --dimension"
+    if kind == "an evaluation":
+        what = "models or dimensions are left out for want of room"
+        left_out = plot_evaluation(
+            file, target, horizons=horizon or [], dimensions=dimension or [], overwrite=force
+        )
+    else:
+        left_out = plot_rollout(
+            file,
+            target,
+            real=real,
+            trajectories=trajectory or [0],
+            dimensions=dimension or [],
+            overwrite=force,
+        )
     print(target)
     if left_out and not quiet:
         from imagine_cli.cli.console import warning_line
 
-        warning_line(f"{left_out} dimensions are left out for want of room; choose by --dimension")
+        warning_line(f"{left_out} {what}")
+
+
+def _is_json(file: Path) -> bool:
+    """By its name or, whatever that is, its first character."""
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(64).lstrip().startswith(b"{")
+    except OSError:
+        return file.suffix.lower() == ".json"
+
+
+def _video(file: Path, target: Path, trajectories: list[int], force: bool, quiet: bool) -> None:
+    from imagine_cli.cli.progress import progress
+    from imagine_cli.cli.warnings import as_lines
+    from imagine_cli.errors import InputError
+
+    if len(trajectories) > 1:
+        raise InputError("a video is of one trajectory; give one --trajectory")
+    with as_lines(), progress(quiet) as display:
+        display.stage("loading", total=None)
+        from imagine_cli.video import render_video
+
+        render_video(file, target, trajectory=trajectories[0], overwrite=force, progress=display)
+        display.finish()
+    print(target)

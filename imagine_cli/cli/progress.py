@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from imagine_cli.cli.console import messages
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress, Task
     from rich.text import Text
 
-__all__ = ["Display", "progress"]
+__all__ = ["Above", "Display", "is_live", "progress"]
+
+Above = Callable[[], "RenderableType | None"]
 
 
 class Display(Protocol):
@@ -32,20 +35,26 @@ class Display(Protocol):
 
 
 @contextmanager
-def progress(quiet: bool = False) -> Iterator[Display]:
+def progress(quiet: bool = False, above: Above | None = None) -> Iterator[Display]:
     """A display that is taken down when the block ends, however it ends.
 
     On a terminal a bar for each stage, with count, rate, time left and note. Elsewhere one plain
-    line when a stage begins and one when it ends. With ``quiet`` nothing.
+    line when a stage begins and one when it ends. With ``quiet`` nothing. What ``above`` gives
+    is shown over the bars, anew with each of their pictures.
     """
     if quiet:
         yield _Nothing()
-    elif sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown"):
-        bars = _Bars()
+    elif is_live():
+        bars = _Bars(above)
         with bars.progress:
             yield bars
     else:
         yield _Lines()
+
+
+def is_live() -> bool:
+    """Whether stderr is a terminal that pictures can be renewed on."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
 class _Nothing:
@@ -90,8 +99,8 @@ class _Lines:
 class _Bars:
     """A bar for each stage; those that ended stay, so that their times can be read."""
 
-    def __init__(self) -> None:
-        self.progress = _rich_progress()
+    def __init__(self, above: Above | None = None) -> None:
+        self.progress = _rich_progress(above)
         self._task: Task | None = None
 
     def stage(self, name: str, total: int | None = None) -> None:
@@ -113,7 +122,7 @@ class _Bars:
             self.progress.update(task.id, total=task.completed)
 
 
-def _rich_progress() -> Progress:
+def _rich_progress(above: Above | None) -> Progress:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -128,7 +137,14 @@ def _rich_progress() -> Progress:
         def render(self, task: Task) -> Text:
             return Text(_rate(task.finished_speed or task.speed), style="progress.data.speed")
 
-    return Progress(
+    class BarsBelow(Progress):
+        def get_renderables(self) -> Iterator[RenderableType]:
+            shown = None if above is None else above()
+            if shown is not None:
+                yield shown
+            yield self.make_tasks_table(self.tasks)
+
+    return BarsBelow(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
@@ -136,6 +152,7 @@ def _rich_progress() -> Progress:
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=messages(),
+        refresh_per_second=10 if above is None else 5,
     )
 
 

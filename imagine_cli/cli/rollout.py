@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,14 +14,16 @@ from imagine_cli.cli.options import (
     EnvKwargs,
     Force,
     Json,
+    Members,
+    Particles,
     Quiet,
+    Resample,
     Seed,
     check_output,
     parse_env_kwargs,
 )
 
 if TYPE_CHECKING:
-    from imagine_cli.cli.progress import Display
     from imagine_cli.rollout import RolloutSummary
 
 __all__ = ["rollout"]
@@ -65,25 +66,9 @@ def rollout(
             show_default="the model's",
         ),
     ] = None,
-    particles: Annotated[
-        int | None,
-        typer.Option(
-            "--particles", min=2, help="Particles of each trajectory.", show_default="100"
-        ),
-    ] = None,
-    members: Annotated[
-        str | None,
-        typer.Option(
-            "--members",
-            help="Which member of an ensemble, or which function drawn from a Gaussian process, "
-            "a particle follows: random (another one at each step) or fixed (one for life).",
-            show_default="fixed",
-        ),
-    ] = None,
-    resample: Annotated[
-        bool,
-        typer.Option("--resample", help="Draw the particles anew from a Gaussian at each step."),
-    ] = False,
+    particles: Particles = None,
+    members: Members = None,
+    resample: Resample = False,
     save_particles: Annotated[
         bool, typer.Option("--save-particles", help="Write every particle to the file too.")
     ] = False,
@@ -91,6 +76,23 @@ def rollout(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The rollout file to write.")
     ] = Path("rollout.h5"),
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            "--video",
+            metavar="FILE",
+            help="Draw the env set to the first trajectory's means, beside the real run of the "
+            'same actions: a .gif or .mp4 file. Needs the extra "video".',
+        ),
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="On a terminal, a fan chart that grows while the rollout runs. Needs the extra "
+            '"plot".',
+        ),
+    ] = False,
     env_kwarg: EnvKwargs = None,
     dtype: Annotated[
         str | None,
@@ -111,20 +113,30 @@ def rollout(
     The file holds mean and covariance of every imagined observation. Its path goes to stdout.
 
     Example: imagine rollout --env Pendulum-v1 --model wm.pt --steps 50
+
+    Example: imagine rollout --env Pendulum-v1 --model wm.pt --video pendulum.gif
     """
     check_output(output, force)
     kwargs = parse_env_kwargs(env_kwarg)
+    if video is not None:
+        check_output(video, force)
 
     import shlex
 
     from imagine_cli.cli.progress import progress
+    from imagine_cli.cli.rollout_progress import Teller, growing_panel
     from imagine_cli.cli.warnings import as_lines
 
-    with as_lines(), progress(quiet) as display:
+    panel = growing_panel(env, steps) if watch and not quiet else None
+    with as_lines(), progress(quiet, panel) as display:
         display.stage("loading", total=None)
         from imagine_cli.rollout import run_rollout
 
-        watch = _Watch(display, steps, trajectories)
+        if video is not None:
+            from imagine_cli.video import check_video, render_video
+
+            check_video(env, kwargs, video)
+        teller = Teller(display, steps, trajectories, panel)
         summary = run_rollout(
             env,
             model,
@@ -145,43 +157,13 @@ def rollout(
             overwrite=force,
             trust_pickle=trust_pickle,
             command=shlex.join(["imagine", *sys.argv[1:]]),
-            on_step=None if quiet else watch,
+            on_step=None if quiet else teller,
         )
-        watch.finish()
+        teller.finish()
+        if video is not None:
+            render_video(output, video, env_id=env, overwrite=force, progress=display)
+            display.finish()
     _answer(summary, as_json=as_json, quiet=quiet)
-
-
-class _Watch:
-    """Tells the display, at most ten times a second, how far the rollout is and how sure."""
-
-    def __init__(self, display: Display, steps: int, trajectories: int) -> None:
-        self._display, self._steps, self._trajectories = display, steps, trajectories
-        self._done = self._told = 0
-        self._next = 0.0
-        self._var: Any = None
-
-    def __call__(self, trajectories: int, var: Any) -> None:
-        if self._done == 0:
-            self._display.stage("imagining", total=self._steps * self._trajectories)
-        self._done += trajectories
-        self._var = var
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + 0.1
-            self._tell()
-
-    def finish(self) -> None:
-        if self._done:
-            self._tell()
-        self._display.finish()
-
-    def _tell(self) -> None:
-        finished = self._done // self._steps
-        sd = self._var.diagonal(dim1=-2, dim2=-1).mean(0).sqrt().tolist()
-        shown = " ".join(f"{value:.2g}" for value in sd[:4]) + (" ..." if len(sd) > 4 else "")
-        note = f"{finished}/{self._trajectories} trajectories  sd {shown}"
-        self._display.advance(self._done - self._told, note=note)
-        self._told = self._done
 
 
 def _answer(summary: RolloutSummary, *, as_json: bool, quiet: bool) -> None:

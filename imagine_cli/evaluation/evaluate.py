@@ -22,10 +22,13 @@ from imagine_cli.evaluation.real import (
 )
 from imagine_cli.evaluation.report import Evaluation, ModelReport, compare_to
 from imagine_cli.evaluation.scores import require_scores
+from imagine_cli.evaluation.ways import find_ways
 from imagine_cli.fitting.progress import Progress, Silent
 
 if TYPE_CHECKING:
     import torch
+
+    from imagine_cli.propagation import Propagation
 
 __all__ = ["Evaluation", "evaluate_model"]
 
@@ -37,6 +40,10 @@ def evaluate_model(
     steps: int | None = None,
     trajectories: int | None = None,
     policy: str = "random",
+    propagation: str | Propagation | Sequence[str | Propagation] | None = None,
+    particles: int | None = None,
+    members: str | None = None,
+    resample: bool = False,
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
     real: str | Path | None = None,
@@ -57,11 +64,15 @@ def evaluate_model(
         steps: T; 50, or all that ``real`` has.
         trajectories: B; 100, or all that ``real`` has.
         policy: what acts in the real env, as ``make_policy`` takes it.
+        propagation: one or several ways for a belief to go through the models, as
+            :func:`~imagine_cli.run_rollout` takes them; each model's own default if None. Every
+            model is imagined with every one that fits it; of the others a warning tells.
+        particles, members, resample: of the propagation ``"particles"``.
         seed: of the real run; ``imagine fit`` with the same one saw other episodes.
         env_kwargs: arguments for the env.
         real: a real run that ``record`` wrote, in place of running the env.
         record: where the real run goes, as a rollout file of zero variance.
-        imagined: where the imagined rollout goes; for one model.
+        imagined: where the imagined rollout goes; for one model and one propagation.
         device: where the models compute.
         overwrite: replace files that are there.
         trust_pickle: load pickled models, running whatever code they name.
@@ -75,10 +86,13 @@ def evaluate_model(
     """
     require_scores()
     given: list[Any] = list(models) if isinstance(models, list | tuple) else [models]
+    asked: list[Any] = list(propagation) if isinstance(propagation, list | tuple) else [propagation]
     if not given:
         raise InputError("there is no model to evaluate; give at least one --model")
-    if imagined is not None and len(given) > 1:
-        raise InputError("--imagined is for one model; evaluate the models one after another")
+    if imagined is not None and len(given) * len(asked) > 1:
+        raise InputError(
+            "--imagined is for one model and one propagation; evaluate them one after another"
+        )
     if imagined is not None and record is not None and Path(imagined) == Path(record):
         raise InputError(f"--record and --imagined can't both write {record}")
     if real is not None and record is not None:
@@ -101,6 +115,9 @@ def evaluate_model(
         if check is not None:
             check(about, length)
         loaded = _load_all(given, about, trust_pickle, device)
+        ways = find_ways(
+            loaded, about, asked or [None], particles=particles, members=members, resample=resample
+        )
         if run is None:
             run = _run(env, about, policy, length, trajectories or 100, seed, progress)
             if record is not None:
@@ -111,17 +128,19 @@ def evaluate_model(
         baselines = {"no change": no_change(run), "linear-Gaussian": linear_gaussian(run)}
         scale = np.nanstd(run.observations.reshape(-1, about.observation_size), axis=0)
         reports = []
-        for model in loaded:
+        for model, way in ways:
             writer = None
             if imagined is not None:
                 writer = (imagined, policy, command, overwrite)
             keeper, used, seconds = imagine_run(
-                model, env, about, run, seed, device, writer, progress
+                model, way, env, about, run, seed, device, writer, progress
             )
+            several = sum(other.model.name == model.name for other in ways) > 1
             scores = keeper.scores()
             reports.append(
                 ModelReport(
                     name=model.name,
+                    label=f"{model.name}, {used}" if several else model.name,
                     kind=str(getattr(model.module, "kind", "module")),
                     propagation=used,
                     sha256=model.digest,

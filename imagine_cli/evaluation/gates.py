@@ -142,7 +142,7 @@ def _judge(gate: Gate, found: Evaluation, report: ModelReport) -> Verdict:
         failure = "its value is not a number"
     elif _OPERATORS[gate.operator](value, gate.threshold):
         failure = f"it is {value:.6g}"
-    return Verdict(gate, report.name, value, failure)
+    return Verdict(gate, report.label, value, failure)
 
 
 def _index(gate: Gate, names: list[str]) -> int:

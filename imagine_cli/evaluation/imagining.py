@@ -19,7 +19,8 @@ from imagine_cli.fitting.progress import Progress
 from imagine_cli.recording import RolloutHeader, RolloutWriter
 
 if TYPE_CHECKING:
-    import torch
+    from imagine_cli.belief import Belief
+    from imagine_cli.propagation import Propagation
 
 __all__ = ["LoadedModel", "imagine_run"]
 
@@ -38,6 +39,7 @@ class LoadedModel:
 
 def imagine_run(
     model: LoadedModel,
+    propagation: Propagation | None,
     env: Any,
     about: EnvDescription,
     run: RealRun,
@@ -48,7 +50,7 @@ def imagine_run(
 ) -> tuple[ScoreKeeper, str, float]:
     """Imagine the run: the scores, which the engine records, the propagation, the seconds.
 
-    ``seed`` is of what the propagation draws at random.
+    ``propagation`` is None for a module, which is its own; ``seed`` is of what it draws at random.
 
     ``writing`` is (path, policy, command, overwrite) of a rollout file to write, or None.
     Raises ImagineError, with the model's name, where a belief is not finite.
@@ -63,15 +65,18 @@ def imagine_run(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         base = GymWrapper(env, device=torch.device(device))
-        imagined = ImaginedEnv(model.module, base, batch_size=[run.trajectories])
+        imagined = ImaginedEnv(
+            model.module, base, batch_size=[run.trajectories], propagation=propagation
+        )
     used = imagined.propagation_used
     keeper = ScoreKeeper(run.observations, run.lengths)
     size = about.observation_size
     total = run.steps * run.trajectories
-    progress.stage(f"imagining with {model.name}", total)
+    named = model.name if propagation is None else f"{model.name}, {used}"
+    progress.stage(f"imagining with {named}", total)
     done, told, tell = 0, 0, 0.0
 
-    def on_step(count: int, _: torch.Tensor) -> None:
+    def on_step(count: int, _: Belief) -> None:
         nonlocal done, told, tell
         done += count
         if time.monotonic() >= tell or done == total:
@@ -115,5 +120,5 @@ def imagine_run(
                 on_step=on_step,
             )
         except ImagineError as error:
-            raise type(error)(f"{model.name}: {error}") from error
+            raise type(error)(f"{named}: {error}") from error
     return keeper, used, time.perf_counter() - begun

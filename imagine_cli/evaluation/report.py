@@ -29,13 +29,15 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelReport:
-    """One model's scores.
+    """The scores of one model with one propagation.
 
+    ``label`` is the name, with the propagation where the model is imagined with several.
     ``score``, by which models are ranked, is the mean CRPS over dimensions (each divided by its
     standard deviation in the real run) and horizons: 0 is perfect.
     """
 
     name: str
+    label: str
     kind: str
     propagation: str
     sha256: str
@@ -83,6 +85,7 @@ class Evaluation:
     def _model(self, report: ModelReport) -> dict[str, Any]:
         return {
             "name": report.name,
+            "label": report.label,
             "kind": report.kind,
             "propagation": report.propagation,
             "sha256": report.sha256,
@@ -105,7 +108,7 @@ class Evaluation:
     def _scores(self, scores: Scores) -> dict[str, Any]:
         return {
             "count": scores.count,
-            "overall": scores.joint,
+            "overall": {**scores.joint, "pit": scores.joint_pit},
             "dimensions": {
                 name: {
                     **{metric: values[:, d] for metric, values in scores.marginal.items()},

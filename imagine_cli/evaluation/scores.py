@@ -61,12 +61,15 @@ class Scores:
             of the joint Gaussian, ``energy`` (energy score) and ``mahalanobis50``, ``90``, ``95``:
             the part of real observations inside the ellipsoid of that probability.
         pit: ``(T, D, 20)`` counts of the probability integral transform in equal bins.
+        joint_pit: ``(T, 20)``, those of the probability of the ellipsoid through what was real:
+            uniform where the joint Gaussian is right, like ``pit`` where the marginal ones are.
     """
 
     count: np.ndarray
     marginal: dict[str, np.ndarray]
     joint: dict[str, np.ndarray]
     pit: np.ndarray
+    joint_pit: np.ndarray
 
     def value(self, metric: str, horizon: int, dimension: int | None = None) -> float:
         """One number. KeyError for a metric that there isn't."""
@@ -97,6 +100,7 @@ class ScoreKeeper:
         self._marginal = {name: np.zeros((steps, size)) for name in _SUMS}
         self._joint = {name: np.zeros(steps) for name in ("nll", *JOINT)}
         self._pit = np.zeros(steps * size * PIT_BINS, dtype=np.int64)
+        self._joint_pit = np.zeros(steps * PIT_BINS, dtype=np.int64)
 
     @property
     def time_chunk(self) -> int:
@@ -137,7 +141,7 @@ class ScoreKeeper:
         real = self.observations[rows, first_step + 1 : first_step + 1 + t][there]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             marginal, pit = _marginal(real, mean, np.diagonal(var, axis1=-2, axis2=-1))
-            joint = _joint(real - mean, var, epsilon)
+            joint, inside = _joint(real - mean, var, epsilon)
         self._count[horizons] += there.sum(0)
         with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs
             for sums, terms in ((self._marginal, marginal), (self._joint, joint)):
@@ -146,9 +150,9 @@ class ScoreKeeper:
                     room[there] = values
                     sums[name][horizons] += room.sum(0)
         horizon = first_step + np.broadcast_to(np.arange(t), (b, t))[there]
-        place = (horizon[:, None] * self.size + np.arange(self.size)) * PIT_BINS
-        bins = np.minimum((pit * PIT_BINS).astype(np.int64), PIT_BINS - 1)
-        self._pit += np.bincount((place + bins).ravel(), minlength=len(self._pit))
+        each = horizon[:, None] * self.size + np.arange(self.size)
+        self._pit += _counted(each, pit, len(self._pit))
+        self._joint_pit += _counted(horizon, inside, len(self._joint_pit))
 
     def scores(self) -> Scores:
         """What has been seen so far, condensed."""
@@ -174,7 +178,14 @@ class ScoreKeeper:
             **{name: marginal[name].mean(-1) for name in means},
             **joint,
         }
-        return Scores(self._count.copy(), marginal, overall, pit.copy())
+        joint_pit = self._joint_pit.reshape(self.steps, PIT_BINS)
+        return Scores(self._count.copy(), marginal, overall, pit.copy(), joint_pit.copy())
+
+
+def _counted(place: np.ndarray, probability: np.ndarray, length: int) -> np.ndarray:
+    """How often each bin of each place is hit, flat."""
+    bins = np.minimum((probability * PIT_BINS).astype(np.int64), PIT_BINS - 1)
+    return np.bincount((place * PIT_BINS + bins).ravel(), minlength=length)
 
 
 def _marginal(
@@ -204,13 +215,15 @@ def _marginal(
     return terms, pit
 
 
-def _joint(error: np.ndarray, var: np.ndarray, epsilon: float) -> dict[str, np.ndarray]:
-    """Terms ``(N,)`` of the joint scores.
+def _joint(
+    error: np.ndarray, var: np.ndarray, epsilon: float
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Terms ``(N,)`` of the joint scores, and the probability inside the ellipsoid.
 
     Eigenvalues that are lost in the rounding of the largest count as that rounding. Where a
     covariance is not finite every score is infinite and nothing is covered.
     """
-    from scipy.special import chdtri
+    from scipy.special import chdtr, chdtri
 
     size = error.shape[-1]
     lost = ~(np.isfinite(var).all((-2, -1)) & np.isfinite(error).all(-1))
@@ -228,4 +241,4 @@ def _joint(error: np.ndarray, var: np.ndarray, epsilon: float) -> dict[str, np.n
         joint[f"mahalanobis{level}"] = (distance <= chdtri(size, 1.0 - level / 100)).astype(
             np.float64
         )
-    return joint
+    return joint, chdtr(size, distance)

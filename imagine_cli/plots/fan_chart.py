@@ -18,7 +18,7 @@ from imagine_cli.plots.fan_data import Fan
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "fan_chart", "require_matplotlib"]
+__all__ = ["COLOURS", "fan_chart", "plain", "require_matplotlib"]
 
 COLOURS = {
     "background": "#ffffff",
@@ -60,7 +60,7 @@ def fan_chart(fans: list[Fan], names: list[str], dimensions: list[int], title: s
     ]
     for fan, d, axis in panels:
         _panel(axis, fan, d)
-        axis.set_ylabel(_plain(names[d]))
+        axis.set_ylabel(plain(names[d]))
     for axis in axes.flat[: high * wide]:
         if not axis.has_data():
             axis.set_visible(False)
@@ -72,7 +72,7 @@ def fan_chart(fans: list[Fan], names: list[str], dimensions: list[int], title: s
             used[0].set_title(f"trajectory {fans[column].trajectory}", fontsize="medium")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     letters = int(13 * width)
-    lines = [line for part in title.splitlines() for line in wrap(_plain(part), letters)]
+    lines = [line for part in title.splitlines() for line in wrap(plain(part), letters)]
     figure.suptitle("\n".join(lines), fontsize="medium")
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
@@ -113,6 +113,6 @@ def _panel(axis: Any, fan: Fan, d: int) -> None:
         axis.text(0.5, 0.5, "no finite number", transform=axis.transAxes, ha="center", va="center")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """As it is: a dollar sign would begin a formula, and some letters no font has."""
     return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")

@@ -7,9 +7,10 @@ import numpy as np
 from imagine_cli.errors import MissingExtraError
 from imagine_cli.plots.fan_data import Fan
 
-__all__ = ["require_plotext", "terminal_chart"]
+__all__ = ["legend_line", "require_plotext", "terminal_chart"]
 
 _HEIGHT = 15
+_MARKS = {True: ("⣀", "·", ":"), False: ("*", ".", ":")}
 _TO_ASCII = str.maketrans("┌┐└┘┬┴├┤┼─│", "+++++++++-|")
 
 
@@ -21,15 +22,38 @@ def require_plotext() -> None:
         raise MissingExtraError("plotext", "plot") from error
 
 
-def terminal_chart(fan: Fan, d: int, name: str, *, width: int, colour: bool, unicode: bool) -> str:
-    """One dimension: the mean, and the ends of the 50 and 95 % bands, as lines of text."""
+def legend_line(unicode: bool) -> str:
+    """What the marks of charts without a legend of their own mean."""
+    line, outer, inner = _MARKS[unicode]
+    return f"{line} mean  {inner} 50 % between  {outer} 95 % between"
+
+
+def terminal_chart(
+    fan: Fan,
+    d: int,
+    name: str,
+    *,
+    width: int,
+    colour: bool,
+    unicode: bool,
+    height: int = _HEIGHT,
+    until: int | None = None,
+    legend: bool = True,
+) -> str:
+    """One dimension: the mean, and the ends of the 50 and 95 % bands, as lines of text.
+
+    The steps go from 0 to ``until``, or over those that the fan has.
+    """
     require_plotext()
     import plotext
 
-    marks = ("braille", "·", ":") if unicode else ("*", ".", ":")
+    line, *dots = _MARKS[unicode]
+    marks = ("braille" if unicode else line, *dots)
     plotext.clear_figure()
     plotext.theme("clear")
-    plotext.plotsize(width, _HEIGHT)
+    plotext.plotsize(width, height)
+    if until is not None:
+        plotext.xlim(0, until)
     plotext.title(name if unicode else name.encode("ascii", "replace").decode())
     plotext.xlabel("step")
     series = [
@@ -47,7 +71,7 @@ def terminal_chart(fan: Fan, d: int, name: str, *, width: int, colour: bool, uni
                 values[there, d].tolist(),
                 marker=mark,
                 color=shade if colour else "default",
-                label=label,
+                label=label if legend else None,
             )
     drawn: str = plotext.build()
     if not colour:

@@ -114,7 +114,7 @@ def imagine_all(
     wanted: dict[str, bool],
     names: list[str],
     seed: int = 0,
-    on_step: Callable[[int, Tensor], None] | None = None,
+    on_step: Callable[[int, Belief], None] | None = None,
 ) -> Spread:
     """Imagine ``trajectories`` of ``steps`` each and hand every step to ``recorder``.
 
@@ -130,7 +130,7 @@ def imagine_all(
             ``particles`` are recorded.
         names: of the observation dimensions, for errors.
         seed: of what the propagation draws at random.
-        on_step: called with (trajectories advanced by one step, their covariances (b, D, D)).
+        on_step: called with (trajectories advanced by one step, their beliefs).
 
     Raises:
         ImagineError: a belief that is not finite, with the step, trajectory and dimension.
@@ -206,7 +206,7 @@ def _imagine_block(
     first_trajectory: int,
     first_step: int,
     names: list[str],
-    on_step: Callable[[int, Tensor], None] | None,
+    on_step: Callable[[int, Belief], None] | None,
 ) -> tuple[Belief, State]:
     """As many steps as ``block`` has room for; the belief and the state after the last."""
     b, t = block.mean.shape[:2]
@@ -230,7 +230,7 @@ def _imagine_block(
         if block.particles is not None:
             block.particles[:, :, k] = state["particles"]
         if on_step is not None:
-            on_step(b, belief.var)
+            on_step(b, belief)
     return belief, state
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,7 +12,10 @@ from imagine_cli.digest import sha256_of
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 
-__all__ = ["device_named", "load_for"]
+if TYPE_CHECKING:
+    from imagine_cli.propagation import Propagation
+
+__all__ = ["device_named", "load_for", "propagated"]
 
 
 def load_for(
@@ -39,3 +42,25 @@ def device_named(name: str) -> torch.device:
         reason = (str(error).splitlines() or [""])[0].rstrip(".")
         raise InputError(f"--device {name!r} can't be used: {reason}") from error
     return device
+
+
+def propagated(
+    model: Any,
+    asked: str | Propagation | None,
+    parameters: dict[str, Any],
+    description: EnvDescription,
+) -> tuple[Any, Propagation | None]:
+    """The model and the propagation asked for; None for a module that is left to be its own.
+
+    ``parameters`` are of the propagation. Raises InputError where they don't fit.
+    """
+    from imagine_cli.propagation import make_propagation
+    from imagine_cli.world_models import WorldModel
+    from imagine_cli.world_models.module import ModuleWorldModel
+
+    if not isinstance(model, WorldModel):
+        if asked is None and not any(parameters.values()):
+            return model, None
+        sizes = (description.observation_size, description.action_size)
+        model = ModuleWorldModel(model, *sizes)
+    return model, make_propagation(asked, model, **parameters)

@@ -18,6 +18,7 @@ from imagine_cli.recording import RolloutHeader, RolloutWriter
 if TYPE_CHECKING:
     import torch
 
+    from imagine_cli.belief import Belief
     from imagine_cli.propagation import Propagation
 
 __all__ = ["RolloutSummary", "run_rollout"]
@@ -75,7 +76,7 @@ def run_rollout(
     overwrite: bool = False,
     trust_pickle: bool = False,
     command: str = "imagine_cli.run_rollout",
-    on_step: Callable[[int, torch.Tensor], None] | None = None,
+    on_step: Callable[[int, Belief], None] | None = None,
 ) -> RolloutSummary:
     """Imagine trajectories with a world model and write them to a rollout file.
 
@@ -99,8 +100,8 @@ def run_rollout(
         overwrite: replace a file that is there.
         trust_pickle: load a pickled model, running whatever code it names.
         command: what the file says made it.
-        on_step: called after each step with (how many trajectories it advanced, their
-            covariances ``(b, D, D)``).
+        on_step: called after each step with (how many trajectories it advanced, their beliefs:
+            ``(b, D)`` and ``(b, D, D)``).
 
     Raises:
         InputError: arguments or files that can't be used. Nothing has been written then.
@@ -146,7 +147,7 @@ def _run(
     overwrite: bool,
     trust_pickle: bool,
     command: str,
-    on_step: Callable[[int, torch.Tensor], None] | None,
+    on_step: Callable[[int, Belief], None] | None,
 ) -> RolloutSummary:
     import torch
     from torchrl.envs import GymWrapper
@@ -155,7 +156,7 @@ def _run(
     from imagine_cli.policies import make_policy
     from imagine_cli.propagation.particles import Particles
     from imagine_cli.rollout.engine import imagine_all
-    from imagine_cli.rollout.loading import device_named, load_for
+    from imagine_cli.rollout.loading import device_named, load_for, propagated
     from imagine_cli.rollout.starts import make_start
     from imagine_cli.world_models import WorldModel
 
@@ -168,7 +169,7 @@ def _run(
             world_model.dtype = getattr(torch, dtype)
         else:
             world_model = world_model.to(getattr(torch, dtype))
-    world_model, way = _propagated(world_model, propagation, parameters, description)
+    world_model, way = propagated(world_model, propagation, parameters, description)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         env = ImaginedEnv(
@@ -245,22 +246,3 @@ def _run(
         end_sd=spread.end,
         seconds=time.perf_counter() - began,
     )
-
-
-def _propagated(
-    model: Any,
-    asked: str | Propagation | None,
-    parameters: dict[str, Any],
-    description: EnvDescription,
-) -> tuple[Any, Propagation | None]:
-    """The model and the propagation asked for; None for a module that is left to be its own."""
-    from imagine_cli.propagation import make_propagation
-    from imagine_cli.world_models import WorldModel
-    from imagine_cli.world_models.module import ModuleWorldModel
-
-    if not isinstance(model, WorldModel):
-        if asked is None and not any(parameters.values()):
-            return model, None
-        sizes = (description.observation_size, description.action_size)
-        model = ModuleWorldModel(model, *sizes)
-    return model, make_propagation(asked, model, **parameters)

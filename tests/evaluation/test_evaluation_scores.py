@@ -43,6 +43,8 @@ def test_every_score_against_scipy_one_by_one() -> None:
             distance = (y - m) @ np.linalg.solve(v, y - m)
             inside.append(stats.chi2(d).cdf(distance))
         np.testing.assert_allclose(scores.value("nll", h), np.mean(joint_nll), rtol=1e-12)
+        counts = np.histogram(inside, PIT_BINS, (0, 1))[0]
+        assert scores.joint_pit[h - 1].tolist() == counts.tolist()
         for level in (50, 90, 95):
             covered = np.mean(np.array(inside) <= level / 100)
             assert scores.value(f"mahalanobis{level}", h) == pytest.approx(covered, abs=1e-15)
@@ -92,6 +94,7 @@ def test_how_blocks_are_cut_changes_nothing_but_rounding() -> None:
         found.append(keeper.scores())
     for other in found[1:]:
         assert (other.pit == found[0].pit).all()
+        assert (other.joint_pit == found[0].joint_pit).all()
         for name, values in found[0].joint.items():
             np.testing.assert_allclose(other.joint[name], values, rtol=1e-12)
 

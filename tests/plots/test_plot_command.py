@@ -91,7 +91,7 @@ def test_a_real_run_is_drawn_by_itself_too(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("-o", "fan.gif"), "must end in .png, .svg, .pdf, .html"),
+        (("-o", "fan.jpg"), "must end in .png, .svg, .pdf, .html"),
         (("--trajectory", 9), "has no trajectory 9"),
         (("--dimension", "z"), "has no dimension 'z'"),
         (("--real", "nothing.h5"), "no file nothing.h5"),

@@ -1,0 +1,147 @@
+"""The numbers of a reliability diagram, from what an evaluation found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imagine_cli.errors import InputError
+
+__all__ = ["Calibration", "Panel", "Selection", "panels_of", "read_evaluation", "select"]
+
+JOINT = "all together"
+_MOST_CURVES = 4
+_LARGEST = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One forecast of one quantity, against N real values.
+
+    Attributes:
+        label: which forecast: a model, or a horizon.
+        count: N.
+        nominal, observed: ``(K,)`` in [0, 1]: what part of the real values the interval (or the
+            ellipsoid) of a probability should cover, and does; from 0 to 1.
+        pit: ``(10,)``, the counts of the probability integral transform in equal bins.
+    """
+
+    label: str
+    count: int
+    nominal: np.ndarray
+    observed: np.ndarray
+    pit: np.ndarray
+
+
+class Panel(NamedTuple):
+    """A dimension, or all of them together, with a curve for each forecast."""
+
+    name: str
+    curves: list[Calibration]
+
+
+class Selection(NamedTuple):
+    """What is drawn: ``(label, model's number, horizon)`` of each curve, and how many models had
+    no room."""
+
+    curves: list[tuple[str, int, int]]
+    left_out: int
+
+
+def read_evaluation(path: str | Path) -> dict[str, Any]:
+    """What ``imagine evaluate --json`` printed to a file. Raises InputError."""
+    try:
+        if Path(path).stat().st_size > _LARGEST:
+            raise InputError(f"{path} is larger than any evaluation")
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no JSON: {error}") from error
+    if not isinstance(document, dict) or document.get("kind") != "evaluation":
+        raise InputError(f"{path} is not what imagine evaluate --json prints")
+    return document
+
+
+def select(document: dict[str, Any], horizons: Sequence[int]) -> Selection:
+    """Several models at one horizon, or one model at several; the longest by default.
+
+    Raises:
+        InputError: a horizon that there isn't, or several of several models.
+    """
+    counts = document["models"][0]["count"]
+    reached = [h for h, count in enumerate(counts, 1) if count]
+    for horizon in horizons:
+        if horizon not in reached:
+            raise InputError(
+                f"no real trajectory was evaluated at step {horizon}; there is 1 to {reached[-1]}"
+            )
+    models, last = document["models"], reached[-1]
+    if len(models) > 1:
+        if len(horizons) > 1:
+            raise InputError(
+                "of several models one --horizon is drawn at a time; evaluate one model for more"
+            )
+        at = horizons[0] if horizons else last
+        shown = models[:_MOST_CURVES]
+        labels = [str(model.get("label", model["name"])) for model in shown]
+        curves = [(label, number, at) for number, label in enumerate(labels)]
+        return Selection(curves, len(models) - len(shown))
+    chosen = list(dict.fromkeys(horizons)) or sorted({1, max(1, last // 2), last})
+    if len(chosen) > _MOST_CURVES:
+        raise InputError(f"a picture has up to {_MOST_CURVES} --horizon")
+    return Selection([(f"step {horizon}", 0, horizon) for horizon in chosen], 0)
+
+
+def panels_of(
+    document: dict[str, Any], curves: Sequence[tuple[str, int, int]], dimensions: Sequence[str]
+) -> list[Panel]:
+    """A panel for all dimensions together, where there are several, and one for each."""
+    panels = []
+    if len(document["observation_names"]) > 1:
+        panels.append(Panel(JOINT, [_joint(document, *curve) for curve in curves]))
+    return panels + [
+        Panel(name, [_marginal(document, name, *curve) for curve in curves]) for name in dimensions
+    ]
+
+
+def _marginal(
+    document: dict[str, Any], name: str, label: str, number: int, horizon: int
+) -> Calibration:
+    """Central intervals: that of probability 2 k / 20 spans the k bins on each side of a half."""
+    scores = document["models"][number]["dimensions"][name]
+    pit = _counts(scores["pit"][horizon - 1])
+    count = int(pit.sum())
+    half = len(pit) // 2
+    inside = np.array([pit[half - k : half + k].sum() for k in range(half + 1)])
+    return _with_95(label, count, inside / count, scores["coverage95"][horizon - 1], pit)
+
+
+def _joint(document: dict[str, Any], label: str, number: int, horizon: int) -> Calibration:
+    """Ellipsoids: that of probability k / 20 holds the first k bins."""
+    scores = document["models"][number]["overall"]
+    pit = _counts(scores["pit"][horizon - 1])
+    count = int(pit.sum())
+    inside = np.concatenate([[0], np.cumsum(pit)])[::2]
+    return _with_95(label, count, inside / count, scores["mahalanobis95"][horizon - 1], pit)
+
+
+def _with_95(
+    label: str, count: int, observed: np.ndarray, at_95: float, pit: np.ndarray
+) -> Calibration:
+    nominal = np.insert(np.linspace(0.0, 1.0, len(observed)), -1, 0.95)
+    observed = np.insert(observed, -1, float(at_95))
+    return Calibration(label, count, nominal, observed, pit.reshape(10, -1).sum(-1))
+
+
+def _counts(values: Any) -> np.ndarray:
+    """``(20,)`` whole numbers, not all of them zero."""
+    counts = np.asarray(values, dtype=np.float64)
+    if counts.shape != (20,) or not (counts >= 0).all() or not counts.sum():
+        raise ValueError("a PIT histogram is 20 counts")
+    return counts.astype(np.int64)

@@ -1,0 +1,68 @@
+"""A figure as a file: checked before it is drawn, whole when it appears."""
+
+from __future__ import annotations
+
+import html
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagine_cli.errors import ImagineError, InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FORMATS", "check_picture", "save_picture"]
+
+FORMATS = (".png", ".svg", ".pdf", ".html")
+
+
+def check_picture(output: Path, overwrite: bool) -> None:
+    """InputError where a picture can't or mustn't be written there."""
+    if output.suffix.lower() not in FORMATS:
+        raise InputError(f"the output {output} must end in {', '.join(FORMATS)}")
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} exists; give --force to overwrite it, or another --output")
+
+
+def save_picture(figure: Figure, output: Path, title: str) -> None:
+    """Write it in the format that the name ends in. ImagineError where that fails."""
+    _write(_rendered(figure, output.suffix.lower(), title), output)
+
+
+def _rendered(figure: Figure, kind: str, title: str) -> bytes:
+    import matplotlib
+
+    stream = io.BytesIO()
+    if kind in (".png", ".pdf"):
+        metadata = {"Title" if kind == ".pdf" else "Description": title.replace("\n", "; ")}
+        figure.savefig(stream, format=kind[1:], metadata=metadata)
+        return stream.getvalue()
+    # Letters stay letters: to be found, read aloud, and small.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "imagine"}):
+        figure.savefig(
+            stream, format="svg", metadata={"Title": title.replace("\n", "; "), "Date": None}
+        )
+    if kind == ".svg":
+        return stream.getvalue()
+    svg = stream.getvalue().decode()
+    heading = html.escape(title.splitlines()[0])
+    page = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{heading}</title>\n"
+        "<style>body { margin: 2em auto; max-width: 60em; font-family: sans-serif; } "
+        "svg { width: 100%; height: auto; }</style>\n"
+        f"</head>\n<body>\n{svg[svg.index('<svg') :]}</body>\n</html>\n"
+    )
+    return page.encode()
+
+
+def _write(content: bytes, output: Path) -> None:
+    partial = Path(f"{output}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, output)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ImagineError(f"{output} could not be written: {error.strerror}") from error

@@ -1,0 +1,147 @@
+"""A video of a rollout, as one call."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagine_cli.environments import describe, make_env
+from imagine_cli.errors import ImagineError, InputError, MissingExtraError
+from imagine_cli.recording import open_rollout
+from imagine_cli.video.frames import frames, prepare
+from imagine_cli.video.states import setter_for
+
+if TYPE_CHECKING:
+    from imagine_cli.fitting.progress import Progress
+
+__all__ = ["FORMATS", "check_video", "render_video"]
+
+FORMATS = (".gif", ".mp4")
+_FASTEST = {".gif": 50.0, ".mp4": 60.0}
+_FPS = 30.0
+
+
+def render_video(
+    rollout: str | Path,
+    output: str | Path,
+    *,
+    trajectory: int = 0,
+    env_id: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Draw the real env set to the imagined means, beside the real run of the same actions.
+
+    One frame a step at the env's own speed; where that is more than 50 (.gif) or 60 (.mp4) frames
+    a second, every second or third step. Frames are written as they are drawn. Without a screen
+    the environment variables SDL_VIDEODRIVER and MUJOCO_GL are set where they are not, to draw
+    without one.
+
+    Args:
+        rollout: a rollout file.
+        output: a .gif or .mp4 file; it appears when it is complete.
+        trajectory: which one.
+        env_id: the env, where the file's ``env_id`` needs a ``module:`` before it.
+        overwrite: replace a file that is there.
+        progress: told of each frame.
+
+    Raises:
+        InputError: files that can't be used, an env whose state can't be set, or an extra that
+            is missing.
+        ImagineError: the env could not be drawn, or the video not be written; there is none then.
+    """
+    output = Path(output)
+    _check_output(output, overwrite)
+    prepare()
+    with ExitStack() as stack:
+        source = stack.enter_context(open_rollout(rollout))
+        if not 0 <= trajectory < source.trajectories:
+            raise InputError(
+                f"{source.path} has no trajectory {trajectory}: it has {source.trajectories}, "
+                "counted from 0"
+            )
+        if "action/mean" not in source:
+            raise InputError(f"{source.path} has no actions, so that there is no real run of them")
+        env_id = env_id or source.env_id
+        if not env_id:
+            raise InputError(f"{source.path} does not say of which env it is")
+        imagined, real = (_drawing(stack, env_id, source.env_kwargs or {}) for _ in range(2))
+        about = describe(real)
+        if (about.observation_size, about.action_size) != (
+            source.observation_size, source.action_size,
+        ):  # fmt: skip
+            raise InputError(f"{source.path} has observations or actions that {env_id} has not")
+        own = float(real.metadata.get("render_fps") or _FPS)
+        every = max(1, math.ceil(own / _FASTEST[output.suffix.lower()]))
+        drawn = frames(source, trajectory, every, imagined, real, setter_for(imagined), about)
+        if progress is not None:
+            progress.stage("drawing", source.steps // every + 1)
+        with _writing(output, own / every) as write:
+            for frame in drawn:
+                write(frame)
+                if progress is not None:
+                    progress.advance(1)
+    return output
+
+
+def check_video(env_id: str, env_kwargs: dict[str, Any] | None, output: str | Path) -> None:
+    """Refuse what can't become a video before anything is imagined. Raises InputError."""
+    _check_output(Path(output), overwrite=True)
+    prepare()
+    with ExitStack() as stack:
+        setter_for(_drawing(stack, env_id, env_kwargs or {}))
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    if output.suffix.lower() not in FORMATS:
+        raise InputError(f"the video {output} must end in {' or '.join(FORMATS)}")
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} exists; give --force to overwrite it, or another name")
+    try:
+        import PIL  # noqa: F401
+
+        if output.suffix.lower() == ".mp4":
+            import imageio_ffmpeg  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(error.name or "Pillow", "video") from error
+
+
+def _drawing(stack: ExitStack, env_id: str, env_kwargs: dict[str, Any]) -> Any:
+    """The env, drawn as arrays, until the stack ends. InputError where it can't be drawn."""
+    try:
+        env = make_env(env_id, {**env_kwargs, "render_mode": "rgb_array"})
+    except InputError as error:
+        said = os.environ.get("MUJOCO_GL")
+        hint = (
+            f"; MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw, and it is {said}" if said else ""
+        )
+        raise InputError(f"there is no video of {env_id}: {error}{hint}") from error
+    stack.callback(env.close)
+    if "rgb_array" not in (env.metadata.get("render_modes") or []):
+        raise InputError(f"{env_id} can't be drawn: it has no render_mode rgb_array")
+    return env
+
+
+@contextmanager
+def _writing(output: Path, fps: float) -> Iterator[Any]:
+    """A function that takes frames; the file has its name once all of them are written."""
+    from imagine_cli.video.gif import GifWriter
+    from imagine_cli.video.mp4 import Mp4Writer
+
+    partial = Path(f"{output}.partial")
+    try:
+        if output.suffix.lower() == ".mp4":
+            with Mp4Writer(partial, fps) as video:
+                yield video.write
+        else:
+            with open(partial, "wb") as stream, GifWriter(stream, fps) as gif:
+                yield gif.write
+        os.replace(partial, output)
+    except OSError as error:
+        raise ImagineError(f"{output} could not be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
