@@ -87,7 +87,7 @@ def canary_file() -> Iterator[str]:
 
 def fuzz(
     reader: Reader, ending: str, inputs: int, folder: Path, *, first_seed: int = 0,
-    seconds: float = _SECONDS,
+    seconds: float = _SECONDS, warm: bool = True,
 ) -> Report:  # fmt: skip
     """Give ``inputs`` mutants of the corpus's files with this ending to ``reader``.
 
