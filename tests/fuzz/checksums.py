@@ -9,12 +9,8 @@ from __future__ import annotations
 __all__ = ["lookup3", "seal", "sealed_ranges"]
 
 _MASK = 0xFFFFFFFF
-_SIGNATURES = tuple(
-    name.encode()
-    for name in (
-        "OHDR OCHK FRHP FHDB FHIB BTHD BTLF BTIN FAHD FADB EAHD EAIB EASB EADB SMTB SMLI FSHD FSSE"
-    ).split()
-)
+_NAMES = "OHDR OCHK FRHP FHDB FHIB BTHD BTLF BTIN FAHD FADB EAHD EAIB EASB EADB SMTB SMLI FSHD"
+_SIGNATURES = tuple(name.encode() for name in _NAMES.split())
 _LONGEST = 2048
 
 
