@@ -60,7 +60,7 @@ def wherever(parts: Members, harm: bytes) -> list[Members]:
             "../x.pkl",
             f"{folder}code/__torch__.py",
             f"{folder}.data/serialization_id",
-        )  # fmt: skip
+        )
     ]
     inside = harm.removeprefix(b"\x80\x02").removesuffix(b".")
     first, rest = parts[pickled][:3], parts[pickled][3:]

@@ -9,8 +9,8 @@ from __future__ import annotations
 __all__ = ["lookup3", "seal", "sealed_ranges"]
 
 _MASK = 0xFFFFFFFF
-_SIGNATURES = (b"OHDR", b"OCHK", b"FRHP", b"FHDB", b"FHIB", b"BTHD", b"BTLF", b"BTIN", b"FAHD",
-               b"FADB", b"EAHD", b"EAIB", b"EASB", b"EADB", b"SMTB", b"SMLI", b"FSHD", b"FSSE")  # fmt: skip
+_NAMES = "OHDR OCHK FRHP FHDB FHIB BTHD BTLF BTIN FAHD FADB EAHD EAIB EASB EADB SMTB SMLI FSHD"
+_SIGNATURES = tuple(name.encode() for name in _NAMES.split())
 _LONGEST = 2048
 
 

@@ -1,4 +1,4 @@
-"""Makes tests/fuzz/corpus: small good files of each kind, and ones that reach for what they mustn't.
+"""Makes tests/fuzz/corpus: small good files, and ones that reach for what they mustn't.
 
 Run from the repository's root: ``python tests/fuzz/make_corpus.py``. The files that name another
 file name ``CANARY``, which the fuzzer replaces by the path of a file that nobody may open.

@@ -156,8 +156,8 @@ def _with_code(rng: Random, whole: bytes, canary: str) -> bytes:
         members[rng.choice(sorted(members))] = alone
     elif kind == 4:
         folder = pickled.rsplit("/", 1)[0]
-        extra = rng.choice(("data.pkl", f"{folder}/constants.pkl", f"{folder}/code/a.py", "../a",
-                            f"{folder}/data/data.pkl", f"{folder}/.data/serialization_id"))  # fmt: skip
+        names = ("constants.pkl", "code/a.py", "data/data.pkl", ".data/serialization_id")
+        extra = rng.choice(("data.pkl", "../a", *(f"{folder}/{name}" for name in names)))
         members[extra] = alone
     elif kind == 5:
         members[pickled] = alone
