@@ -108,7 +108,8 @@ class GaussianProcessWorldModel(WorldModel):
     @property
     def gps(self) -> GPs:
         """The GPs as moment matching takes them."""
-        return GPs(self.inputs, *(getattr(self, f"_{name}") for name in GPs._fields[1:]))
+        buffers: dict[str, Any] = self._buffers
+        return GPs(*(buffers["inputs" if k == 0 else f"_{name}"] for k, name in enumerate(GPs._fields)))
 
     def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
         shape, size = observation.mean.shape, self.observation_size
@@ -130,7 +131,7 @@ class GaussianProcessWorldModel(WorldModel):
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         shape = x.shape
         points = torch.cat([x, u], dim=-1).to(self.inputs.dtype)
-        root = padded(self.gps.inverse_root, -1, -2).mT
+        root = padded(self.gps.inverse_root_t, -1, -2)
         delta, var = in_tiles(partial(self._posterior, root), points.reshape(-1, points.shape[-1]))
         mean = points[..., : shape[-1]] + delta.reshape(shape)
         return Conditional(mean.to(self.dtype), var.reshape(shape).to(self.dtype))
@@ -265,21 +266,5 @@ def _factorise(
     eye = torch.eye(inputs.shape[0], dtype=inputs.dtype)
     beta = torch.cholesky_solve(targets.mT.unsqueeze(-1), root).squeeze(-1)
     weights = beta.unsqueeze(-1) * beta.unsqueeze(-2) - torch.cholesky_inverse(root)
-    folded = 2.0 * weights.triu(1) + torch.diag_embed(weights.diagonal(dim1=-2, dim2=-1))
-    inverse_lengthscales = lengthscales.reciprocal()
-    first, second = torch.triu_indices(outputs, outputs, 1)
-    squared = inverse_lengthscales.square()
-    scales = torch.cat([squared, 2.0 * squared, squared[first] + squared[second]]).sqrt()
-    return GPs(
-        inputs=inputs,
-        inverse_lengthscales=inverse_lengthscales.unsqueeze(1),
-        signal=signal_variances,
-        log_signal=signal_variances.log(),
-        beta=beta,
-        inverse_root=torch.linalg.solve_triangular(root, eye, upper=False),
-        variance_weights=folded,
-        first=first,
-        second=second,
-        outer_scales=scales.unsqueeze(-1) * scales.unsqueeze(-2),
-        eye=torch.eye(inputs.shape[1], dtype=inputs.dtype),
-    )
+    inverse_root = torch.linalg.solve_triangular(root, eye, upper=False)
+    return GPs.of(inputs, lengthscales, signal_variances, beta, inverse_root.mT, weights)
