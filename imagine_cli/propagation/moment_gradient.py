@@ -50,13 +50,11 @@ def gradient(
     by_log_q = beta_q * torch.baddbmm(by_delta.unsqueeze(-1), by_moved, terms.nu)
 
     # The covariance: of each pair's sum, and of what the variances subtract.
-    both = by_spread + by_spread.mT
-    by_sum = torch.cat(
-        [0.5 * both.diagonal(dim1=-2, dim2=-1), both[:, gps.left_weight[outputs:] - outputs, gps.right_weight[outputs:] - outputs]], dim=1
-    )
-    by_row, by_column, by_a, by_b, by_bilinear, solved = _pairs(gps, terms, by_sum.unsqueeze(-1))
+    by_sum = by_spread.new_zeros(batch, pairs, 1)
+    by_sum.index_add_(1, gps.pair_of, by_spread.reshape(batch, -1, 1))
+    by_row, by_column, by_a, by_b, by_bilinear, solved = _pairs(gps, terms, by_sum)
     known = gps.beta * delta - solved  # (K_a + σ_a² I)⁻¹ q_a
-    by_log_q = by_log_q - 2.0 * by_sum[:, :outputs, None] * terms.weights[:, :outputs] * known
+    by_log_q = by_log_q - 2.0 * by_sum[:, :outputs] * terms.weights[:, :outputs] * known
     by_log_q.index_add_(1, gps.left_weight % outputs, by_a)
     by_log_q.index_add_(1, gps.right_weight % outputs, by_b)
 
@@ -66,18 +64,14 @@ def gradient(
     by_form[:, :outputs] -= 2.0 * by_cross.mT.unsqueeze(-1) * moved.unsqueeze(-2)
     weighted = torch.bmm(by_value, nu_t)
     of_i, of_j = weighted[:, outputs : outputs + pairs], weighted[:, outputs + pairs :]
-    by_nu = torch.cat(
-        [
-            (2.0 * weighted.unsqueeze(-2) @ forms).squeeze(-2),
-            (terms.bilinear @ of_i.unsqueeze(-1)).squeeze(-1),
-            (of_j.unsqueeze(-2) @ terms.bilinear).squeeze(-2),
-            delta * by_moved,
-        ],
-        dim=1,
-    )
+    by_mean = torch.bmm(-2.0 * weighted.view(batch, 1, -1), forms.flatten(1, 2))
+    by_mean -= torch.bmm(of_j.reshape(batch, 1, -1), terms.bilinear.flatten(1, 2))
+    by_mean -= torch.bmm(delta.mT, by_moved)
+    by_mean = by_mean.squeeze(1) - (terms.bilinear * of_i.unsqueeze(-2)).sum((1, 3))
+
     by_matrix = torch.cat([by_form, by_bilinear], dim=1)
     by_log_det = (gps.log_dets * by_value.sum(-1).unsqueeze(-1)).sum(1)
-    return -by_nu.sum(1), _by_var(gps, terms, by_matrix, by_log_det)
+    return by_mean, _by_var(gps, terms, by_matrix, by_log_det)
 
 
 def _pairs(gps: GPs, terms: Terms, by_sum: Tensor) -> tuple[Tensor, ...]:

@@ -14,6 +14,7 @@ computed, reduced and forgotten.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import NamedTuple
 
 import torch
@@ -112,7 +113,7 @@ def pair_sum(left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: Tensor)
         weights: w of the first W problems of each belief, ``(W, n, n)``.
     """
     total = _pair_sum(left, right, a, b, weights, None)
-    if not total.sum().isfinite():  # some exponent was too large, or an argument is not finite
+    if not isfinite(float(total.sum())):  # some exponent was too large, or an argument is not finite
         again = _pair_sum(left, right, a, b, weights, _LARGEST)
         total = torch.where(total.isfinite(), total, again)
     return total
@@ -177,4 +178,4 @@ def pair_sums_for_gradient(
             which = slice(begin, begin + len(values))
             own = slice(begin - weighted, begin - weighted + len(values))
             by_row[first, own, tile.rows] = values.mul_(b[first, which, None]).sum(-1)
-    return by_column, by_row
+    return by_column.view(batch, problems, -1, n), by_row

@@ -68,6 +68,7 @@ class GaussianProcessWorldModel(WorldModel):
         for name, value in derived._asdict().items():
             if name != "inputs":
                 self.register_buffer(f"_{name}", value, persistent=False)
+        self.register_buffer("_noise", torch.diag_embed(data[4]), persistent=False)
 
     @classmethod
     def from_hyperparameters(
@@ -119,10 +120,11 @@ class GaussianProcessWorldModel(WorldModel):
         var = x.var.to(dtype).reshape(-1, *x.var.shape[-2:])
         delta, spread, cross = moment_match(self.gps, mean, var)
         if self.process_noise:
-            spread = spread + torch.diag_embed(self.noise_variances)
+            spread = spread + self._noise
         # Eqs. 10-12: x' = x + Δ with cov[x, Δ] the first D rows of Σ̃ V.
         shared = var[:, :size] @ cross
-        next_var = symmetrise(var[:, :size, :size] + spread + shared + shared.mT)
+        half = torch.add(shared, var[:, :size, :size] + spread, alpha=0.5)
+        next_var = half + half.mT
         return Prediction(
             (mean[:, :size] + delta).reshape(shape).to(self.dtype),
             next_var.reshape(*shape, size).to(self.dtype),
