@@ -35,7 +35,7 @@ def gradient(
     Returns:
         ``(B, E)`` and ``(B, E, E)``.
     """
-    outputs, pairs, size, n = gps.sizes
+    outputs, pairs, size, _n = gps.sizes
     batch = len(mean)
     terms = terms_of(gps, mean, var)
     nu_t = terms.nu.mT
@@ -52,9 +52,10 @@ def gradient(
     # The covariance: of each pair's sum, and of what the variances subtract.
     by_sum = by_spread.new_zeros(batch, pairs, 1)
     by_sum.index_add_(1, gps.pair_of, by_spread.reshape(batch, -1, 1))
-    by_row, by_column, by_a, by_b, by_bilinear, solved = _pairs(gps, terms, by_sum)
-    known = gps.beta * delta - solved  # (K_a + σ_a² I)⁻¹ q_a
-    by_log_q = by_log_q - 2.0 * by_sum[:, :outputs] * terms.weights[:, :outputs] * known
+    by_row, by_column, by_a, by_b, by_bilinear = _pairs(gps, terms, by_sum)
+    q = terms.weights[:, :outputs]
+    known = times(times(q.unsqueeze(2), gps.inverse_root_t), gps.inverse_root_t.mT).squeeze(2)
+    by_log_q = by_log_q - 2.0 * by_sum[:, :outputs] * q * known
     by_log_q.index_add_(1, gps.left_weight % outputs, by_a)
     by_log_q.index_add_(1, gps.right_weight % outputs, by_b)
 
@@ -79,8 +80,7 @@ def _pairs(gps: GPs, terms: Terms, by_sum: Tensor) -> tuple[Tensor, ...]:
 
     Returns:
         Derivatives by the forms of i and of j, ``(B, P, n)`` each; by the logarithms of a and of
-        b, likewise; by the bilinear forms' matrices, ``(B, P, E, E)``; and the product of each
-        ``q_a`` with the weights of the variances, ``(B, D, n)``.
+        b, likewise; and by the bilinear forms' matrices, ``(B, P, E, E)``.
     """
     outputs = len(gps.beta)
     a, b, nu = terms.left_weight, terms.right_weight, terms.nu.unsqueeze(1)
@@ -97,7 +97,7 @@ def _pairs(gps: GPs, terms: Terms, by_sum: Tensor) -> tuple[Tensor, ...]:
     by_a = torch.cat([by_b[:, :outputs], mixed * by_row], dim=1)
     by_row = torch.cat([by_column[:, :outputs], mixed * (by_row + total)], dim=1)
     by_bilinear = (scaled_b.unsqueeze(2) * nu) @ large[:, :, :-1].mT
-    return by_row, by_column, by_a, by_b, by_bilinear, plain[:, :, -1]
+    return by_row, by_column, by_a, by_b, by_bilinear
 
 
 def _by_var(gps: GPs, terms: Terms, by_matrix: Tensor, by_log_det: Tensor) -> Tensor:

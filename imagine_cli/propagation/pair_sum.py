@@ -22,11 +22,10 @@ from torch import Tensor
 
 __all__ = ["pair_sum", "pair_sum_whole", "pair_sums_for_gradient"]
 
-# A tile of this many float64 (1 MiB) stays in the second-level cache of one or two cores.
-_TILE = 131_072
-# Up to so many numbers, all problems of a belief are one tile: fewer operations outweigh the
-# cache, and that the lower half of symmetric problems is computed too.
-_WHOLE = 262_144
+# A tile of this many float64 (2 MiB) stays in the second-level caches of two cores. Up to so many,
+# all problems of a belief are one tile: fewer operations outweigh that the lower halves of its
+# symmetric problems are computed too.
+_TILE = 262_144
 
 # Where d exceeds this, a_i b_j exp(d_ij) is below 1e-300 in the sums of moment matching (there
 # Q_ij <= α² min(q_i, q_j), so q_i q_j exp(d) = Q implies Q <= α² exp(-d)), but exp would give
@@ -54,8 +53,8 @@ def _tiles(batch: int, problems: int, weighted: int, n: int, *, halves: bool) ->
     Which tiles a belief is cut into does not depend on the beliefs beside it.
     """
     numbers = problems * n * n
-    if numbers <= max(_TILE, _WHOLE):
-        together = max(1, _TILE // numbers)
+    if numbers <= _TILE:
+        together = _TILE // numbers
         for first in range(0, batch, together):
             last = min(batch, first + together)
             yield _Tile(slice(first * problems, last * problems), slice(0, n), 0, None, True)
@@ -113,7 +112,9 @@ def pair_sum(left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: Tensor)
         weights: w of the first W problems of each belief, ``(W, n, n)``.
     """
     total = _pair_sum(left, right, a, b, weights, None)
-    if not isfinite(float(total.sum())):  # some exponent was too large, or an argument is not finite
+    if not isfinite(
+        float(total.sum())
+    ):  # some exponent was too large, or an argument is not finite
         again = _pair_sum(left, right, a, b, weights, _LARGEST)
         total = torch.where(total.isfinite(), total, again)
     return total

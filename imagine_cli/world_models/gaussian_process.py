@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imagine_cli.belief import ActionBelief, Belief, joint, symmetrise
+from imagine_cli.belief import ActionBelief, Belief, joint
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.moment_matching import GPs, moment_match
 from imagine_cli.world_models.base import Conditional, Prediction, WorldModel
@@ -110,7 +110,9 @@ class GaussianProcessWorldModel(WorldModel):
     def gps(self) -> GPs:
         """The GPs as moment matching takes them."""
         buffers: dict[str, Any] = self._buffers
-        return GPs(*(buffers["inputs" if k == 0 else f"_{name}"] for k, name in enumerate(GPs._fields)))
+        return GPs(
+            *(buffers["inputs" if k == 0 else f"_{name}"] for k, name in enumerate(GPs._fields))
+        )
 
     def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
         shape, size = observation.mean.shape, self.observation_size
@@ -253,7 +255,6 @@ def _factorise(
     jitter: float,
 ) -> GPs:
     """What depends on the data alone (Eq. 7 and what moment matching folds together)."""
-    outputs = targets.shape[1]
     scaled = inputs / lengthscales.unsqueeze(1)  # (D, n, E)
     distance = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist").square()
     gram = signal_variances[:, None, None] * torch.exp(-0.5 * distance)
