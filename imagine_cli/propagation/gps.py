@@ -6,27 +6,39 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 __all__ = ["GPs"]
+
+# Points that count for nothing are added up to a multiple of eight, and dimensions that are certain
+# up to a multiple of four: rows of numbers, and E x E matrices, then begin at even addresses, and a
+# belief's bits do not depend on its place in a batch.
+_POINTS, _DIMENSIONS = 8, 4
 
 
 class GPs(NamedTuple):
     """D independent zero-mean GPs on the same n inputs, with all that depends on them alone.
 
-    Made by :meth:`of`. The squared length-scales ``Λ`` that occur are, in this order, ``Λ_a`` of
-    each output, ``(2 Λ_a⁻¹)⁻¹`` of each pair (a, a) and ``(Λ_a⁻¹ + Λ_b⁻¹)⁻¹`` of each pair a < b:
+    Each posterior has the mean ``k(x̃)ᵀ β_a`` and the variance ``α_a² - k(x̃)ᵀ W_a k(x̃)``, where
+    ``k(x̃)`` is the kernel between x̃ and the inputs, and with all data ``W_a = (K_a + σ_a² I)⁻¹``.
+
+    The squared length-scales ``Λ`` that occur are, in this order, ``Λ_a`` of each output,
+    ``(2 Λ_a⁻¹)⁻¹`` of each pair (a, a) and ``(Λ_a⁻¹ + Λ_b⁻¹)⁻¹`` of each pair a < b:
     L = 2 D + D (D - 1) / 2 of them. P = D (D + 1) / 2 pairs: (a, a) first, then a < b.
     R = D + 2 P quadratic forms of ν are evaluated: log q_a, then each pair's terms of i, then of j.
+    N is n with points of no weight added, and E' is E with certain dimensions added.
 
     Attributes:
-        inputs, columns: X̃, ``(n, E)``, and its transpose.
+        inputs: X̃, ``(n, E)``.
+        inverse_lengthscales: Λ_a^(-1/2), ``(D, 1, E)``.
         signal, log_signal: α_a² and its logarithm, ``(D,)``.
         beta: β_a, ``(D, n)``.
-        inverse_root_t: ``L_a⁻ᵀ`` for the lower ``L_a`` with ``L_a L_aᵀ = K_a + σ_a² I``, or what
-            else makes ``α² - |qᵀ L⁻ᵀ|²`` the posterior variance, ``(D, n, n)``.
-        variance_weights: ``β_a β_aᵀ - L_a⁻ᵀ L_a⁻¹``, symmetric, ``(D, n, n)``.
-        ones, eye: ``(1, 1, 1, n)`` and ``(E, E)``.
-        half_scales: ``½ s sᵀ`` for ``s = Λ^(-1/2)``, ``(L, E, E)``.
+        columns: X̃ᵀ, ``(E, N)``.
+        coefficients: β_a, ``(D, N)``.
+        inverse_root_t: ``R_aᵀ``, where ``R_aᵀ R_a = W_a``, ``(D, N, N)``.
+        variance_weights: ``β_a β_aᵀ - W_a``, symmetric, ``(D, N, N)``.
+        ones, eye: ``(1, 1, 1, N)`` and ``(E', E')``.
+        half_scales: ``½ s sᵀ`` for ``s = Λ^(-1/2)``, ``(L, E', E')``.
         log_dets: by what the log-determinants go into each form's constant, ``(R, L)``.
         offsets: what else is in it, ``(R,)``.
         first_source, second_source, first_factor, second_factor: the matrices of the quadratic
@@ -39,10 +51,12 @@ class GPs(NamedTuple):
     """
 
     inputs: Tensor
-    columns: Tensor
+    inverse_lengthscales: Tensor
     signal: Tensor
     log_signal: Tensor
     beta: Tensor
+    columns: Tensor
+    coefficients: Tensor
     inverse_root_t: Tensor
     variance_weights: Tensor
     ones: Tensor
@@ -60,9 +74,15 @@ class GPs(NamedTuple):
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        """D, P, E, n."""
-        outputs, n = self.beta.shape
+        """D, P, E, N."""
+        outputs, n = self.coefficients.shape
         return outputs, outputs * (outputs + 1) // 2, self.inputs.shape[1], n
+
+    @property
+    def inverse_root(self) -> Tensor:
+        """R_a, ``(D, n, n)``."""
+        n = len(self.inputs)
+        return self.inverse_root_t[:, :n, :n].mT
 
     @classmethod
     def of(
@@ -71,12 +91,14 @@ class GPs(NamedTuple):
         lengthscales: Tensor,
         signal: Tensor,
         beta: Tensor,
-        inverse_root_t: Tensor,
-        variance_weights: Tensor,
+        inverse_root: Tensor,
+        explained: Tensor,
     ) -> GPs:
-        """The rest from what the attributes say, and the length-scales ``(D, E)``."""
-        outputs, n = beta.shape
-        size = inputs.shape[1]
+        """From ``lengthscales`` ℓ ``(D, E)``, β, R and ``explained``, W ``(D, n, n)``."""
+        (n, size), outputs = inputs.shape, len(beta)
+        points, dimensions = -n % _POINTS, -size % _DIMENSIONS
+        columns = torch.cat([inputs, inputs[:1].expand(points, -1)]).mT.contiguous()
+        weights = beta.unsqueeze(-1) * beta.unsqueeze(-2) - explained
         pairs = outputs * (outputs + 1) // 2
         a, b = torch.triu_indices(outputs, outputs, 1)
         every = torch.arange(outputs)
@@ -112,15 +134,17 @@ class GPs(NamedTuple):
         shift = torch.cat([torch.zeros_like(every), torch.full_like(a, outputs)])
         return cls(
             inputs=inputs,
-            columns=inputs.mT.contiguous(),
+            inverse_lengthscales=lengthscales.reciprocal().unsqueeze(1),
             signal=signal,
             log_signal=signal.log(),
             beta=beta,
-            inverse_root_t=inverse_root_t.contiguous(),
-            variance_weights=variance_weights,
-            ones=inputs.new_ones(1, 1, 1, n),
-            eye=torch.eye(size, dtype=inputs.dtype),
-            half_scales=0.5 * scales,
+            columns=columns,
+            coefficients=pad(beta, (0, points)),
+            inverse_root_t=pad(inverse_root.mT, (0, points, 0, points)).contiguous(),
+            variance_weights=pad(weights, (0, points, 0, points)),
+            ones=inputs.new_ones(1, 1, 1, n + points),
+            eye=torch.eye(size + dimensions, dtype=inputs.dtype),
+            half_scales=0.5 * pad(scales, (0, dimensions, 0, dimensions)),
             log_dets=log_dets,
             offsets=torch.cat([signal.log(), signal.new_zeros(2 * pairs)]),
             first_source=torch.cat([count + every, pair, pair, pair]),

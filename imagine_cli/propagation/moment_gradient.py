@@ -102,14 +102,14 @@ def _pairs(gps: GPs, terms: Terms, by_sum: Tensor) -> tuple[Tensor, ...]:
 
 def _by_var(gps: GPs, terms: Terms, by_matrix: Tensor, by_log_det: Tensor) -> Tensor:
     """From the matrices ``(B, R + P, E, E)`` and log-determinants ``(B, L)`` to Σ̃."""
-    outputs = len(gps.beta)
+    outputs, _, size, _ = gps.sizes
     count = by_log_det.shape[1]
+    inverse, scales = terms.inverse[..., :size, :size], gps.half_scales[:, :size, :size]
     by_source = by_matrix.new_zeros(len(by_matrix), count + outputs, *by_matrix.shape[2:])
     by_source.index_add_(1, gps.first_source, by_matrix * gps.first_factor)
     by_source.index_add_(1, gps.second_source, by_matrix * gps.second_factor)
     inner = 2.0 * by_source[:, :count]
     inner[:, :outputs] -= by_source[:, count:]
-    inner = inner @ terms.inverse + by_log_det[..., None, None] * gps.eye
-    by_scaled = terms.inverse @ inner
-    half = (gps.half_scales * by_scaled).sum(1)
+    by_scaled = inverse @ (inner @ inverse) + by_log_det[..., None, None] * inverse
+    half = (scales * by_scaled).sum(1)
     return half + half.mT

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from imagine_cli.errors import ImagineError
 from imagine_cli.propagation.gps import GPs
@@ -115,7 +116,7 @@ class Terms(NamedTuple):
     Attributes:
         nu: ν (Eq. 16), one column a point, ``(B, E, n)``.
         products: every ``ν_k ν_l``, ``(B, E², n)``.
-        inverse: ``(I + Λ^(-1/2) Σ̃ Λ^(-1/2))⁻¹`` for each Λ, ``(B, L, E, E)``.
+        inverse: ``(I + Λ^(-1/2) Σ̃ Λ^(-1/2))⁻¹`` for each Λ, ``(B, L, E', E')``.
         forms: the matrices of the quadratic forms, ``(B, R, E²)``.
         bilinear: ``Λ_b⁻¹ G_ab Λ_a⁻¹``, ``(B, P, E, E)``.
         weights: q and then β q, ``(B, 2 D, n)``.
@@ -140,7 +141,9 @@ def terms_of(gps: GPs, mean: Tensor, var: Tensor) -> Terms:
     outputs, pairs, size, n = gps.sizes
     batch = len(mean)
     # I + Λ^(-1/2) Σ̃ Λ^(-1/2) for every Λ at once: symmetric positive definite for any Σ̃.
-    scaled = gps.half_scales * (var + var.mT).unsqueeze(1)
+    missing = len(gps.eye) - size
+    doubled = pad(var + var.mT, (0, missing, 0, missing)) if missing else var + var.mT
+    scaled = gps.half_scales * doubled.unsqueeze(1)
     root, failed = torch.linalg.cholesky_ex(scaled + gps.eye)
     if failed.any():
         raise ImagineError(
@@ -153,7 +156,7 @@ def terms_of(gps: GPs, mean: Tensor, var: Tensor) -> Terms:
     # One memory layout whatever B is, so that the same kernels run and give the same bits.
     inverse = torch.cholesky_inverse(root).contiguous()
     gain = torch.bmm(inverse.flatten(0, 1), scaled.flatten(0, 1)).view(scaled.shape)
-    sources = torch.cat([gain + gain.mT, inverse[:, :outputs]], dim=1)
+    sources = torch.cat([gain + gain.mT, inverse[:, :outputs]], dim=1)[..., :size, :size]
     forms = torch.addcmul(
         sources.index_select(1, gps.first_source) * gps.first_factor,
         sources.index_select(1, gps.second_source),
@@ -170,7 +173,7 @@ def terms_of(gps: GPs, mean: Tensor, var: Tensor) -> Terms:
     one = gps.ones.expand(batch, pairs, 1, n)
     of_i, of_j = values[:, outputs : outputs + pairs], values[:, outputs + pairs :]
     q = values[:, :outputs].exp()
-    weights = torch.cat([q, gps.beta * q], dim=1)
+    weights = torch.cat([q, gps.coefficients * q], dim=1)
     return Terms(
         nu=nu,
         products=products,
@@ -191,9 +194,9 @@ def _moments(gps: GPs, mean: Tensor, var: Tensor, sums: PairSum) -> Moments:
     # The mean (Eqs. 14, 15) and the input-output covariance.
     q, beta_q = terms.weights[:, :outputs], terms.weights[:, outputs:]
     delta = beta_q.sum(-1)
-    moved = torch.bmm(beta_q, terms.nu.mT).unsqueeze(-2)
+    moved = torch.bmm(beta_q, terms.nu.mT).unsqueeze(-1)
     precision = terms.forms[:, :outputs].view(-1, outputs, size, size)  # -½ (Σ̃ + Λ_a)⁻¹
-    cross = -2.0 * (moved @ precision).squeeze(-2)
+    cross = -2.0 * (moved * precision).sum(-2)
 
     # The covariance (Eqs. 17-23): α² - qᵀ (K + σ² I)⁻¹ q as α² minus a sum of squares.
     spread = sums(

@@ -19,6 +19,7 @@ from imagine_cli.world_models.tiles import in_tiles, padded
 __all__ = ["GaussianProcessWorldModel"]
 
 _DATA = ("inputs", "targets", "lengthscales", "signal_variances", "noise_variances")
+_DERIVED = tuple(f"_{name}" for name in GPs._fields)
 
 
 class GaussianProcessWorldModel(WorldModel):
@@ -66,8 +67,7 @@ class GaussianProcessWorldModel(WorldModel):
         with _one_thread():
             derived = _factorise(*data, jitter=jitter)
         for name, value in derived._asdict().items():
-            if name != "inputs":
-                self.register_buffer(f"_{name}", value, persistent=False)
+            self.register_buffer(f"_{name}", value, persistent=False)
         self.register_buffer("_noise", torch.diag_embed(data[4]), persistent=False)
 
     @classmethod
@@ -110,9 +110,7 @@ class GaussianProcessWorldModel(WorldModel):
     def gps(self) -> GPs:
         """The GPs as moment matching takes them."""
         buffers: dict[str, Any] = self._buffers
-        return GPs(
-            *(buffers["inputs" if k == 0 else f"_{name}"] for k, name in enumerate(GPs._fields))
-        )
+        return GPs(*(buffers[name] for name in _DERIVED))
 
     def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
         shape, size = observation.mean.shape, self.observation_size
@@ -124,7 +122,7 @@ class GaussianProcessWorldModel(WorldModel):
         if self.process_noise:
             spread = spread + self._noise
         # Eqs. 10-12: x' = x + Δ with cov[x, Δ] the first D rows of Σ̃ V.
-        shared = var[:, :size] @ cross
+        shared = (var[:, :size, :, None] * cross.unsqueeze(1)).sum(-2)
         half = torch.add(shared, var[:, :size, :size] + spread, alpha=0.5)
         next_var = half + half.mT
         return Prediction(
@@ -135,7 +133,7 @@ class GaussianProcessWorldModel(WorldModel):
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         shape = x.shape
         points = torch.cat([x, u], dim=-1).to(self.inputs.dtype)
-        root = padded(self.gps.inverse_root_t, -1, -2)
+        root = padded(self.gps.inverse_root, -1, -2).mT
         delta, var = in_tiles(partial(self._posterior, root), points.reshape(-1, points.shape[-1]))
         mean = points[..., : shape[-1]] + delta.reshape(shape)
         return Conditional(mean.to(self.dtype), var.reshape(shape).to(self.dtype))
@@ -268,6 +266,6 @@ def _factorise(
         )
     eye = torch.eye(inputs.shape[0], dtype=inputs.dtype)
     beta = torch.cholesky_solve(targets.mT.unsqueeze(-1), root).squeeze(-1)
-    weights = beta.unsqueeze(-1) * beta.unsqueeze(-2) - torch.cholesky_inverse(root)
     inverse_root = torch.linalg.solve_triangular(root, eye, upper=False)
-    return GPs.of(inputs, lengthscales, signal_variances, beta, inverse_root.mT, weights)
+    explained = torch.cholesky_inverse(root)
+    return GPs.of(inputs, lengthscales, signal_variances, beta, inverse_root, explained)
