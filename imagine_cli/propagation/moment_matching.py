@@ -194,9 +194,10 @@ def _moments(gps: GPs, mean: Tensor, var: Tensor, sums: PairSum) -> Moments:
     # The mean (Eqs. 14, 15) and the input-output covariance.
     q, beta_q = terms.weights[:, :outputs], terms.weights[:, outputs:]
     delta = beta_q.sum(-1)
-    moved = torch.bmm(beta_q, terms.nu.mT).unsqueeze(-1)
+    # Not a matrix product, whose sums' order may depend on how many beliefs there are.
+    moved = (beta_q.unsqueeze(2) * terms.nu.unsqueeze(1)).sum(-1)
     precision = terms.forms[:, :outputs].view(-1, outputs, size, size)  # -½ (Σ̃ + Λ_a)⁻¹
-    cross = -2.0 * (moved * precision).sum(-2)
+    cross = -2.0 * (moved.unsqueeze(2) * precision).sum(-1)
 
     # The covariance (Eqs. 17-23): α² - qᵀ (K + σ² I)⁻¹ q as α² minus a sum of squares.
     spread = sums(

@@ -122,7 +122,7 @@ class GaussianProcessWorldModel(WorldModel):
         if self.process_noise:
             spread = spread + self._noise
         # Eqs. 10-12: x' = x + Δ with cov[x, Δ] the first D rows of Σ̃ V.
-        shared = (var[:, :size, :, None] * cross.unsqueeze(1)).sum(-2)
+        shared = (var[:, :size].unsqueeze(2) * cross.mT.contiguous().unsqueeze(1)).sum(-1)
         half = torch.add(shared, var[:, :size, :size] + spread, alpha=0.5)
         next_var = half + half.mT
         return Prediction(
