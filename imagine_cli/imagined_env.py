@@ -17,14 +17,14 @@ from torchrl.envs.model_based import ModelBasedEnvBase
 
 from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
 from imagine_cli.errors import InputError
+from imagine_cli.lean_rollout import can_be_lean, lean_rollout
+from imagine_cli.module_step import declared_dtype, module_step, pilco_action, writes_reward
 from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise, TorchNoise
 from imagine_cli.propagation.registry import make_propagation
 from imagine_cli.world_models.base import Prediction, WorldModel, read_action, read_observation
 
 __all__ = ["ImaginedEnv"]
-
-_REWARD = ("next", "reward")
 
 
 class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
@@ -99,7 +99,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             )
         size = real.shape[-1]
         self._check_sizes(size)
-        dtype = _declared_dtype(world_model_module) or real.dtype
+        dtype = declared_dtype(world_model_module) or real.dtype
         if not dtype.is_floating_point:
             dtype = torch.get_default_dtype()
         self.belief_dtype: torch.dtype = dtype
@@ -120,16 +120,13 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             setattr(self, f"full_{name}_spec", spec.to(self.device) if self.device else spec)
         self._done_keys: list[Any] = list(self.full_done_spec.keys(True, True))
         (self._reward_key,) = self.full_reward_spec.keys(True, True)
-        in_keys = list(getattr(world_model_module, "in_keys", []))
-        self._speaks_pilco = ("action", "mean") in in_keys
 
     @property
     def has_reward(self) -> bool:
         """Whether the world model says that it writes a reward."""
         if isinstance(self.world_model, WorldModel):
             return self.world_model.has_reward
-        keys = getattr(self.world_model, "out_keys", [])
-        return any(key == "reward" or tuple(key)[:2] == _REWARD for key in keys)
+        return writes_reward(self.world_model)
 
     @property
     def propagation_used(self) -> str:
@@ -173,16 +170,15 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
                 self.world_model, observation, action, state, noise
             )
             return self._settle(prediction), state
-        written: Any = action.mean
-        if action.var is not None or self._speaks_pilco:
-            written = _as_written(observation, action)
-        believed = {"mean": observation.mean, "var": observation.var}
         shape = observation.mean.shape[:-1]
-        entries = {
+        believed = {"mean": observation.mean, "var": observation.var}
+        entries: dict[str, Any] = {
             "observation": TensorDict(believed, shape, device=self.device),
-            "action": written,
+            "action": action.mean if action.var is None else pilco_action(observation, action),
         }
-        return self._predict(TensorDict(entries, shape, device=self.device)), state
+        return self._settle(
+            self._module_step(TensorDict(entries, shape, device=self.device))
+        ), state
 
     def any_done(self, tensordict: TensorDictBase) -> bool:
         """False: nothing is ever done, and looking would cost a device a synchronisation."""
@@ -192,25 +188,44 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         """``tensordict``: nothing is ever done."""
         return tensordict
 
-    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        state: State = {}
-        if isinstance(self.world_model, WorldModel):
-            model = self.world_model
-            carried = tensordict.get("propagation", None)
-            prediction, state = self.advance(
-                read_observation(tensordict, model.dtype),
-                read_action(tensordict, model.action_size, model.dtype),
-                {} if carried is None else dict(carried.items()),
+    def rollout(self, max_steps: int, policy: Any = None, **options: Any) -> TensorDictBase:
+        """As :meth:`torchrl.envs.EnvBase.rollout`, and the same to the bit, in less time.
+
+        Where nothing but a policy and a start is asked for, the loop makes no TensorDict that the
+        policy and the world model don't need.
+        """
+        if can_be_lean(self, max_steps, policy, options):
+            return lean_rollout(
+                self, max_steps, policy, options.get("tensordict"), options.get("auto_reset", True)
             )
-        else:
-            prediction = self._predict(tensordict.clone(recurse=False))
-        shape = tensordict.batch_size
-        out = self._with_dones(Belief(prediction.mean, prediction.var), state, shape)
-        spec = self.full_reward_spec[self._reward_key]
+        return super().rollout(max_steps, policy, **options)
+
+    def transition(self, tensordict: TensorDictBase) -> tuple[Prediction, State]:
+        """One step from a TensorDict with observation and action, which a module may write to."""
+        if not isinstance(self.world_model, WorldModel):
+            return self._settle(self._module_step(tensordict)), {}
+        model = self.world_model
+        carried = tensordict.get("propagation", None)
+        return self.advance(
+            read_observation(tensordict, model.dtype),
+            read_action(tensordict, model.action_size, model.dtype),
+            {} if carried is None else dict(carried.items()),
+        )
+
+    def _module_step(self, tensordict: TensorDictBase) -> Prediction:
+        return module_step(
+            self.world_model, tensordict, self.next_observation_key, self.belief_dtype
+        )
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        prediction, state = self.transition(tensordict.clone(recurse=False))
+        belief = Belief(prediction.mean, prediction.var)
+        out = self._with_dones(belief, state, tensordict.batch_size)
+        dtype = self.full_reward_spec[self._reward_key].dtype
         if prediction.reward_mean is None:
-            reward = torch.zeros((*shape, 1), dtype=spec.dtype, device=prediction.mean.device)
+            reward = belief.mean.new_zeros((*tensordict.batch_size, 1), dtype=dtype)
         else:
-            reward = prediction.reward_mean.unsqueeze(-1).to(spec.dtype)
+            reward = prediction.reward_mean.unsqueeze(-1).to(dtype)
         return out.set(self._reward_key, reward)
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
@@ -270,44 +285,6 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             out.set(key, torch.zeros((*shape, 1), dtype=torch.bool, device=mean.device))
         return out
 
-    def _predict(self, tensordict: TensorDictBase) -> Prediction:
-        """One step of a world model that is somebody else's, whatever it reads and writes."""
-        shape = tensordict.batch_size
-        if self._speaks_pilco:
-            action = tensordict.get("action")
-            if isinstance(action, Tensor):
-                belief = read_observation(tensordict, self.belief_dtype)
-                written = _as_written(belief, ActionBelief(action.to(self.belief_dtype)))
-                tensordict.set("action", written)
-            tensordict = tensordict.reshape(-1)  # torchrl's moment matching has one batch axis
-        out = self.world_model(tensordict)
-        found = out.get(self.next_observation_key, None)
-        if found is None:
-            raise InputError(
-                f"the world model wrote nothing at next_observation_key "
-                f"{self.next_observation_key!r}; it wrote {sorted(map(str, out.keys(True, True)))}"
-            )
-        if isinstance(found, Tensor):
-            mean, var = found, found.new_zeros((*found.shape, found.shape[-1]))
-        else:
-            mean, var = found.get("mean"), found.get("var")
-        if var.ndim == mean.ndim:
-            var = torch.diag_embed(var)
-        reward, reward_var = out.get(_REWARD, None), None
-        if reward is None and "reward" in getattr(self.world_model, "out_keys", []):
-            reward = out.get("reward")
-        if reward is not None and not isinstance(reward, Tensor):
-            reward, reward_var = reward.get("mean"), reward.get("var", None)
-        size = mean.shape[-1]
-        return self._settle(
-            Prediction(
-                mean.reshape(*shape, size),
-                var.reshape(*shape, size, size),
-                None if reward is None else reward.reshape(shape),
-                None if reward_var is None else reward_var.reshape(shape),
-            )
-        )
-
     def _settle(self, prediction: Prediction) -> Prediction:
         """The prediction as the specs promise it: dtype, symmetry, positive semi-definiteness."""
         mean = prediction.mean.to(self.belief_dtype)
@@ -342,24 +319,3 @@ def _propagation(asked: str | Propagation | None, module: torch.nn.Module) -> Pr
             f"{type(module).__name__} is its own: leave propagation out"
         )
     return None
-
-
-def _declared_dtype(module: torch.nn.Module) -> torch.dtype | None:
-    declared = getattr(module, "dtype", None)
-    if isinstance(declared, torch.dtype):
-        return declared
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.is_floating_point():
-            return tensor.dtype
-    return None
-
-
-def _as_written(observation: Belief, action: ActionBelief) -> TensorDictBase:
-    """An action as PILCO's policies write it: mean, var and cross_covariance, zero if None."""
-    shape = action.mean.shape[:-1]
-    size, actions = observation.mean.shape[-1], action.mean.shape[-1]
-    zeros = action.mean.new_zeros
-    var = zeros((*shape, actions, actions)) if action.var is None else action.var
-    cross = action.cross_covariance
-    cross = zeros((*shape, size, actions)) if cross is None else cross
-    return TensorDict({"mean": action.mean, "var": var, "cross_covariance": cross}, shape)

@@ -54,6 +54,8 @@ def _root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``imagine`` with ``argv`` (the process's own by default); the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Threads that wait without sleeping slow each other down wherever cores are shared, as in CI.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = app(args=arguments, prog_name="imagine", standalone_mode=False)
         sys.stdout.flush()
