@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from imagine_cli.benchmarks import timing
@@ -15,15 +17,28 @@ def test_works_take_turns_and_medians_are_of_each(monkeypatch: pytest.MonkeyPatc
         calls.append(name)
 
     monkeypatch.setattr(timing.time, "perf_counter", lambda: clock)
-    found = timing.milliseconds(
-        {"a": lambda: work("a", [9.0, 0.1, 0.3, 0.2]), "b": lambda: work("b", [1.0])}, seconds=15.0
-    )
-    assert calls[:6] == ["a", "b"] * 3
-    assert len(calls) == 2 + 2 * 6  # once each, then until 15 seconds are over
-    assert found == {"a": pytest.approx(250.0), "b": pytest.approx(1000.0)}
+    works = {
+        "a": lambda: work("a", [9.0, 0.2, 0.1, 0.3]),
+        "b": lambda: work("b", [1.0]),
+        "short": lambda: work("short", [0.0078125]),
+    }
+    found = timing.milliseconds(works, seconds=15.0)
+    # Once, once more, and then turns of 1, 1 and 2 runs until 15 seconds are over.
+    assert calls[:6] == ["a", "b", "short"] * 2
+    assert calls[6:] == ["a", "b", "short", "short"] * 6
+    assert found == {
+        "a": pytest.approx(250.0),  # of 0.1, 0.3, 9.0, 0.2, 0.1 and 0.3 s
+        "b": pytest.approx(1000.0),
+        "short": pytest.approx(7.8125),
+    }
 
 
-def test_at_least_five_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_least_five_turns() -> None:
     calls: list[int] = []
-    timing.milliseconds({"a": lambda: calls.append(1)}, seconds=1e-9)
-    assert len(calls) == 6
+
+    def work() -> None:
+        calls.append(1)
+        time.sleep(timing._TURN)
+
+    timing.milliseconds({"a": work}, seconds=1e-9)
+    assert len(calls) == 2 + 5
