@@ -1,4 +1,4 @@
-"""The SHA-256 of a file."""
+"""The SHA-256 of files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ __all__ = ["sha256_of"]
 _BLOCK = 1 << 20
 
 
-def sha256_of(path: str | Path) -> str:
-    """In hexadecimal, read a piece at a time."""
+def sha256_of(*paths: str | Path) -> str:
+    """Of one file, or of several one after the other, in hexadecimal, read a piece at a time."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
     return digest.hexdigest()

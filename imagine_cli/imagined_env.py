@@ -18,11 +18,12 @@ from torchrl.envs.model_based import ModelBasedEnvBase
 from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
 from imagine_cli.errors import InputError
 from imagine_cli.lean_rollout import can_be_lean, lean_rollout
-from imagine_cli.module_step import declared_dtype, module_step, pilco_action, writes_reward
+from imagine_cli.module_step import module_step, pilco_action, writes_reward
 from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise, TorchNoise
 from imagine_cli.propagation.registry import make_propagation
 from imagine_cli.world_models.base import Prediction, WorldModel, read_action, read_observation
+from imagine_cli.world_models.module import ModuleWorldModel, declared_dtype
 
 __all__ = ["ImaginedEnv"]
 
@@ -57,7 +58,8 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         next_observation_key: where the world model writes: ``"mean"`` and ``"var"`` below this.
         propagation: how a belief goes through a :class:`~imagine_cli.world_models.WorldModel`: a
             name, a :class:`~imagine_cli.propagation.Propagation`, or None for the model's own
-            default. Any other module is its own propagation, and takes None.
+            default. Any other module is its own propagation with None; with another one it is
+            asked at points (:class:`~imagine_cli.world_models.module.ModuleWorldModel`).
         **kwargs: for :class:`~torchrl.envs.EnvBase`; ``device`` defaults to ``base_env``'s.
 
     Raises:
@@ -86,11 +88,6 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             batch_size = base_env.batch_size or (1,)
         shape = (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
         kwargs.setdefault("device", base_env.device)
-        super().__init__(world_model_module, batch_size=torch.Size(shape), **kwargs)
-        self.next_observation_key = next_observation_key
-        # Not a submodule: the real env is nobody's parameter.
-        self.__dict__["base_env"] = base_env
-
         real = base_env.full_observation_spec_unbatched.get("observation", None)
         if real is None or isinstance(real, Composite) or len(real.shape) != 1:
             raise InputError(
@@ -98,12 +95,23 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
                 f"{dict(base_env.full_observation_spec_unbatched.items())}"
             )
         size = real.shape[-1]
-        self._check_sizes(size)
         dtype = declared_dtype(world_model_module) or real.dtype
         if not dtype.is_floating_point:
             dtype = torch.get_default_dtype()
+        if propagation is not None and not isinstance(world_model_module, WorldModel):
+            world_model_module = ModuleWorldModel(
+                world_model_module, size, _action_size(base_env),
+                next_observation_key=next_observation_key, dtype=dtype,
+            )  # fmt: skip
+        super().__init__(world_model_module, batch_size=torch.Size(shape), **kwargs)
+        self.next_observation_key = next_observation_key
+        # Not a submodule: the real env is nobody's parameter.
+        self.__dict__["base_env"] = base_env
+        self._check_sizes(size)
         self.belief_dtype: torch.dtype = dtype
-        self.propagation = _propagation(propagation, world_model_module)
+        self.propagation: Propagation | None = None
+        if isinstance(world_model_module, WorldModel):
+            self.propagation = make_propagation(propagation, world_model_module)
         self.observation_spec = Composite(
             observation=Composite(
                 mean=Unbounded((*shape, size), device=self.device, dtype=dtype),
@@ -172,9 +180,10 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             return self._settle(prediction), state
         shape = observation.mean.shape[:-1]
         believed = {"mean": observation.mean, "var": observation.var}
+        certain = action.var is None and action.cross_covariance is None
         entries: dict[str, Any] = {
             "observation": TensorDict(believed, shape, device=self.device),
-            "action": action.mean if action.var is None else pilco_action(observation, action),
+            "action": action.mean if certain else pilco_action(observation, action),
         }
         return self._settle(
             self._module_step(TensorDict(entries, shape, device=self.device))
@@ -301,8 +310,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         model = self.world_model
         if not isinstance(model, WorldModel):
             return
-        spec = self.base_env.full_action_spec_unbatched["action"]
-        actions = spec.space.n if not spec.shape else spec.shape[-1]
+        actions = _action_size(self.base_env)
         if (model.observation_size, model.action_size) != (size, actions):
             raise InputError(
                 f"the world model is for observations of size {model.observation_size} and "
@@ -310,12 +318,6 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             )
 
 
-def _propagation(asked: str | Propagation | None, module: torch.nn.Module) -> Propagation | None:
-    if isinstance(module, WorldModel):
-        return make_propagation(asked, module)
-    if asked is not None:
-        raise InputError(
-            f"a propagation goes through a world model of this package, and a "
-            f"{type(module).__name__} is its own: leave propagation out"
-        )
-    return None
+def _action_size(base_env: EnvBase) -> int:
+    spec = base_env.full_action_spec_unbatched["action"]
+    return int(spec.space.n if not spec.shape else spec.shape[-1])

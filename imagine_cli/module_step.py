@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief
-from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Prediction, read_observation
+from imagine_cli.world_models.module import written
+from imagine_cli.world_models.roles import role
 
-__all__ = ["declared_dtype", "module_step", "pilco_action", "writes_reward"]
-
-_REWARD = ("next", "reward")
+__all__ = ["module_step", "pilco_action", "writes_reward"]
 
 
 def module_step(
@@ -45,25 +42,13 @@ def module_step(
             belief = read_observation(tensordict, dtype)
             tensordict.set("action", pilco_action(belief, ActionBelief(action.to(dtype))))
         tensordict = tensordict.reshape(-1)  # torchrl's moment matching has one batch axis
-    out = module(tensordict)
-    found = out.get(next_observation_key, None)
-    if found is None:
-        raise InputError(
-            f"the world model wrote nothing at next_observation_key "
-            f"{next_observation_key!r}; it wrote {sorted(map(str, out.keys(True, True)))}"
-        )
-    if isinstance(found, Tensor):
-        mean, var = found, found.new_zeros((*found.shape, found.shape[-1]))
-    else:
-        mean, var = found.get("mean"), found.get("var")
-    if var.ndim == mean.ndim:
+    found = written(module(tensordict), next_observation_key, module)
+    mean, var = found["mean"], found.get("var")
+    if var is None:
+        var = mean.new_zeros((*mean.shape, mean.shape[-1]))
+    elif var.ndim == mean.ndim:
         var = torch.diag_embed(var)
-    reward: Any = out.get(_REWARD, None)
-    reward_var = None
-    if reward is None and "reward" in getattr(module, "out_keys", []):
-        reward = out.get("reward")
-    if reward is not None and not isinstance(reward, Tensor):
-        reward, reward_var = reward.get("mean"), reward.get("var", None)
+    reward, reward_var = found.get("reward_mean"), found.get("reward_var")
     size = mean.shape[-1]
     return Prediction(
         mean.reshape(*shape, size),
@@ -75,19 +60,7 @@ def module_step(
 
 def writes_reward(module: torch.nn.Module) -> bool:
     """Whether a module says that it writes a reward."""
-    keys = getattr(module, "out_keys", [])
-    return any(key == "reward" or tuple(key)[:2] == _REWARD for key in keys)
-
-
-def declared_dtype(module: torch.nn.Module) -> torch.dtype | None:
-    """A module's ``dtype``, else that of its parameters or buffers; None where it has none."""
-    declared = getattr(module, "dtype", None)
-    if isinstance(declared, torch.dtype):
-        return declared
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.is_floating_point():
-            return tensor.dtype
-    return None
+    return any(role(key) == "reward_mean" for key in getattr(module, "out_keys", []))
 
 
 def pilco_action(observation: Belief, action: ActionBelief) -> TensorDictBase:

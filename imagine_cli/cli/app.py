@@ -10,7 +10,11 @@ from typing import Annotated
 import typer
 
 from imagine_cli import __version__
+<<<<<<< HEAD
 from imagine_cli.cli import bench, compare, evaluate, fit, inspect, plot, rollout
+=======
+from imagine_cli.cli import compare, convert, evaluate, fit, inspect, plot, rollout
+>>>>>>> main
 from imagine_cli.cli.console import error_line
 from imagine_cli.errors import ImagineError
 
@@ -27,6 +31,7 @@ app = typer.Typer(
 app.command("rollout")(rollout.rollout)
 app.command("inspect")(inspect.inspect)
 app.command("fit")(fit.fit)
+app.command("convert")(convert.convert)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)

@@ -49,14 +49,14 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
          "env": {...},       id, kwargs, observation_names, ...
          "metadata": {...}}  how it was fitted, on what, with which scores
     """
-    from imagine_cli.checkpoint import load_world_model, read_checkpoint
+    from imagine_cli.checkpoint import checkpoint_files, load_world_model, read_checkpoint
 
     checkpoint = read_checkpoint(path)
     model = load_world_model(path)
     return {
         "kind": "checkpoint",
         "file": str(path),
-        "bytes": path.stat().st_size,
+        "bytes": sum(file.stat().st_size for file in checkpoint_files(path)),
         "model_kind": checkpoint.kind,
         "observation_size": model.observation_size,
         "action_size": model.action_size,
