@@ -10,11 +10,7 @@ from typing import Annotated
 import typer
 
 from imagine_cli import __version__
-<<<<<<< HEAD
-from imagine_cli.cli import bench, compare, evaluate, fit, inspect, plot, rollout
-=======
-from imagine_cli.cli import compare, convert, evaluate, fit, inspect, plot, rollout
->>>>>>> main
+from imagine_cli.cli import bench, compare, convert, evaluate, fit, inspect, plot, rollout
 from imagine_cli.cli.console import error_line
 from imagine_cli.errors import ImagineError
 
