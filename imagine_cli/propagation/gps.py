@@ -10,34 +10,32 @@ from torch.nn.functional import pad
 
 __all__ = ["GPs"]
 
-# Points that count for nothing are added up to a multiple of eight, and dimensions that are certain
-# up to a multiple of four: rows of numbers, and E x E matrices, then begin at even addresses, and a
-# belief's bits do not depend on its place in a batch.
-_POINTS, _DIMENSIONS = 8, 4
+# Dimensions that are certain are added up to a multiple of four: E x E matrices then begin at even
+# addresses, and a belief's bits do not depend on its place in a batch.
+_DIMENSIONS = 4
 
 
 class GPs(NamedTuple):
     """D independent zero-mean GPs on the same n inputs, with all that depends on them alone.
 
     Each posterior has the mean ``k(x̃)ᵀ β_a`` and the variance ``α_a² - k(x̃)ᵀ W_a k(x̃)``, where
-    ``k(x̃)`` is the kernel between x̃ and the inputs, and with all data ``W_a = (K_a + σ_a² I)⁻¹``.
+    ``k(x̃)`` is the kernel between x̃ and the inputs. With all data ``W_a = (K_a + σ_a² I)⁻¹``; with
+    inducing points it is ``K_a⁻¹`` less the inducing values' own uncertainty.
 
     The squared length-scales ``Λ`` that occur are, in this order, ``Λ_a`` of each output,
     ``(2 Λ_a⁻¹)⁻¹`` of each pair (a, a) and ``(Λ_a⁻¹ + Λ_b⁻¹)⁻¹`` of each pair a < b:
     L = 2 D + D (D - 1) / 2 of them. P = D (D + 1) / 2 pairs: (a, a) first, then a < b.
     R = D + 2 P quadratic forms of ν are evaluated: log q_a, then each pair's terms of i, then of j.
-    N is n with points of no weight added, and E' is E with certain dimensions added.
+    E' is E with certain dimensions added. For the same bits in any batch n is a multiple of eight,
+    with inputs that count for nothing.
 
     Attributes:
-        inputs: X̃, ``(n, E)``.
-        inverse_lengthscales: Λ_a^(-1/2), ``(D, 1, E)``.
-        signal, log_signal: α_a² and its logarithm, ``(D,)``.
+        columns: X̃ᵀ, ``(E, n)``.
+        signal: α_a², ``(D,)``.
         beta: β_a, ``(D, n)``.
-        columns: X̃ᵀ, ``(E, N)``.
-        coefficients: β_a, ``(D, N)``.
-        inverse_root_t: ``R_aᵀ``, where ``R_aᵀ R_a = W_a``, ``(D, N, N)``.
-        variance_weights: ``β_a β_aᵀ - W_a``, symmetric, ``(D, N, N)``.
-        ones, eye: ``(1, 1, 1, N)`` and ``(E', E')``.
+        inverse_root_t: ``R_aᵀ``, where ``R_aᵀ R_a = W_a``, ``(D, n, n)``.
+        variance_weights: ``β_a β_aᵀ - W_a``, symmetric, ``(D, n, n)``.
+        ones, eye: ``(1, 1, 1, n)`` and ``(E', E')``.
         half_scales: ``½ s sᵀ`` for ``s = Λ^(-1/2)``, ``(L, E', E')``.
         log_dets: by what the log-determinants go into each form's constant, ``(R, L)``.
         offsets: what else is in it, ``(R,)``.
@@ -50,13 +48,9 @@ class GPs(NamedTuple):
         pair_of: the pair of each entry of the covariance, ``(D²,)``.
     """
 
-    inputs: Tensor
-    inverse_lengthscales: Tensor
-    signal: Tensor
-    log_signal: Tensor
-    beta: Tensor
     columns: Tensor
-    coefficients: Tensor
+    signal: Tensor
+    beta: Tensor
     inverse_root_t: Tensor
     variance_weights: Tensor
     ones: Tensor
@@ -74,15 +68,9 @@ class GPs(NamedTuple):
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        """D, P, E, N."""
-        outputs, n = self.coefficients.shape
-        return outputs, outputs * (outputs + 1) // 2, self.inputs.shape[1], n
-
-    @property
-    def inverse_root(self) -> Tensor:
-        """R_a, ``(D, n, n)``."""
-        n = len(self.inputs)
-        return self.inverse_root_t[:, :n, :n].mT
+        """D, P, E, n."""
+        outputs, n = self.beta.shape
+        return outputs, outputs * (outputs + 1) // 2, len(self.columns), n
 
     @classmethod
     def of(
@@ -94,11 +82,9 @@ class GPs(NamedTuple):
         inverse_root: Tensor,
         explained: Tensor,
     ) -> GPs:
-        """From ``lengthscales`` ℓ ``(D, E)``, β, R and ``explained``, W ``(D, n, n)``."""
+        """From X̃ ``(n, E)``, ℓ ``(D, E)``, α² ``(D,)``, β, R and ``explained``, W ``(D, n, n)``."""
         (n, size), outputs = inputs.shape, len(beta)
-        points, dimensions = -n % _POINTS, -size % _DIMENSIONS
-        columns = torch.cat([inputs, inputs[:1].expand(points, -1)]).mT.contiguous()
-        weights = beta.unsqueeze(-1) * beta.unsqueeze(-2) - explained
+        dimensions = -size % _DIMENSIONS
         pairs = outputs * (outputs + 1) // 2
         a, b = torch.triu_indices(outputs, outputs, 1)
         every = torch.arange(outputs)
@@ -133,16 +119,12 @@ class GPs(NamedTuple):
         # Pairs (a, a) take q, whose β is in their weights; the others take β q.
         shift = torch.cat([torch.zeros_like(every), torch.full_like(a, outputs)])
         return cls(
-            inputs=inputs,
-            inverse_lengthscales=lengthscales.reciprocal().unsqueeze(1),
+            columns=inputs.mT.contiguous(),
             signal=signal,
-            log_signal=signal.log(),
             beta=beta,
-            columns=columns,
-            coefficients=pad(beta, (0, points)),
-            inverse_root_t=pad(inverse_root.mT, (0, points, 0, points)).contiguous(),
-            variance_weights=pad(weights, (0, points, 0, points)),
-            ones=inputs.new_ones(1, 1, 1, n + points),
+            inverse_root_t=inverse_root.mT.contiguous(),
+            variance_weights=beta.unsqueeze(-1) * beta.unsqueeze(-2) - explained,
+            ones=inputs.new_ones(1, 1, 1, n),
             eye=torch.eye(size + dimensions, dtype=inputs.dtype),
             half_scales=0.5 * pad(scales, (0, dimensions, 0, dimensions)),
             log_dets=log_dets,

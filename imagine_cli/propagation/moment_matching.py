@@ -173,7 +173,7 @@ def terms_of(gps: GPs, mean: Tensor, var: Tensor) -> Terms:
     one = gps.ones.expand(batch, pairs, 1, n)
     of_i, of_j = values[:, outputs : outputs + pairs], values[:, outputs + pairs :]
     q = values[:, :outputs].exp()
-    weights = torch.cat([q, gps.coefficients * q], dim=1)
+    weights = torch.cat([q, gps.beta * q], dim=1)
     return Terms(
         nu=nu,
         products=products,
