@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import re
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,10 +12,12 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.plain_archive import Refused, read_archive
 
 __all__ = ["check_looks", "check_tensors", "plain", "read", "write", "write_whole"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
 
 # What the members of an archive may add up to beyond twice the file's own size.
 _UNPACKED_LIMIT = 2**20
@@ -36,18 +35,17 @@ def read(path: Path, what: str, *, instead: str) -> Any:
         InputError: no such file, a folder, truncated, of another format, or holding code.
     """
     check_looks(path, what)
+    with path.open("rb") as file:
+        if file.read(len(_ZIP)) != _ZIP:
+            raise InputError(
+                f"{path} holds pickled Python objects (a bare pickle, as torch.save wrote them "
+                "before PyTorch 1.6), and loading those can run any code: it is refused; "
+                f"{instead}"
+            )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        name = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if name is None:
-            raise InputError(_damaged(path, what)) from error
-        raise InputError(
-            f"{path} holds pickled Python objects ({name[1]}), and loading those can run any code: "
-            f"it is refused; {instead}"
-        ) from error
+        return read_archive(path)
+    except Refused as error:
+        raise InputError(f"{path} holds {error}: it is refused; {instead}") from error
     except Exception as error:  # whatever a file made of arbitrary bytes can provoke
         raise InputError(_damaged(path, what)) from error
 
@@ -58,6 +56,8 @@ def check_looks(path: Path, what: str) -> None:
         raise InputError(f"the {what} {path} is a folder; name the .pt file in it")
     if not path.exists():
         raise InputError(f"there is no {what} {path}")
+    if not path.is_file():
+        raise InputError(f"the {what} {path} is not a regular file; name a .pt file")
     try:
         with path.open("rb") as file:
             head = file.read(8)
@@ -70,7 +70,7 @@ def check_looks(path: Path, what: str) -> None:
             f"{path} is an HDF5 file, such as a rollout, not a {what}; "
             f"look at it with: imagine inspect {path}"
         )
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(_ZIP):
         _check_archive(path, what)
     elif head[0] != 0x80:  # neither an archive nor a pickle
         raise InputError(f"{path} is not a {what}: torch.save did not write it")
@@ -80,7 +80,7 @@ def _check_archive(path: Path, what: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # whatever a file made of arbitrary bytes can provoke
         raise InputError(_damaged(path, what)) from error
     if unpacked > 2 * path.stat().st_size + _UNPACKED_LIMIT:
         raise InputError(f"{path} unpacks to {unpacked} bytes, far more than it has: refused")
@@ -96,17 +96,7 @@ def _damaged(path: Path, what: str) -> str:
 def check_tensors(state: Mapping[Any, Any], path: Path, what: str) -> None:
     """That a state dict holds finite plain tensors under strings. Raises InputError."""
     for name, tensor in state.items():
-        plain = (
-            isinstance(name, str)
-            and isinstance(tensor, Tensor)
-            and tensor.layout == torch.strided
-            and tensor.device.type == "cpu"
-            and not tensor.is_quantized
-            and not tensor.is_nested
-            # A tensor that claims to be larger than what is stored of it is not one we wrote.
-            and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
-        )
-        if not plain:
+        if not (isinstance(name, str) and isinstance(tensor, Tensor)):
             raise InputError(f"the {what} {path}: {name!r} in its state is not a plain tensor")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             where = (~torch.isfinite(tensor)).nonzero()[0].tolist()

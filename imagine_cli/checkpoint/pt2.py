@@ -39,6 +39,8 @@ _PLAIN = re.compile(
 
 def is_archive(path: Path) -> bool:
     """Whether ``path`` is an archive of ``torch.export.save``, of this year's format or not."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] for name in archive.namelist()}

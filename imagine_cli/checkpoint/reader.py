@@ -125,7 +125,16 @@ def _validated(data: Any, path: str) -> Checkpoint:
         if not isinstance(data.get(key), kind):
             raise InputError(f"{path} is damaged: its {key!r} is missing or not a {kind.__name__}")
     plain_data.check_tensors(data["state_dict"], Path(path), "world model")
-    return Checkpoint(**{key: data[key] for key in wanted})
+    described = {
+        key: plain_data.plain(data[key], f"the {key!r} in {path}")
+        for key in ("config", "env", "metadata")
+    }
+    env = described["env"]
+    if not isinstance(env.get("kwargs", {}), dict):
+        raise InputError(f"{path} is damaged: its env's 'kwargs' is not a dict")
+    if not isinstance(env.get("observation_names", []), list):
+        raise InputError(f"{path} is damaged: its env's 'observation_names' is not a list")
+    return Checkpoint(kind=data["kind"], state_dict=data["state_dict"], **described)
 
 
 def _unpickle(path: Path, device: str | torch.device) -> torch.nn.Module | None:

@@ -17,7 +17,10 @@ from imagine_cli.policies.base import Policy
 if TYPE_CHECKING:
     import gymnasium
 
-__all__ = ["Transitions", "collect"]
+__all__ = ["Transitions", "check_sizes", "collect"]
+
+# Products of four such numbers are finite in float64.
+_LARGEST = 1e75
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,22 @@ def collect(
     finally:
         if isinstance(env, str):
             real.close()
+
+
+def check_sizes(data: Transitions, names: list[str]) -> None:
+    """Raises InputError, naming step, episode and dimension, for numbers too large to fit to."""
+    columns = {name: data.next_observations[:, k] for k, name in enumerate(names)}
+    columns |= {f"action {k}": data.actions[:, k] for k in range(data.actions.shape[1])}
+    columns["reward"] = data.rewards
+    for name, values in columns.items():
+        bad = np.flatnonzero(np.abs(values) > _LARGEST)
+        if len(bad):
+            row = int(bad[0])
+            step = row - int(np.searchsorted(data.episode, data.episode[row]))
+            raise InputError(
+                f"{name} is {values[row]:.3g} at step {step} of episode {data.episode[row]}, and "
+                f"numbers beyond {_LARGEST:g} can't be fitted to; scale it"
+            )
 
 
 def _collect(

@@ -22,6 +22,9 @@ __all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
 OPTIONS: dict[str, Option] = {}
 MODELS_REWARD = True
 
+# Of a dimension that is always zero: its inverse is still a number.
+_LEAST_VARIANCE = 1e-300
+
 
 def require() -> None:
     """Nothing beyond what imagine needs anyway."""
@@ -32,7 +35,8 @@ def fit(data: Split, *, reward: bool, seed: int, progress: Progress) -> Fit:
     """Least squares of the difference, and of the reward, on observation and action.
 
     Where columns depend on each other, as one-hot actions do with the constant, the smallest
-    coefficients are taken. The noise covariance is that of the residuals, unbiased.
+    coefficients are taken. The noise covariance is that of the residuals, unbiased, and
+    no variance is less than that of rounding the numbers themselves.
     """
     progress.stage("fitting", 1)
     both = (data.training, data.calibration)
@@ -42,6 +46,12 @@ def fit(data: Split, *, reward: bool, seed: int, progress: Progress) -> Fit:
         rewards = np.concatenate([some.rewards for some in both])
         targets = np.concatenate([targets, rewards[:, None]], axis=1)
     weights, offset, covariance, rank = _least_squares(inputs, targets)
+    largest = np.concatenate([np.abs(some.next_observations) for some in both]).max(axis=0)
+    if reward:
+        largest = np.append(largest, np.abs(rewards).max())
+    # What is left may be nothing at all, and no number is more certain than its own rounding.
+    least = np.maximum(np.square(np.finfo(np.float64).eps * largest), _LEAST_VARIANCE)
+    np.fill_diagonal(covariance, np.maximum(covariance.diagonal(), least))
     size = data.training.observations.shape[1]
     given: dict[str, Any] = {}
     if reward:

@@ -14,6 +14,7 @@ from typing import Any
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.fitting import gather
+from imagine_cli.fitting.collect import check_sizes
 from imagine_cli.fitting.horizons import score_horizons
 from imagine_cli.fitting.kinds import fitter, settle
 from imagine_cli.fitting.progress import Progress, Silent
@@ -111,6 +112,7 @@ def fit_world_model(
         )  # fmt: skip
         check_fraction(held_out, len(found.transitions))
     transitions = found.transitions
+    check_sizes(transitions, found.env.observation_names)
     parts = split(transitions, held_out, seed)
     fitted = how.fit(parts, reward=reward, seed=seed, progress=progress, **options)
     if fitted.marginals is None:

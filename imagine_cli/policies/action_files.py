@@ -10,7 +10,7 @@ import csv
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,10 @@ class RolloutFile(ActionFile):
     """The dataset ``action/mean`` of a rollout file. Follows no link out of the file."""
 
     def __init__(self, path: Path) -> None:
+        from imagine_cli.recording.probe import check_survives
+
         self.path = path
+        check_survives(self._touch, path)
         with self._opened() as dataset:
             self.shape = _checked(path, dataset, f"dataset {DATASET} of ")
             chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
@@ -124,21 +127,16 @@ class RolloutFile(ActionFile):
                     f"more than the {_CHUNK_LIMIT // 2**20} MiB that are read at once"
                 )
 
+    def _touch(self) -> None:
+        with self._opened() as dataset:
+            dataset[tuple(0 for _ in dataset.shape)]
+
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         """The dataset, while its file is open."""
-        import h5py
+        from imagine_cli.recording import safe_hdf5
 
-        try:
-            file = h5py.File(self.path, "r")
-        except PermissionError:
-            raise
-        except OSError as error:
-            raise InputError(
-                f"{self.path} can't be read as HDF5: it is another format, or cut short, or being "
-                "written"
-            ) from error
-        with file:
+        with closing(safe_hdf5.open_file(self.path)) as file:
             try:
                 yield self._dataset(file)
             except (InputError, MemoryError):

@@ -85,11 +85,7 @@ def read_names(file: Any, group: str, size: int, path: Path) -> list[str] | None
     scale = None if parent is None else safe_hdf5.child_dataset(parent, group, path)
     if scale is None or scale.shape != (size,) or h5py.check_string_dtype(scale.dtype) is None:
         return None
-    names = safe_hdf5.read(scale, (), path)
-    return [
-        name.decode("utf-8", errors="replace") if isinstance(name, bytes) else str(name)
-        for name in names.tolist()
-    ]
+    return safe_hdf5.read_strings(scale, path)
 
 
 def _check(name: str, dataset: Any, sizes: dict[str, int], path: Path) -> None:

@@ -15,6 +15,7 @@ from imagine_cli.observation_names import observation_names
 from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.checks import Finding
 from imagine_cli.recording.layout import check_format, read_layout, read_names
+from imagine_cli.recording.probe import check_survives
 from imagine_cli.recording.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -37,7 +38,16 @@ def open_rollout(path: str | os.PathLike[str]) -> Rollout:
         InputError: no such file, not a rollout, a later version of the format, datasets that are
             missing or whose shapes disagree, numbers kept outside the file.
     """
-    return Rollout(Path(path))
+    path = Path(path)
+    check_survives(lambda: _touch(path), path)
+    return Rollout(path)
+
+
+def _touch(path: Path) -> None:
+    """Read a little of everything in the file."""
+    rollout = Rollout(path)
+    for name in rollout.datasets:
+        rollout.numbers(name, 0, 0)
 
 
 class Rollout(Provenance):
@@ -75,7 +85,7 @@ class Rollout(Provenance):
             self.action_names = self._read_names("action", self.action_size or 0)
             self.observation_low, self.observation_high = self._read_bounds()
         except BaseException:
-            self._file.close()
+            safe_hdf5.close(self._file)
             raise
         self.warnings = self._oddities()
 
@@ -92,7 +102,7 @@ class Rollout(Provenance):
 
     def close(self) -> None:
         """Close the file; what was read stays."""
-        self._file.close()
+        safe_hdf5.close(self._file)
 
     @property
     def datasets(self) -> dict[str, tuple[int, ...]]:

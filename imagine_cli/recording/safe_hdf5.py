@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,24 @@ import h5py
 import numpy as np
 
 from imagine_cli.errors import InputError
+from imagine_cli.recording.watched_file import WatchedFile
 
-__all__ = ["attributes", "child_dataset", "child_group", "open_file", "read"]
+__all__ = [
+    "attributes",
+    "child_dataset",
+    "child_group",
+    "close",
+    "open_file",
+    "read",
+    "read_strings",
+]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_CHUNK_BYTES = 256 * 1024 * 1024
 _MAX_EXPANSION = 10_000  # gzip's own limit is about 1032; unwritten chunks take no room at all
 _MAX_ATTRIBUTE_BYTES = 1024 * 1024
+_MAX_ATTRIBUTES_BYTES = 16 * 1024 * 1024
+_MAX_STRINGS = 32  # that are read together; each may be as long as a heap, 4 MiB
 
 
 def open_file(path: Path) -> Any:
@@ -40,10 +53,21 @@ def open_file(path: Path) -> Any:
             f"{path} is {what}, not a rollout" if what else f"{path} is not an HDF5 file"
         )
     try:
-        return h5py.File(path, "r", locking="best-effort")
-    except (OSError, RuntimeError) as error:
+        file = h5py.File(WatchedFile(path), "r")
+        sizes = file.id.get_create_plist().get_sizes()
+    except (OSError, RuntimeError, ValueError) as error:
         reason = "it is truncated" if "truncated" in str(error) else _one_line(error)
         raise InputError(f"{path} is damaged and can't be opened: {reason}") from error
+    if max(sizes) > 8:
+        close(file)
+        raise InputError(f"{path} is damaged and can't be opened: its addresses have 16 bytes")
+    return file
+
+
+def close(file: Any) -> None:
+    """Close what was read, in whatever state damage has left the library."""
+    with contextlib.suppress(OSError, RuntimeError):
+        file.close()
 
 
 def attributes(node: Any, path: Path) -> dict[str, Any]:
@@ -52,17 +76,46 @@ def attributes(node: Any, path: Path) -> dict[str, Any]:
     try:
         manager = node.attrs
         names = list(manager.keys())
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{path} is damaged and can't be opened: {_one_line(error)}") from error
+    total = 0
     for name in names:
         try:
-            if manager.get_id(name).get_storage_size() > _MAX_ATTRIBUTE_BYTES:
+            if not (isinstance(name, str) and _is_simple(manager.get_id(name))):
                 continue
             value = _plain(manager[name])
         except (OSError, RuntimeError, TypeError, ValueError, KeyError):
             continue  # a type that h5py has no word for
+        total += value.nbytes if isinstance(value, np.ndarray) else len(str(value))
+        if total > _MAX_ATTRIBUTES_BYTES:
+            raise InputError(f"{path} has attributes of more than 16 MiB; a rollout has few")
         if value is not None:
             found[name] = value
+    return found
+
+
+def _is_simple(attribute: Any) -> bool:
+    """Numbers, booleans and strings; h5py crashes on damaged types of other classes."""
+    kind = attribute.get_type()
+    if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM):
+        return False
+    if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str():
+        return math.prod(attribute.shape or ()) <= _MAX_STRINGS
+    return bool(attribute.get_storage_size() <= _MAX_ATTRIBUTE_BYTES)
+
+
+def read_strings(dataset: Any, path: Path) -> list[str]:
+    """All of a dataset of strings with one axis. InputError where they are damaged or too long."""
+    found: list[str] = []
+    for first in range(0, dataset.shape[0], _MAX_STRINGS):
+        # Every one may be in the same place, so that a small file can hold any amount of text.
+        some = read(dataset, slice(first, first + _MAX_STRINGS), path).tolist()
+        found += [
+            name.decode("utf-8", errors="replace") if isinstance(name, bytes) else str(name)
+            for name in some
+        ]
+        if sum(map(len, found)) > _MAX_ATTRIBUTES_BYTES:
+            raise InputError(f"{dataset.name} in {path} has names of more than 16 MiB")
     return found
 
 
@@ -115,7 +168,7 @@ def _child(parent: Any, name: str, path: Path, kind: type) -> Any | None:
         if not isinstance(link, h5py.HardLink):
             raise InputError(f"{where} is a link to somewhere else, which is not followed")
         node = parent[name]
-    except (OSError, RuntimeError, TypeError, KeyError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
         raise InputError(f"{where} can't be opened: {_one_line(error)}") from error
     if not isinstance(node, kind):
         raise InputError(f"{where} is not a {kind.__name__.lower()}")

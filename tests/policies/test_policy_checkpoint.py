@@ -147,8 +147,8 @@ def wide(*shape: int) -> torch.Tensor:
         ({"config": [1]}, r"lacks its 'config'"),
         ({"state_dict": None}, r"lacks its 'state_dict'"),
         ({"state_dict": {"weight": 3}}, r"'weight' in its state is not a plain tensor"),
-        ({"state_dict": {"weight": normal(2, 3).to_sparse()}}, r"'weight' in its state is not a p"),
-        ({"state_dict": {"weight": wide(10**9, 10**9)}}, r"'weight' in its state is not a plain"),
+        ({"state_dict": {"weight": normal(2, 3).to_sparse()}}, r"a tensor that is not a plain one"),
+        ({"state_dict": {"weight": wide(10**9, 10**9)}}, r"claims more numbers than it has"),
         ({"state_dict": {"weight": normal(2, 3)}}, r"doesn't fit: its state has weight where wei"),
         (
             {"state_dict": {"weight": normal(2, 3) * math.inf, "bias": M}},
@@ -200,7 +200,7 @@ def test_other_files(tmp_path: Path) -> None:
     refused(tmp_path, r"is a folder")
     for data in (b"", b"PK\x03\x04", b"what is this?" * 30, pickle.dumps({"a": 1})):
         path.write_bytes(data)
-        refused(path, r"is empty|cut short or damaged|torch.save did not write it")
+        refused(path, r"is empty|cut short or damaged|torch.save did not write it|a bare pickle")
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     refused(path, r"is an HDF5 file")
     torch.save([1, 2], path)

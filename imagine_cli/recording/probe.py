@@ -1,0 +1,58 @@
+"""Whether the HDF5 library survives a file, tried out in a process of its own.
+
+It is written for files that it wrote itself. One that is damaged on purpose, its checksums right
+again, can still end the process with a segmentation fault or keep it busy for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from imagine_cli.errors import InputError
+
+__all__ = ["check_survives"]
+
+# Of processor time, for what takes some hundredths.
+_SECONDS = 10
+
+
+def check_survives(work: Callable[[], object], path: Path) -> None:
+    """Do ``work`` in a copy of this process; InputError if that crashes or does not end.
+
+    Whatever else becomes of it, such as an exception, is left to be found out again. Where
+    processes can't be copied nothing is tried.
+    """
+    if not hasattr(os, "fork"):
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of other threads: they aren't needed
+        child = os.fork()
+    if child == 0:
+        try:
+            _limit()
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGINT:
+        hung = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
+        raise InputError(
+            f"{path} is damaged and can't be opened: the HDF5 library "
+            f"{'does not come to an end with it' if hung else 'crashes on it'}"
+        )
+
+
+def _limit() -> None:
+    """No signal handler of Python's, no report and no core file of a crash, and an end."""
+    import faulthandler
+    import resource
+
+    faulthandler.disable()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS + 1))

@@ -1,0 +1,65 @@
+"""Damages files and reads them: ``python tests/fuzz/fuzz.py [INPUTS [SECONDS_OF_A_HANG]]``.
+
+INPUTS of each kind, rollouts and checkpoints; the kinds run side by side. Says how many ended
+how, and exits with 1 if any ended badly. ``--seed N`` starts elsewhere; ``--one FILE SEED`` writes
+one mutant to the standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+
+from harness import Report, corpus, fuzz
+from mutations import mutant
+
+
+def run(ending: str, inputs: int, seed: int, seconds: float) -> Report:
+    import readers
+    import torch
+
+    torch.set_num_threads(1)
+    reader = readers.read_rollout_file if ending == ".h5" else readers.read_checkpoint_file
+    with tempfile.TemporaryDirectory() as folder:
+        return fuzz(reader, ending, inputs, Path(folder), first_seed=seed, seconds=seconds)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("inputs", type=int, nargs="?", default=30_000)
+    parser.add_argument("seconds", type=float, nargs="?", default=10.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--one", nargs=2, metavar=("FILE", "SEED"))
+    parser.add_argument("--kind", choices=(".h5", ".pt"), action="append")
+    given = parser.parse_args()
+    if given.one:
+        name, seed = given.one
+        canary = "/tmp/imagine-fuzz-canary-000000"
+        files, sealed = corpus(Path(name).suffix, canary)
+        sys.stdout.buffer.write(mutant(int(seed), name, files, sealed.get(name, []), canary))
+        return 0
+    kinds = given.kind or [".h5", ".pt"]
+    jobs = [(kind, given.inputs, given.seed, given.seconds) for kind in kinds]
+    with multiprocessing.get_context("spawn").Pool(len(jobs)) as pool:
+        reports = pool.starmap(run, jobs)
+    good = True
+    for kind, report in zip(kinds, reports, strict=True):
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(report.counts.items()))
+        print(f"{kind}: {report.inputs} inputs in {report.seconds:.0f} s: {counts}")
+        if report.caught:
+            print(f"  {report.caught} that end the HDF5 library's process: a sentence all the same")
+        for name, seed, outcome in report.bad[:200]:
+            print(f"  {name} {seed}: {outcome}")
+        if report.canary:
+            print("  a file outside was opened")
+        good = good and not report.bad and not report.canary
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Makes tests/fuzz/corpus: small good files of each kind, and ones that reach for what they mustn't.
+
+Run from the repository's root: ``python tests/fuzz/make_corpus.py``. The files that name another
+file name ``CANARY``, which the fuzzer replaces by the path of a file that nobody may open.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("", "recording")]
+
+from checksums import sealed_ranges
+from ensembles import random_ensemble
+from linear_systems import linear_model
+from rollout_files import numbers, write, write_plainly
+from worlds import small_gp
+
+from imagine_cli import save_world_model
+from imagine_cli.environments import describe, make_env
+from imagine_cli.policies import LinearPolicy, save_policy
+
+CORPUS = Path(__file__).parent / "corpus"
+CANARY = "/tmp/imagine-fuzz-canary-000000"
+
+
+def main() -> None:
+    CORPUS.mkdir(exist_ok=True)
+    rollouts(CORPUS)
+    outward(CORPUS)
+    checkpoints(CORPUS)
+    sealed = {path.name: sealed_ranges(path.read_bytes()) for path in sorted(CORPUS.glob("*.h5"))}
+    (CORPUS / "sealed.json").write_text(json.dumps(sealed, indent=None) + "\n")
+
+
+def rollouts(folder: Path) -> None:
+    """By our writer, and by others: the oldest layout of HDF5, and the newest."""
+    write(folder / "ours.h5", numbers(1, 3, 3, 1), overwrite=True)
+    arrays = numbers(2, 3, 3, 1, p=2)
+    write_plainly(folder / "plain.h5", arrays, env_id="Pendulum-v1", seed=3, complete=True)
+    with h5py.File(folder / "chunked.h5", "w", libver="earliest") as file:
+        file.attrs["format"] = "imagine-rollout"
+        file["observation/observation"] = np.array([b"x", b"y", b"z"])
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values, chunks=True, compression="gzip", shuffle=True)
+        file["observation"].attrs["low"] = [-1.0, -2.0, -3.0]
+
+
+def outward(folder: Path) -> None:
+    """Rollouts whose numbers, or groups, are said to lie in the canary."""
+    arrays = numbers(1, 3, 3, 1)
+    for kind in ("link", "soft", "external", "virtual"):
+        path = folder / f"outward-{kind}.h5"
+        write_plainly(path, arrays)
+        with h5py.File(path, "a") as file:
+            mean = file["observation/mean"]
+            shape, dtype, size = mean.shape, mean.dtype, mean.nbytes
+            del file["observation/mean"]
+            if kind == "link":
+                file["observation/mean"] = h5py.ExternalLink(CANARY, "observation/mean")
+            elif kind == "soft":
+                file["observation/mean"] = h5py.SoftLink("/observation/mean")
+            elif kind == "external":
+                file["observation"].create_dataset(
+                    "mean", shape, dtype, external=[(CANARY, 0, size)]
+                )
+            else:
+                layout = h5py.VirtualLayout(shape, dtype)
+                layout[:] = h5py.VirtualSource(CANARY, "observation/mean", shape)
+                file["observation"].create_virtual_dataset("mean", layout)
+
+
+def checkpoints(folder: Path) -> None:
+    """Each kind of world model, a policy, and torchrl's own state of a Gaussian process."""
+    env = describe(make_env("Pendulum-v1"))
+    metadata: dict[str, Any] = {
+        "command": "imagine fit",
+        "held_out_scores": {
+            "observation_names": ["a", "b", "c"],
+            "rmse": [0.1, 0.2, 0.3],
+            "coverage_95": [0.9, 0.95, 1.0],
+            "overall": {"rmse": 0.2, "coverage_95": 0.95},
+        },
+        "versions": {"torch": "2"},
+    }
+    models = {
+        "gp": small_gp(3, 1, n=5),
+        "linear": linear_model(3, 1),
+        "ensemble": random_ensemble(3, 1, 2, hidden=(4,)),
+    }
+    for name, model in models.items():
+        path = folder / f"{name}.pt"
+        save_world_model(model, path, env=env, metadata=metadata, overwrite=True)
+    weight = torch.arange(3, dtype=torch.float64).reshape(1, 3)
+    save_policy(LinearPolicy(weight, weight[0, :1]), folder / "policy.pt", env=env, overwrite=True)
+    gp = models["gp"]
+    state = {
+        "X_tilde_train": gp.inputs,
+        "ell": gp.lengthscales,
+        "alpha_sq": gp.signal_variances,
+        "sigma_sq_eps": gp.noise_variances,
+        "_cached_inv_K_noisy": torch.eye(5).expand(3, 5, 5).contiguous(),
+        "_cached_beta": gp.targets.mT.contiguous(),
+    }
+    torch.save(OrderedDict(state), folder / "torchrl.pt")
+
+
+if __name__ == "__main__":
+    main()
