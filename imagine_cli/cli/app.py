@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from imagine_cli import __version__
-from imagine_cli.cli import compare, convert, evaluate, fit, inspect, plot, rollout
+from imagine_cli.cli import bench, compare, convert, evaluate, fit, inspect, plot, rollout
 from imagine_cli.cli.console import error_line
 from imagine_cli.errors import ImagineError
 
@@ -31,6 +31,7 @@ app.command("convert")(convert.convert)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)
+app.command("bench")(bench.bench)
 
 # typer carries click inside since 0.26 and depends on it before: either way this is its base.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]

@@ -21,84 +21,27 @@ is left, no code path depends on the size of Σ̃, and everything is differentia
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from imagine_cli.belief import symmetrise
 from imagine_cli.errors import ImagineError
-from imagine_cli.propagation.pair_sum import pair_sum
+from imagine_cli.propagation.gps import GPs
+from imagine_cli.propagation.pair_sum import pair_sum, pair_sum_whole
 
-__all__ = ["GPs", "moment_match"]
+__all__ = ["GPs", "Terms", "blocks", "moment_match", "terms_of"]
 
+# The most numbers that one block of beliefs has in any of its arrays: 16 MiB of float64.
+_BLOCK = 2**21
 
-class GPs(NamedTuple):
-    """D independent zero-mean GPs on the same n inputs, with all that depends on them alone.
-
-    Each posterior has the mean ``k(x̃)ᵀ β_a`` and the variance ``α_a² - k(x̃)ᵀ W_a k(x̃)``, where
-    ``k(x̃)`` is the kernel between x̃ and the inputs. With all data ``W_a = (K_a + σ_a² I)⁻¹``; with
-    inducing points it is ``K_a⁻¹`` less the inducing values' own uncertainty.
-
-    Attributes:
-        inputs: X̃, the training inputs or the inducing points, ``(n, E)``.
-        inverse_lengthscales: Λ_a^(-1/2), ``(D, 1, E)``.
-        signal, log_signal: α_a² and its logarithm, ``(D,)``.
-        beta: β_a, ``(D, n)``.
-        inverse_root: R_a with ``R_aᵀ R_a = W_a``, ``(D, n, n)``.
-        variance_weights: β_a β_aᵀ - W_a with the lower triangle folded into the upper one,
-            ``(D, n, n)``.
-        first, second: the pairs a < b of outputs, ``(D (D - 1) / 2,)`` each.
-        outer_scales: ``s sᵀ`` for s = Λ^(-1/2) of each single a, of each pair (a, a), then of
-            each pair a < b, ``(2 D + D (D - 1) / 2, E, E)``.
-        eye: the identity ``(E, E)``.
-    """
-
-    inputs: Tensor
-    inverse_lengthscales: Tensor
-    signal: Tensor
-    log_signal: Tensor
-    beta: Tensor
-    inverse_root: Tensor
-    variance_weights: Tensor
-    first: Tensor
-    second: Tensor
-    outer_scales: Tensor
-    eye: Tensor
-
-    @classmethod
-    def of(
-        cls,
-        inputs: Tensor,
-        lengthscales: Tensor,
-        signal: Tensor,
-        beta: Tensor,
-        inverse_root: Tensor,
-        explained: Tensor,
-    ) -> GPs:
-        """From ``lengthscales`` ℓ ``(D, E)``, β, R and ``explained``, W ``(D, n, n)``."""
-        weights = beta.unsqueeze(-1) * beta.unsqueeze(-2) - explained
-        inverse_lengthscales = lengthscales.reciprocal()
-        first, second = torch.triu_indices(len(beta), len(beta), 1)
-        squared = inverse_lengthscales.square()
-        scales = torch.cat([squared, 2.0 * squared, squared[first] + squared[second]]).sqrt()
-        return cls(
-            inputs=inputs,
-            inverse_lengthscales=inverse_lengthscales.unsqueeze(1),
-            signal=signal,
-            log_signal=signal.log(),
-            beta=beta,
-            inverse_root=inverse_root,
-            variance_weights=2.0 * weights.triu(1)
-            + torch.diag_embed(weights.diagonal(dim1=-2, dim2=-1)),
-            first=first,
-            second=second,
-            outer_scales=scales.unsqueeze(-1) * scales.unsqueeze(-2),
-            eye=torch.eye(inputs.shape[1], dtype=inputs.dtype),
-        )
+PairSum = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+Moments = tuple[Tensor, Tensor, Tensor]
 
 
-def moment_match(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def moment_match(gps: GPs, mean: Tensor, var: Tensor) -> Moments:
     """The exact first and second moments of ``Δ = f(x̃)`` for ``x̃ ~ N(mean, var)``.
 
     Args:
@@ -114,44 +57,93 @@ def moment_match(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, T
         ImagineError: a covariance that is not one.
 
     Differentiable, twice too, in ``mean`` and ``var``. The graph keeps the two arguments and
-    nothing else: the backward pass computes the rest again.
+    nothing else: the backward pass computes the rest again, by the derivative written out
+    (:mod:`imagine_cli.propagation.moment_gradient`). Where a derivative of the derivative is
+    wanted, the matrices of n² numbers are in memory as a whole.
     """
-    result: tuple[Tensor, Tensor, Tensor]
     if torch.is_grad_enabled() and (mean.requires_grad or var.requires_grad):
-        result = _MomentMatch.apply(mean, var, gps)  # type: ignore[no-untyped-call]
-    else:
-        result = _moments(gps, mean, var)
-    return result
+        found: Moments = _MomentMatch.apply(mean, var, gps)  # type: ignore[no-untyped-call]
+        return found
+    return _in_blocks(gps, mean, var)
 
 
 class _MomentMatch(torch.autograd.Function):
     """``_moments`` without its intermediate results in the graph."""
 
     @staticmethod
-    def forward(ctx: Any, mean: Tensor, var: Tensor, gps: GPs) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, mean: Tensor, var: Tensor, gps: GPs) -> Moments:
         ctx.save_for_backward(mean, var)
         ctx.gps = gps
-        return _moments(gps, mean, var)
+        return _in_blocks(gps, mean, var)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        again = torch.is_grad_enabled()
         mean, var = ctx.saved_tensors
-        if not again:
-            mean, var = mean.detach().requires_grad_(), var.detach().requires_grad_()
-        with torch.enable_grad():
-            moments = _moments(ctx.gps, mean, var)
-            inputs = [x for x in (mean, var) if x.requires_grad]
-            found = iter(torch.autograd.grad(moments, inputs, grads, create_graph=again))
-        return *(next(found) if x.requires_grad else None for x in (mean, var)), None
+        if not torch.is_grad_enabled():
+            from imagine_cli.propagation.moment_gradient import gradient
+
+            found = [
+                gradient(ctx.gps, mean[some], var[some], *(grad[some] for grad in grads))
+                for some in blocks(ctx.gps, len(mean))
+            ]
+            return *(_together([each[k] for each in found]) for k in (0, 1)), None
+        moments = _moments(ctx.gps, mean, var, pair_sum_whole)
+        inputs = [x for x in (mean, var) if x.requires_grad]
+        wanted = iter(torch.autograd.grad(moments, inputs, grads, create_graph=True))
+        return *(next(wanted) if x.requires_grad else None for x in (mean, var)), None
 
 
-def _moments(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    batch, outputs = len(mean), len(gps.beta)
-    nu = gps.inputs - mean.unsqueeze(-2)  # (B, n, E), Eq. 16
+def blocks(gps: GPs, batch: int) -> list[slice]:
+    """Beliefs that are computed together, so that memory does not grow with their number."""
+    _, pairs, size, n = gps.sizes
+    length = max(1, _BLOCK // (n * max(size * size, pairs * (size + 2))))
+    return [slice(first, first + length) for first in range(0, max(1, batch), length)]
 
+
+def _in_blocks(gps: GPs, mean: Tensor, var: Tensor) -> Moments:
+    found = [_moments(gps, mean[some], var[some], pair_sum) for some in blocks(gps, len(mean))]
+    delta, spread, cross = (_together([each[k] for each in found]) for k in range(3))
+    return delta, spread, cross
+
+
+def _together(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+class Terms(NamedTuple):
+    """What the moments are made of, for beliefs ``B``; L, P and R as :class:`GPs` has them.
+
+    Attributes:
+        nu: ν (Eq. 16), one column a point, ``(B, E, n)``.
+        products: every ``ν_k ν_l``, ``(B, E², n)``.
+        inverse: ``(I + Λ^(-1/2) Σ̃ Λ^(-1/2))⁻¹`` for each Λ, ``(B, L, E', E')``.
+        forms: the matrices of the quadratic forms, ``(B, R, E²)``.
+        bilinear: ``Λ_b⁻¹ G_ab Λ_a⁻¹``, ``(B, P, E, E)``.
+        weights: q and then β q, ``(B, 2 D, n)``.
+        left, right: the factors of d, ``(B, P, E + 2, n)``.
+        left_weight, right_weight: a and b of the pair sums, ``(B, P, n)``.
+    """
+
+    nu: Tensor
+    products: Tensor
+    inverse: Tensor
+    forms: Tensor
+    bilinear: Tensor
+    weights: Tensor
+    left: Tensor
+    right: Tensor
+    left_weight: Tensor
+    right_weight: Tensor
+
+
+def terms_of(gps: GPs, mean: Tensor, var: Tensor) -> Terms:
+    """The terms at beliefs ``(B, E)``, ``(B, E, E)``."""
+    outputs, pairs, size, n = gps.sizes
+    batch = len(mean)
     # I + Λ^(-1/2) Σ̃ Λ^(-1/2) for every Λ at once: symmetric positive definite for any Σ̃.
-    scaled = gps.outer_scales * symmetrise(var).unsqueeze(1)
+    missing = len(gps.eye) - size
+    doubled = pad(var + var.mT, (0, missing, 0, missing)) if missing else var + var.mT
+    scaled = gps.half_scales * doubled.unsqueeze(1)
     root, failed = torch.linalg.cholesky_ex(scaled + gps.eye)
     if failed.any():
         raise ImagineError(
@@ -160,68 +152,72 @@ def _moments(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tenso
         )
     # By what the squared pivots exceed one: its error is relative to Σ̃, as everything in d must be.
     pivots = scaled.diagonal(dim1=-2, dim2=-1) - root.tril(-1).square().sum(-1)
-    half_log_det = 0.5 * pivots.log1p().sum(-1)
+    log_det = pivots.log1p().sum(-1)
     # One memory layout whatever B is, so that the same kernels run and give the same bits.
     inverse = torch.cholesky_inverse(root).contiguous()
-    gain = symmetrise(inverse @ scaled) / gps.outer_scales  # G(Λ)
-    parts = [outputs, outputs, gain.shape[1] - 2 * outputs]
-    single, same, other = (part.contiguous() for part in torch.split(gain, parts, dim=1))
-    log_det, log_det_same, log_det_other = torch.split(half_log_det, parts, dim=1)
+    gain = torch.bmm(inverse.flatten(0, 1), scaled.flatten(0, 1)).view(scaled.shape)
+    sources = torch.cat([gain + gain.mT, inverse[:, :outputs]], dim=1)[..., :size, :size]
+    forms = torch.addcmul(
+        sources.index_select(1, gps.first_source) * gps.first_factor,
+        sources.index_select(1, gps.second_source),
+        gps.second_factor,
+    )
+    count = outputs + 2 * pairs
+    quadratic, bilinear = forms[:, :count].flatten(2), forms[:, count:]
+    constants = gps.offsets + (gps.log_dets * log_det.unsqueeze(1)).sum(-1)
 
+    nu = gps.columns - mean.unsqueeze(-1)
+    products = (nu.unsqueeze(2) * nu.unsqueeze(1)).flatten(1, 2)
+    values = torch.baddbmm(constants.unsqueeze(-1), quadratic, products)
+    carried = torch.bmm(bilinear.flatten(1, 2), nu).view(batch, pairs, size, n)
+    one = gps.ones.expand(batch, pairs, 1, n)
+    of_i, of_j = values[:, outputs : outputs + pairs], values[:, outputs + pairs :]
+    q = values[:, :outputs].exp()
+    weights = torch.cat([q, gps.beta * q], dim=1)
+    return Terms(
+        nu=nu,
+        products=products,
+        inverse=inverse,
+        forms=quadratic,
+        bilinear=bilinear,
+        weights=weights,
+        left=torch.cat([carried, of_i.unsqueeze(2), one], dim=2),
+        right=torch.cat([nu.unsqueeze(1).expand_as(carried), one, of_j.unsqueeze(2)], dim=2),
+        left_weight=weights.index_select(1, gps.left_weight),
+        right_weight=weights.index_select(1, gps.right_weight),
+    )
+
+
+def _moments(gps: GPs, mean: Tensor, var: Tensor, sums: PairSum) -> Moments:
+    terms = terms_of(gps, mean, var)
+    outputs, _, size, _ = gps.sizes
     # The mean (Eqs. 14, 15) and the input-output covariance.
-    standard = nu.unsqueeze(1) * gps.inverse_lengthscales  # Λ_a^(-1/2) ν_i, (B, D, n, E)
-    solved = standard @ inverse[:, :outputs].contiguous()
-    log_q = (gps.log_signal - log_det).unsqueeze(-1) - 0.5 * (standard * solved).sum(-1)
-    q = log_q.exp()  # (B, D, n)
-    beta_q = gps.beta * q
-    mean_delta = beta_q.sum(-1)
-    cross = (beta_q.unsqueeze(-2) @ solved).squeeze(-2) * gps.inverse_lengthscales.squeeze(-2)
+    q, beta_q = terms.weights[:, :outputs], terms.weights[:, outputs:]
+    delta = beta_q.sum(-1)
+    # Not a matrix product, whose sums' order may depend on how many beliefs there are.
+    moved = (beta_q.unsqueeze(2) * terms.nu.unsqueeze(1)).sum(-1)
+    precision = terms.forms[:, :outputs].view(-1, outputs, size, size)  # -½ (Σ̃ + Λ_a)⁻¹
+    cross = -2.0 * (moved.unsqueeze(2) * precision).sum(-1)
 
-    # The covariance (Eqs. 17-23): variances first, then the pairs a < b.
-    u = standard * gps.inverse_lengthscales  # Λ_a⁻¹ ν_i
-    left, right = _factors(u, u, single, single, same, 2.0 * log_det - log_det_same)
-    flat_q = q.flatten(0, 1)
-    spread = pair_sum(left, right, flat_q, flat_q, gps.variance_weights)
-    variance = _variance_at(gps, q) + spread.view(batch, outputs)
+    # The covariance (Eqs. 17-23): α² - qᵀ (K + σ² I)⁻¹ q as α² minus a sum of squares.
+    spread = sums(
+        terms.left, terms.right, terms.left_weight, terms.right_weight, gps.variance_weights
+    )
+    known = times(q.unsqueeze(2), gps.inverse_root_t).squeeze(2).square().sum(-1)
+    variance = gps.signal - known + spread[:, :outputs]
     if outputs == 1:
-        return mean_delta, variance.unsqueeze(-1), cross.mT
-
-    a, b = gps.first, gps.second
-    constant = log_det[:, a] + log_det[:, b] - log_det_other
-    left, right = _factors(u[:, a], u[:, b], single[:, a], single[:, b], other, constant)
-    weights = beta_q[:, a].flatten(0, 1), beta_q[:, b].flatten(0, 1)
-    covariance = pair_sum(left, right, *weights, None).view(batch, a.shape[0])
-    full = torch.diag_embed(variance)
-    full[:, a, b] = covariance
-    full[:, b, a] = covariance
-    return mean_delta, full, cross.mT
+        return delta, variance.unsqueeze(-1), cross.mT
+    entries = torch.cat([variance, spread[:, outputs:]], dim=1).index_select(1, gps.pair_of)
+    return delta, entries.view(-1, outputs, outputs), cross.mT
 
 
-# Beliefs that share one product with the n x n factors. Always so many (the last ones padded),
-# so that a belief's bits do not depend on its company.
-_TOGETHER = 8
+def times(rows: Tensor, matrices: Tensor) -> Tensor:
+    """``rows`` ``(B, D, R, n)`` times the D matrices ``(D, n, n)``.
 
-
-def _variance_at(gps: GPs, q: Tensor) -> Tensor:
-    """``α² - qᵀ W q`` ``(B, D)``, as α² minus a sum of squares."""
-    batch, padding = len(q), -len(q) % _TOGETHER
-    columns = torch.nn.functional.pad(q.permute(1, 2, 0), (0, padding))  # (D, n, B)
-    some = torch.split(columns.contiguous(), _TOGETHER, dim=-1)
-    explained = [(gps.inverse_root @ each.contiguous()).square().sum(1) for each in some]
-    return gps.signal - torch.cat(explained, dim=-1)[:, :batch].mT
-
-
-def _factors(
-    u: Tensor, v: Tensor, gain_a: Tensor, gain_b: Tensor, gain_ab: Tensor, constant: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Rows whose inner products are the d_ij of the module's docstring: two ``(B·P, n, E+2)``.
-
-    u, v: ``(B, P, n, E)``; the gains ``(B, P, E, E)``; the log-determinants' part ``(B, P)``.
+    Each product is by itself, so that its bits do not depend on how many there are.
     """
-    carried = u @ gain_ab
-    row = 0.5 * ((carried - u @ gain_a) * u).sum(-1, keepdim=True) + constant[..., None, None]
-    column = 0.5 * ((v @ (gain_ab - gain_b)) * v).sum(-1, keepdim=True)
-    one = torch.ones_like(row)
-    left = torch.cat([carried, row, one], dim=-1)
-    right = torch.cat([v, one, column], dim=-1)
-    return left.flatten(0, 1), right.flatten(0, 1)
+    if 0 < len(rows) <= len(matrices):
+        each = [torch.bmm(row, matrices) for row in rows]
+        return torch.stack(each) if len(each) > 1 else each[0].unsqueeze(0)
+    some = [torch.bmm(rows[:, d], m.expand(len(rows), -1, -1)) for d, m in enumerate(matrices)]
+    return torch.stack(some, dim=1)

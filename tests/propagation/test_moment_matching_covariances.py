@@ -88,14 +88,19 @@ def test_outputs_that_move_as_one(size: float) -> None:
         check_covariance(var[0], torch.zeros(3, dtype=torch.float64), 0.0)
 
 
-@pytest.mark.parametrize("n", [1, 40, 150, 400])
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_a_row_is_the_same_in_any_batch(outputs: int, n: int) -> None:
-    model = random_model(n, outputs, 1, n)
-    belief, action = stacked(model, 33, 0.1)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("outputs", "n"),
+    [(1, 1), (1, 7), (1, 400), (2, 5), (3, 40), (3, 150), (3, 151), (7, 33), (11, 101)],
+)
+def test_a_row_is_the_same_in_any_batch(outputs: int, n: int, threads: int) -> None:
+    model = random_model(n, outputs, 1 + outputs // 4, n)
+    belief, action = stacked(model, 17, 0.1)
     whole = model.predict(belief, action)
-    for count in (1, 2, 7):
-        for start in (0, 33 - count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for start, count in ((0, 1), (16, 1), (3, 2), (10, 7)):
             some = slice(start, start + count)
             part = model.predict(
                 Belief(*(x[some] for x in belief)),
@@ -103,6 +108,8 @@ def test_a_row_is_the_same_in_any_batch(outputs: int, n: int) -> None:
             )
             assert torch.equal(part.mean, whole.mean[some])
             assert torch.equal(part.var, whole.var[some])
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("n", [7, 150])

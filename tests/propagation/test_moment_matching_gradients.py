@@ -7,6 +7,7 @@ import torch
 from gp_models import random_belief, random_model
 from torch import Tensor
 
+import imagine_cli.propagation.pair_sum as module
 from imagine_cli.belief import ActionBelief, Belief, joint
 from imagine_cli.propagation.moment_matching import moment_match
 from imagine_cli.world_models.gaussian_process import GaussianProcessWorldModel
@@ -67,6 +68,33 @@ def test_derivatives_of_the_three_moments(size: float, rank: int | None) -> None
 
     assert torch.autograd.gradcheck(function, given)
     assert torch.autograd.gradgradcheck(function, given, atol=1e-4)
+
+
+@pytest.mark.parametrize("tile", [50, module._TILE])
+@pytest.mark.parametrize(
+    ("outputs", "actions", "n"), [(1, 0, 1), (1, 1, 9), (3, 1, 40), (4, 2, 25)]
+)
+@pytest.mark.parametrize("size", [0.0, 1e-10, 0.3])
+def test_the_written_derivative_is_that_of_whole_matrices(
+    monkeypatch: pytest.MonkeyPatch, size: float, outputs: int, actions: int, n: int, tile: int
+) -> None:
+    """Which autograd derives; each component in the units of its length-scales."""
+    monkeypatch.setattr(module, "_TILE", tile)
+    model = random_model(n, outputs, actions, n)
+    beliefs = [
+        joint(*random_belief(model, k, size, action="policy" if actions else "mean"))
+        for k in range(5)
+    ]
+    mean, var = (torch.stack(part).requires_grad_() for part in zip(*beliefs, strict=True))
+    moments = moment_match(model.gps, mean, var)
+    g = torch.Generator().manual_seed(n)
+    by = [torch.randn(x.shape, generator=g, dtype=x.dtype) for x in moments]
+    found = torch.autograd.grad(moments, (mean, var), by)
+    unit = model.lengthscales.mean(0)
+    wanted = torch.autograd.grad(moment_match(model.gps, mean, var), (mean, var), by, True, True)
+    for x, y, scale in zip(found, wanted, (unit, unit * unit[:, None]), strict=True):
+        largest = (y * scale).abs().amax()
+        assert ((x - y) * scale).abs().amax() <= 1e-12 * largest
 
 
 @pytest.mark.parametrize("which", [0, 1])
