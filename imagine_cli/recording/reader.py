@@ -159,7 +159,7 @@ class Rollout(Provenance):
 
         The pieces follow the dataset's chunks, trajectories before steps.
         """
-        found = self._dataset(dataset)
+        found = self.dataset(dataset)
         axis = 2 if dataset.startswith("particles") else 1
         count, length = found.shape[0], found.shape[axis]
         row_bytes = max(1, found.size // (count * length)) * found.dtype.itemsize
@@ -173,12 +173,13 @@ class Rollout(Provenance):
                 yield slice(first, min(first + b, b1)), slice(step, min(step + t, length))
 
     def _take(self, name: str, trajectory: Index, step: Index) -> np.ndarray:
-        dataset = self._dataset(name)
+        dataset = self.dataset(name)
         if name.startswith("particles"):
             return safe_hdf5.read(dataset, (trajectory, _ALL, step), self.path)
         return safe_hdf5.read(dataset, (trajectory, step), self.path)
 
-    def _dataset(self, name: str) -> Any:
+    def dataset(self, name: str) -> Any:
+        """The h5py.Dataset of that name. Raises InputError where the file has none."""
         if name not in self._datasets:
             raise InputError(f"{self.path} has no dataset {name}")
         return self._datasets[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from imagine_cli.checkpoint import check_env, load_world_model
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
+from imagine_cli.rollout.arguments import sha256
 
 __all__ = ["device_named", "load_for"]
 
@@ -27,11 +27,7 @@ def load_for(
     loaded = load_world_model(
         model, trust_pickle=trust_pickle, device=device, check=check_env(description)
     )
-    with open(model, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return loaded, str(model), digest.hexdigest()
+    return loaded, str(model), sha256(model)
 
 
 def device_named(name: str) -> torch.device:
