@@ -12,7 +12,7 @@ __all__ = ["Provenance"]
 _OWN = {
     *("format", "format_version", "complete", "created", "command", "env_id", "env_kwargs"),
     *("policy", "propagation", "seed", "steps", "trajectories"),
-    *("model_path", "model_sha256", "model_kind"),
+    *("model_path", "model_sha256", "model_kind", "arguments", "files_sha256"),
     *(f"{library}_version" for library in LIBRARIES),
 }
 

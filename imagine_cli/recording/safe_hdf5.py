@@ -40,7 +40,8 @@ def open_file(path: Path) -> Any:
             f"{path} is {what}, not a rollout" if what else f"{path} is not an HDF5 file"
         )
     try:
-        return h5py.File(path, "r", locking="best-effort")
+        # Without a lock: a rollout that goes on has its own, and can be read at any moment.
+        return h5py.File(path, "r", locking=False)
     except (OSError, RuntimeError) as error:
         reason = "it is truncated" if "truncated" in str(error) else _one_line(error)
         raise InputError(f"{path} is damaged and can't be opened: {reason}") from error
