@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from imagine_cli.errors import InputError as InputError
     from imagine_cli.evaluation import compare_rollouts as compare_rollouts
     from imagine_cli.evaluation import evaluate_model as evaluate_model
+    from imagine_cli.evaluation import rerun_rollout as rerun_rollout
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
     from imagine_cli.plots import plot_rollout as plot_rollout
@@ -42,6 +43,7 @@ _HOME = {
     "load_world_model": "imagine_cli.checkpoint",
     "open_rollout": "imagine_cli.recording",
     "plot_rollout": "imagine_cli.plots",
+    "rerun_rollout": "imagine_cli.evaluation",
     "run_rollout": "imagine_cli.rollout",
     "save_world_model": "imagine_cli.checkpoint",
 }

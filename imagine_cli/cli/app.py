@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from imagine_cli import __version__
-from imagine_cli.cli import compare, evaluate, fit, inspect, plot, rollout
+from imagine_cli.cli import compare, evaluate, fit, inspect, plot, rerun, rollout
 from imagine_cli.cli.console import error_line
 from imagine_cli.cli.stopping import terminates
 from imagine_cli.errors import ImagineError
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("rollout")(rollout.rollout)
+app.command("rerun")(rerun.rerun)
 app.command("inspect")(inspect.inspect)
 app.command("fit")(fit.fit)
 app.command("evaluate")(evaluate.evaluate)

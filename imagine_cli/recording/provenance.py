@@ -53,6 +53,13 @@ class Provenance:
         return None if value is None else bool(value)
 
     @property
+    def may_end_early(self) -> bool:
+        """Whether trajectories may be NaN from some step on, as intended: of a real env that ended
+        them, masked where they stopped being finite, or not there yet."""
+        masked = self.attributes.get("on_nonfinite") == "mask"
+        return masked or bool(self.attributes.get("real")) or self.complete is False
+
+    @property
     def env_kwargs(self) -> dict[str, Any] | None:
         try:
             value = json.loads(self.attributes["env_kwargs"])

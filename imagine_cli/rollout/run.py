@@ -240,6 +240,7 @@ def _run(
             "device": str(place),
             "arguments": asked,
             "files_sha256": used_files(policy, start),
+            **({"on_nonfinite": on_nonfinite} if on_nonfinite == "mask" else {}),
         },
     )
     began = time.perf_counter()
