@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from imagine_cli.belief import ActionBelief as ActionBelief
     from imagine_cli.belief import Belief as Belief
+    from imagine_cli.checkpoint import convert_world_model as convert_world_model
+    from imagine_cli.checkpoint import export_world_model as export_world_model
     from imagine_cli.checkpoint import load_world_model as load_world_model
     from imagine_cli.checkpoint import save_world_model as save_world_model
     from imagine_cli.errors import ImagineError as ImagineError
@@ -37,7 +39,9 @@ _HOME = {
     "InputError": "imagine_cli.errors",
     "Rollout": "imagine_cli.recording",
     "compare_rollouts": "imagine_cli.evaluation",
+    "convert_world_model": "imagine_cli.checkpoint",
     "evaluate_model": "imagine_cli.evaluation",
+    "export_world_model": "imagine_cli.checkpoint",
     "fit_world_model": "imagine_cli.fitting",
     "load_policy": "imagine_cli.policies",
     "load_world_model": "imagine_cli.checkpoint",

@@ -67,9 +67,11 @@ def nearest_covariance(var: Tensor) -> tuple[Tensor, bool]:
     var = symmetrise(var)
     with torch.no_grad():
         limits = torch.finfo(var.dtype)
-        eye = torch.eye(var.shape[-1], dtype=var.dtype, device=var.device)
-        slack = limits.eps**0.5 * var.diagonal(dim1=-2, dim2=-1).amax(-1).abs() + limits.tiny
-        failed = torch.linalg.cholesky_ex(var + slack[..., None, None] * eye)[1]
+        lifted = var.clone()
+        variances = lifted.diagonal(dim1=-2, dim2=-1)
+        slack = variances.amax(-1, keepdim=True).abs().mul_(limits.eps**0.5).add_(limits.tiny)
+        variances.add_(slack)
+        failed = torch.linalg.cholesky_ex(lifted)[1]
         if not failed.any():
             return var, False
         bad = (failed != 0) & torch.isfinite(var).all(-1).all(-1)

@@ -7,16 +7,16 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from imagine_cli.errors import ImagineError, InputError
 
-__all__ = ["check_looks", "check_tensors", "plain", "read", "write"]
+__all__ = ["check_looks", "check_tensors", "plain", "read", "write", "write_whole"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -143,6 +143,13 @@ def write(content: dict[str, Any], path: Path, what: str, *, overwrite: bool) ->
         InputError: ``path`` can't or mustn't be written.
         ImagineError: the disk refused.
     """
+    write_whole(lambda file: torch.save(content, file), path, what, overwrite=overwrite)
+
+
+def write_whole(
+    fill: Callable[[IO[bytes]], Any], path: Path, what: str, *, overwrite: bool
+) -> None:
+    """Write a file with what ``fill`` writes, whole or not at all. Raises as :func:`write`."""
     if path.is_dir():
         raise InputError(f"the output {path} is a folder; name a file in it")
     if path.exists() and not overwrite:
@@ -152,7 +159,7 @@ def write(content: dict[str, Any], path: Path, what: str, *, overwrite: bool) ->
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            torch.save(content, file)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

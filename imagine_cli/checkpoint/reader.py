@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagine_cli import plain_data
-from imagine_cli.checkpoint import torchrl_gp
+from imagine_cli.checkpoint import mbrl_lib, pt2, torchrl_gp
 from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
 from imagine_cli.errors import InputError
 from imagine_cli.world_models import kind_named
@@ -18,7 +18,7 @@ from imagine_cli.world_models import kind_named
 if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
 
-__all__ = ["check_env", "load_world_model", "read_checkpoint"]
+__all__ = ["check_env", "checkpoint_files", "load_world_model", "read_checkpoint"]
 
 
 def load_world_model(
@@ -30,11 +30,12 @@ def load_world_model(
 ) -> Any:
     """The world model in a checkpoint.
 
-    Ours (``save_world_model``, ``imagine fit``), or a torchrl ``GPWorldModel.state_dict()`` that
-    was saved with ``torch.save``.
+    Ours (``save_world_model``, ``imagine fit``), an exported program
+    (:func:`imagine_cli.export_world_model`), a torchrl ``GPWorldModel.state_dict()`` that was
+    saved with ``torch.save``, or a folder with a model of mbrl-lib.
 
     Args:
-        path: the file.
+        path: the file or folder.
         trust_pickle: also load a pickled TensorDictModule, which may run any code at all.
         device: where its tensors go.
         check: called with the path and the checkpoint before the model is made.
@@ -46,7 +47,7 @@ def load_world_model(
     Raises:
         InputError: one sentence that says what is wrong with the file and what to do.
     """
-    if trust_pickle:
+    if trust_pickle and not (mbrl_lib.is_folder(Path(path)) or pt2.is_archive(Path(path))):
         unpickled = _unpickle(Path(path), device)
         if unpickled is not None:
             return unpickled
@@ -58,6 +59,11 @@ def load_world_model(
     except InputError as error:
         raise InputError(f"{path} can't be used as a world model: {error}") from error
     return model.to(device)
+
+
+def checkpoint_files(path: str | Path) -> list[Path]:
+    """The files that a checkpoint is made of: itself, or what is read of a folder."""
+    return mbrl_lib.files(Path(path)) if mbrl_lib.is_folder(Path(path)) else [Path(path)]
 
 
 def check_env(env: EnvDescription) -> Callable[[str | Path, Checkpoint], None]:
@@ -85,6 +91,10 @@ def check_env(env: EnvDescription) -> Callable[[str | Path, Checkpoint], None]:
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """The plain data in a checkpoint. Nothing in the file runs. InputError as above."""
+    if mbrl_lib.is_folder(Path(path)):
+        return mbrl_lib.read_folder(Path(path))
+    if pt2.is_archive(Path(path)):
+        return pt2.read_archive(Path(path))
     data = plain_data.read(
         Path(path),
         "world model",

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
     from imagine_cli.world_models import WorldModel
 
-__all__ = ["save_world_model"]
+__all__ = ["described", "save_world_model"]
 
 
 def save_world_model(
     model: WorldModel,
     path: str | Path,
     *,
-    env: EnvDescription | None = None,
+    env: EnvDescription | dict[str, Any] | None = None,
     metadata: dict[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -30,7 +30,7 @@ def save_world_model(
     Args:
         model: one of ours.
         path: the file.
-        env: the env it is a model of.
+        env: the env it is a model of, or what another checkpoint says of it.
         metadata: how it was fitted: numbers, strings, lists and dicts of these.
         overwrite: replace a file that is there.
 
@@ -39,23 +39,27 @@ def save_world_model(
             is missing.
         ImagineError: the disk refused.
     """
-    described: dict[str, Any] = {}
-    if env is not None:
-        described = {
-            "id": env.id,
-            "kwargs": plain_data.plain(env.kwargs, "the env's arguments"),
-            "observation_names": list(env.observation_names),
-            "observation_low": env.observation_low.tolist(),
-            "observation_high": env.observation_high.tolist(),
-            "choices": list(env.choices),
-        }
     data = {
         "format": FORMAT,
         "version": VERSION,
         "kind": model.kind,
         "config": plain_data.plain(model.config(), "config"),
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()},
-        "env": described,
+        "env": described(env),
         "metadata": plain_data.plain(metadata or {}, "metadata"),
     }
     plain_data.write(data, Path(path), "world model", overwrite=overwrite)
+
+
+def described(env: EnvDescription | dict[str, Any] | None) -> dict[str, Any]:
+    """What a checkpoint says of its env: plain data; nothing of no env."""
+    if env is None or isinstance(env, dict):
+        return dict(plain_data.plain(env or {}, "env"))
+    return {
+        "id": env.id,
+        "kwargs": plain_data.plain(env.kwargs, "the env's arguments"),
+        "observation_names": list(env.observation_names),
+        "observation_low": env.observation_low.tolist(),
+        "observation_high": env.observation_high.tolist(),
+        "choices": list(env.choices),
+    }

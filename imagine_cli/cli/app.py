@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from imagine_cli import __version__
-from imagine_cli.cli import compare, evaluate, fit, inspect, plot, rerun, rollout
+from imagine_cli.cli import compare, convert, evaluate, fit, inspect, plot, rerun, rollout
 from imagine_cli.cli.console import error_line
 from imagine_cli.cli.stopping import terminates
 from imagine_cli.errors import ImagineError
@@ -29,6 +29,7 @@ app.command("rollout")(rollout.rollout)
 app.command("rerun")(rerun.rerun)
 app.command("inspect")(inspect.inspect)
 app.command("fit")(fit.fit)
+app.command("convert")(convert.convert)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)
@@ -56,6 +57,8 @@ def _root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``imagine`` with ``argv`` (the process's own by default); the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Threads that wait without sleeping slow each other down wherever cores are shared, as in CI.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if sys.stderr is None:  # closed (2>&-): nobody wants to know
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (to the end of the process)
     if sys.stdout is None:

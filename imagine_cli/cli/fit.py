@@ -1,4 +1,4 @@
-"""``imagine fit``: run a real env, fit a world model to it, save that."""
+"""``imagine fit``: fit a world model to a real env, or to data of one, and save it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import typer
 
 from imagine_cli.cli.options import (
     Debug,
-    EnvId,
     EnvKwargs,
     Force,
     Json,
@@ -26,8 +25,22 @@ __all__ = ["fit"]
 
 
 def fit(
-    env: EnvId,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            "--env", help="Gymnasium env id; module:Id imports the module first. Else --data's."
+        ),
+    ] = None,
     env_kwarg: EnvKwargs = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            help="Recorded transitions in place of running the env: a rollout file of a real run "
+            "(imagine evaluate --record), a Minari dataset's folder, or an .npz file with "
+            "observations, actions and next_observations; repeatable.",
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.")] = Path(
         "wm.pt"
     ),
@@ -35,16 +48,23 @@ def fit(
         str, typer.Option("--kind", help="Kind of world model: gp, linear or ensemble.")
     ] = "gp",
     steps: Annotated[
-        int, typer.Option("--steps", min=50, help="Steps of the real env to fit to and score on.")
-    ] = 20000,
+        int | None,
+        typer.Option(
+            "--steps",
+            min=50,
+            help="Steps of the real env to fit to and score on; with --data, its first so many.",
+            show_default="20000, or all that --data has",
+        ),
+    ] = None,
     policy: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--policy",
             help="What acts in the real env: random, zero, constant:0.5,-1, a file of actions "
             "(.npy, .csv, .h5) or a policy checkpoint (.pt).",
+            show_default="random",
         ),
-    ] = "random",
+    ] = None,
     reward: Annotated[
         bool, typer.Option("--reward", help="Model the reward too (linear, ensemble).")
     ] = False,
@@ -135,11 +155,13 @@ def fit(
 ) -> None:
     """Fit a world model to a real env, and save it.
 
-    The env runs under a policy; part of its steps is fitted to, part sets how wide the
-    predictions are, and the rest says how good they are, one step ahead. The kind gp needs the
-    extra "fit".
+    The env runs under a policy, or somebody recorded what it did; part of the steps is fitted to,
+    part sets how wide the predictions are, and the rest says how good they are, 1, 5 and 20 steps
+    ahead. The kind gp needs the extra "fit".
 
     Example: imagine fit --env Pendulum-v1 --output wm.pt
+
+    Example: imagine fit --data real.h5 --kind ensemble --reward
     """
     check_output(output, force)
     kwargs = parse_env_kwargs(env_kwarg)
@@ -149,7 +171,7 @@ def fit(
     }  # fmt: skip
 
     from imagine_cli.checkpoint import save_world_model
-    from imagine_cli.cli.console import answers
+    from imagine_cli.cli.console import answers, messages
     from imagine_cli.cli.progress import progress
     from imagine_cli.fitting import fit_world_model
 
@@ -157,6 +179,7 @@ def fit(
         fitted = fit_world_model(
             env,
             env_kwargs=kwargs,
+            data=data,
             kind=kind,
             steps=steps,
             policy=policy,
@@ -175,7 +198,13 @@ def fit(
         return
     print(output)
     if not quiet:
-        answers().print(_scores(metadata["held_out_scores"]))
+        scores = metadata["held_out_scores"]
+        for number, entry in enumerate(scores["horizons"]["ahead"]):
+            if number:
+                print()
+            answers().print(_scores(entry, scores["observation_names"]))
+        for sentence in scores["horizons"]["left_out"]:
+            messages().print(sentence)
 
 
 def _command(command: str, output: Path) -> str:
@@ -184,20 +213,21 @@ def _command(command: str, output: Path) -> str:
     return f"{command} --output {shlex.quote(str(output))}"
 
 
-def _scores(scores: dict[str, Any]) -> Table:
-    """One step ahead, on transitions held out: each dimension, all of them, and the reward."""
-    from imagine_cli.cli.tables import number_table, significant
+def _scores(scores: dict[str, Any], names: list[str]) -> Table:
+    """So many steps ahead, on transitions held out: each dimension, all, and the reward."""
+    from imagine_cli.cli.tables import number_table, plural, significant
 
     others = {"all": scores["overall"], "reward": scores.get("reward")}
     below = {name: some for name, some in others.items() if some is not None}
-    names = [*scores["observation_names"], *below]
     columns = [
         [*scores[key], *(some[key] for some in below.values())]
         for key in ("rmse", "nll", "coverage_95")
     ]
     rows = [
         [name, significant(rmse), f"{nll:.2f}", f"{100.0 * covered:.1f} %"]
-        for name, rmse, nll, covered in zip(names, *columns, strict=True)
+        for name, rmse, nll, covered in zip([*names, *below], *columns, strict=True)
     ]
-    headings = [f"{scores['transitions']} steps held out", "RMSE", "NLL (nats)", "in 95 % interval"]
-    return number_table(headings, rows)
+    held_out = f"{plural(scores['transitions'], 'step')} held out"
+    if scores["steps"] > 1:
+        held_out = f"{plural(scores['steps'], 'step')} ahead, {scores['transitions']} times"
+    return number_table([held_out, "RMSE", "NLL (nats)", "in 95 % interval"], rows)

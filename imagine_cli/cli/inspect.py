@@ -14,7 +14,10 @@ __all__ = ["inspect"]
 
 def inspect(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A rollout (.h5) or a checkpoint (.pt).")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A rollout (.h5), a checkpoint (.pt, .pt2) or mbrl-lib's folder."
+        ),
     ],
     json: Json = False,
     csv: Annotated[

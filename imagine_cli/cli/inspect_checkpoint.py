@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagine_cli.cli.console import answers
-from imagine_cli.cli.tables import bytes_text, fact_table, number_table, plural, significant
+from imagine_cli.cli.tables import (
+    bytes_text,
+    fact_table,
+    number_table,
+    plural,
+    printable,
+    significant,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,14 +49,14 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
          "env": {...},       id, kwargs, observation_names, ...
          "metadata": {...}}  how it was fitted, on what, with which scores
     """
-    from imagine_cli.checkpoint import load_world_model, read_checkpoint
+    from imagine_cli.checkpoint import checkpoint_files, load_world_model, read_checkpoint
 
     checkpoint = read_checkpoint(path)
     model = load_world_model(path)
     return {
         "kind": "checkpoint",
         "file": str(path),
-        "bytes": path.stat().st_size,
+        "bytes": sum(file.stat().st_size for file in checkpoint_files(path)),
         "model_kind": checkpoint.kind,
         "observation_size": model.observation_size,
         "action_size": model.action_size,
@@ -70,6 +77,7 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         f"{'with' if document['has_reward'] else 'no'} reward, {document['dtype']}"
     )
     scores = metadata.pop("held_out_scores", None)
+    data = metadata.pop("data", None)
     for repeated in ("env", "env_kwargs", "kind"):
         metadata.pop(repeated, None)
     facts = [
@@ -86,10 +94,49 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         if section:
             console.print(f"\n{title}", style="bold")
             console.print(fact_table(list(_lines(section))))
+    if data:
+        console.print("\nFitted to", style="bold")
+        console.print(fact_table(list(_sources(data))))
     if scores:
         console.print("\nOn transitions held out, one step ahead", style="bold")
         table = _score_table(scores) if isinstance(scores, dict) else None
         console.print(table or fact_table(list(_lines({"scores": scores}))))
+    for title, table in _further_ahead(scores):
+        console.print(f"\n{printable(title)}", style="bold", markup=False)
+        if table is not None:
+            console.print(table)
+
+
+def _sources(data: Any) -> Iterator[tuple[str, str]]:
+    """A label and a line for each file that was fitted to."""
+    for source in _listed(data) or [data]:
+        if not isinstance(source, dict):
+            yield "data", _value(source)
+            continue
+        known = [
+            str(source.get("path", "not said")),
+            *(f"{source[key]} {key}" for key in ("transitions", "episodes") if source.get(key)),
+            *([f"sha256 {str(source['sha256'])[:12]}"] if source.get("sha256") else []),
+        ]
+        yield str(source.get("format", "data")), ", ".join(known)
+
+
+def _further_ahead(scores: Any) -> Iterator[tuple[str, Table | None]]:
+    """A title and a table for each horizon after the first, and the reasons for those without."""
+    horizons = scores.get("horizons") if isinstance(scores, dict) else None
+    if not isinstance(horizons, dict):
+        return
+    for entry in _listed(horizons.get("ahead")):
+        if isinstance(entry, dict) and isinstance(entry.get("steps"), int) and entry["steps"] > 1:
+            named = {**entry, "observation_names": scores.get("observation_names")}
+            title = f"{entry['steps']} steps ahead, {entry.get('transitions')} times, by "
+            yield title + str(horizons.get("propagation")), _score_table(named)
+    for sentence in _listed(horizons.get("left_out")):
+        yield str(sentence), None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _propagations(names: list[str]) -> str:

@@ -32,7 +32,9 @@ def rollout(
     env: EnvId,
     model: Annotated[
         Path,
-        typer.Option("--model", help="World-model checkpoint (.pt), as imagine fit writes it."),
+        typer.Option(
+            "--model", help="World model: a .pt of imagine fit, a .pt2, mbrl-lib's folder."
+        ),
     ],
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of each trajectory.")] = 50,
     trajectories: Annotated[

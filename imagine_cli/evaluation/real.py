@@ -13,6 +13,7 @@ from imagine_cli.environments import EnvDescription, describe, reset_seed
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.recording import RolloutHeader, RolloutWriter, open_rollout
+from imagine_cli.recording.real_lengths import real_lengths
 
 if TYPE_CHECKING:
     import gymnasium
@@ -194,16 +195,11 @@ def read_real(path: str | Path) -> tuple[RealRun, dict[str, Any]]:
         if "reward/mean" in rollout:
             rewards = rollout.reward_mean().astype(np.float64)
         attributes = dict(rollout.attributes)
-    there: np.ndarray = np.asarray(np.isfinite(observations).all(-1))
-    lengths = np.where(there.all(1), there.shape[1], np.argmin(there, axis=1)) - 1
-    after = np.arange(there.shape[1]) > lengths[:, None]
-    if (lengths < 0).any() or (there & after).any():
-        k = int(np.argmax((lengths < 0) | (there & after).any(1)))
-        raise InputError(f"{path}: trajectory {k} has an observation missing before its end")
+    lengths = real_lengths(observations, path)
     if not np.isfinite(actions).all():
         k, step = (int(i) for i in np.argwhere(~np.isfinite(actions).all(-1))[0])
         raise InputError(f"{path}: the action of trajectory {k}, step {step}, is not finite")
-    return RealRun(observations, actions, rewards, lengths.astype(np.int64)), attributes
+    return RealRun(observations, actions, rewards, lengths), attributes
 
 
 def _check(observation: np.ndarray, reward: float, k: int, step: int, about: Any) -> None:

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagine_cli.digest import sha256_of
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.compare import Comparison, compare_rollouts
 from imagine_cli.recording import open_rollout
-from imagine_cli.rollout.arguments import sha256
 
 if TYPE_CHECKING:
     import torch
@@ -127,12 +127,15 @@ def _model(path: Path, attributes: dict[str, Any], given: Any) -> Any:
             "imagine_cli.rerun_rollout(path, model=...)"
         )
     found = Path(given) if given is not None else _beside(path, said)
-    if not found.is_file():
+    if not found.exists():
         raise InputError(f"the model {found} of {path} is not there; say where with --model")
-    if digest and sha256(found) != digest:
+    from imagine_cli.checkpoint import checkpoint_files
+
+    now = sha256_of(*checkpoint_files(found))
+    if digest and now != digest:
         raise InputError(
             f"{found} is not the model that {path} was made from: its SHA-256 is "
-            f"{sha256(found)[:12]}..., not {digest[:12]}...; say where that one is with --model"
+            f"{now[:12]}..., not {digest[:12]}...; say where that one is with --model"
         )
     return found
 
@@ -144,7 +147,7 @@ def _same_file(path: Path, spec: str, files: dict[str, Any]) -> str:
     found = _beside(path, spec)
     if not found.is_file():
         raise InputError(f"{spec}, which {path} was made with, is not there any more")
-    if sha256(found) != files[spec]:
+    if sha256_of(found) != files[spec]:
         raise InputError(f"{spec} is not what {path} was made with: its SHA-256 has changed")
     return str(found)
 

@@ -15,7 +15,7 @@ from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.split import Split
 from imagine_cli.world_models.base import WorldModel
 
-__all__ = ["Fit", "Kind", "Marginals", "Option", "fitter", "settle"]
+__all__ = ["Fit", "Kind", "Marginals", "Option", "fitted_kinds", "fitter", "settle"]
 
 _KINDS = {
     "gp": "imagine_cli.fitting.gaussian_process",
@@ -68,6 +68,11 @@ class Kind(Protocol):
         self, data: Split, *, reward: bool, seed: int, progress: Progress, **options: int
     ) -> Fit:
         """Fit to ``data.training``, calibrate on ``data.calibration``, leave the rest alone."""
+
+
+def fitted_kinds() -> tuple[str, ...]:
+    """Every kind that can be fitted."""
+    return tuple(_KINDS)
 
 
 def fitter(kind: str) -> Kind:

@@ -54,13 +54,22 @@ class Scores:
 
 
 def score(mean: np.ndarray, var: np.ndarray, actual: np.ndarray) -> Scores:
-    """Scores of ``N(mean, var)`` for ``actual``; each argument ``(N, D)``, ``var`` > 0."""
+    """Scores of ``N(mean, var)`` for ``actual``; each argument ``(N, D)``, ``var`` >= 0.
+
+    What is certain and right has a negative log likelihood of minus infinity; what is certain and
+    wrong one of infinity, which outweighs the other.
+    """
     error = actual - mean
-    nll = 0.5 * (np.log(2.0 * np.pi * var) + np.square(error) / var)
+    certain = var == 0.0
+    some = np.where(certain, 1.0, var)
+    nll = 0.5 * (np.log(2.0 * np.pi * some) + np.square(error) / some)
+    nll = np.where(certain, np.where(error == 0.0, -np.inf, np.inf), nll)
+    with np.errstate(invalid="ignore"):
+        average = np.where(np.isposinf(nll).any(axis=0), np.inf, nll.mean(axis=0))
     return Scores(
         count=len(actual),
         rmse=np.sqrt(np.mean(np.square(error), axis=0)),
-        nll=nll.mean(axis=0),
+        nll=average,
         coverage=np.mean(np.abs(error) <= Z * np.sqrt(var), axis=0),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,8 +11,11 @@ from imagine_cli.fitting.collect import Transitions
 
 __all__ = ["Split", "check_fraction", "farthest_points", "scales", "split"]
 
-# No stretch of consecutive transitions is longer than one in so many of them all, or than this.
+# No stretch of consecutive transitions is longer than a 200th of them all; but it may be as long
+# as 5, or as 40 where that is at most a 50th. (A long episode is cut into stretches of more than
+# half the most that is allowed, so that of 2000 transitions each one has 20 steps to look ahead.)
 _STRETCHES, _SHORTEST = 200, 5
+_FEWER_STRETCHES, _LOOKED_AHEAD = 50, 40
 
 # Fewer transitions would give no number that is worth reading.
 _FEWEST = 10
@@ -20,11 +23,15 @@ _FEWEST = 10
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint transitions: to fit to, to set the variances by, and to report scores on."""
+    """Disjoint transitions: to fit to, to set the variances by, and to report scores on.
+
+    ``held_out_rows`` says where the last ones are among all: what is a gap and what is not.
+    """
 
     training: Transitions
     calibration: Transitions
     held_out: Transitions
+    held_out_rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def check_fraction(fraction: float, steps: int) -> None:
@@ -46,28 +53,34 @@ def split(transitions: Transitions, fraction: float, seed: int) -> Split:
 
     Neighbours in time are nearly copies of each other, so that single transitions held out would
     score the memory of a model. What is dealt out is stretches of one episode instead: whole
-    episodes, or where these are long, pieces of at most a 200th of all transitions (but of 5).
+    episodes, or where these are long, pieces of at most a 200th of all transitions (but of 5, or
+    of 40 where that is at most a 50th of them).
     """
     stretches = _stretches(transitions.episode)
     order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
     dealt = [stretches[k] for k in order.permutation(len(stretches))]
     wanted = fraction * len(transitions)
-    parts: list[list[np.ndarray]] = [[], [], []]
+    none = np.empty(0, dtype=np.int64)
+    parts: list[list[np.ndarray]] = [[none], [none], [none]]
     sizes = [0, 0]
     for rows in dealt:
         part = 0 if sizes[0] < wanted else 1 if sizes[1] < wanted else 2
         parts[part].append(rows)
         if part < 2:
             sizes[part] += len(rows)
-    held_out, calibration, training = (
-        transitions[np.sort(np.concatenate(part))] if part else transitions[:0] for part in parts
+    held_out, calibration, training = (np.sort(np.concatenate(part)) for part in parts)
+    return Split(
+        training=transitions[training],
+        calibration=transitions[calibration],
+        held_out=transitions[held_out],
+        held_out_rows=held_out,
     )
-    return Split(training=training, calibration=calibration, held_out=held_out)
 
 
 def _stretches(episode: np.ndarray) -> list[np.ndarray]:
-    """Rows of each stretch: consecutive, of one episode, of at most a 200th of them all."""
-    longest = max(_SHORTEST, len(episode) // _STRETCHES)
+    """Rows of each stretch: consecutive, of one episode."""
+    count = len(episode)
+    longest = max(_SHORTEST, count // _STRETCHES, min(_LOOKED_AHEAD, count // _FEWER_STRETCHES))
     rows = np.arange(len(episode))
     pieces: list[np.ndarray] = []
     for whole in np.split(rows, np.flatnonzero(np.diff(episode)) + 1):

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
-from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.collect import collect
+from imagine_cli.fitting import gather
+from imagine_cli.fitting.horizons import score_horizons
 from imagine_cli.fitting.kinds import fitter, settle
 from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.fitting.scores import score, score_reward, score_world_model
 from imagine_cli.fitting.split import check_fraction, split
-from imagine_cli.policies import make_policy
 from imagine_cli.world_models.base import WorldModel
 
 __all__ = ["Fitted", "fit_world_model"]
 
-_FEWEST_STEPS = 50
+_STEPS, _FEWEST_STEPS = 20000, 50
 
 _VERSIONS = ("imagine-cli", "torch", "gpytorch", "botorch", "gymnasium", "numpy")
 
@@ -42,28 +44,35 @@ class Fitted:
 
 
 def fit_world_model(
-    env_id: str,
+    env_id: str | None = None,
     *,
     env_kwargs: dict[str, Any] | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     kind: str = "gp",
-    steps: int = 20000,
-    policy: str = "random",
+    steps: int | None = None,
+    policy: str | None = None,
     reward: bool = False,
     seed: int = 0,
     held_out: float = 0.2,
     progress: Progress | None = None,
     **options: int,
 ) -> Fitted:
-    """Run the real env, fit a world model to what it did, and score it on steps held out.
+    """Fit a world model to what a real env did, and score it on steps held out.
 
     The same arguments give the same model to the bit, on the same machine and versions.
 
     Args:
-        env_id: a Gymnasium id; ``module:Id`` imports the module first.
+        env_id: a Gymnasium id; ``module:Id`` imports the module first. May be left out where
+            ``data`` says it.
         env_kwargs: arguments for the env.
+        data: transitions that were recorded, in place of running the env: one or several rollout
+            files of real runs, folders of Minari datasets, or ``.npz`` files
+            (:mod:`imagine_cli.fitting.data`).
         kind: of world model.
-        steps: how often the real env is stepped; 50 or more.
-        policy: what acts in the real env, as ``make_policy`` takes it.
+        steps: how often the real env is stepped, 20000 by default; with ``data``, how many of its
+            transitions are taken, from the first, by default all. 50 or more.
+        policy: what acts in the real env, as ``make_policy`` takes it; ``"random"`` by default.
+            None with ``data``.
         reward: model the reward too, in the kinds that can.
         seed: of the resets, the policy, the split and the optimisation.
         held_out: the part of the steps that is scored on; as much again goes to calibration.
@@ -75,61 +84,83 @@ def fit_world_model(
         InputError: arguments that can't be used; before the env takes a step.
         ImagineError: the env or the fit failed.
     """
+    if data is not None and policy is not None:
+        raise InputError("--policy acts in the real env, which --data stands for; leave one out")
     for name, value, least in (
         ("steps", steps, _FEWEST_STEPS), ("seed", seed, 0),
     ):  # fmt: skip
-        if value < least:
+        if value is not None and value < least:
             raise InputError(f"{name} must be {least} or more, not {value}")
-    check_fraction(held_out, steps)
     how = fitter(kind)
     options = settle(kind, how, reward, options)
     how.require()
     progress = progress or Silent()
     begun, created = time.monotonic(), datetime.now(timezone.utc)
-    env = make_env(env_id, env_kwargs)
-    try:
-        about = describe(env, env_kwargs)
-        data = collect(
-            env, make_policy(policy, about, seed=seed), steps=steps, seed=seed, progress=progress
+    if data is None:
+        steps, policy = steps or _STEPS, policy or "random"
+        check_fraction(held_out, steps)
+        found = gather.run(
+            env_id, env_kwargs, steps=steps, policy=policy, seed=seed, progress=progress
         )
-    finally:
-        env.close()
-    parts = split(data, held_out, seed)
-    found = how.fit(parts, reward=reward, seed=seed, progress=progress, **options)
-    if found.marginals is None:
-        scores = score_world_model(found.model, parts.held_out, progress=progress)
     else:
-        scores = score(*found.marginals(parts.held_out), parts.held_out.next_observations)
+        sources = [data] if isinstance(data, str | Path) else data
+        found = gather.read(
+            sources, env_id, env_kwargs, reward=reward, steps=steps, least=_FEWEST_STEPS,
+            progress=progress,
+        )  # fmt: skip
+        check_fraction(held_out, len(found.transitions))
+    transitions = found.transitions
+    parts = split(transitions, held_out, seed)
+    fitted = how.fit(parts, reward=reward, seed=seed, progress=progress, **options)
+    if fitted.marginals is None:
+        scores = score_world_model(fitted.model, parts.held_out, progress=progress)
+    else:
+        scores = score(*fitted.marginals(parts.held_out), parts.held_out.next_observations)
+    one_step = scores.as_dict()
+    if fitted.model.has_reward:
+        one_step["reward"] = score_reward(fitted.model, parts.held_out).as_dict()["overall"]
+    horizons = score_horizons(
+        fitted.model, transitions, parts.held_out_rows, one_step, seed=seed, progress=progress
+    )
     progress.finish()
-    arguments: dict[str, Any] = {
+    asked: dict[str, Any] = {
         "kind": kind, "steps": steps, **options, "policy": policy, "seed": seed,
-        "held_out": held_out, **({"reward": True} if reward else {}),
+        "held_out": held_out, "reward": reward or None,
     }  # fmt: skip
-    held_out_scores = {"observation_names": about.observation_names, **scores.as_dict()}
-    if found.model.has_reward:
-        held_out_scores["reward"] = score_reward(found.model, parts.held_out).as_dict()["overall"]
+    arguments = {name: value for name, value in asked.items() if value is not None}
     metadata = {
-        "command": _command(env_id, env_kwargs or {}, arguments),
-        "env": env_id,
-        "env_kwargs": dict(env_kwargs or {}),
+        "command": _command(env_id, env_kwargs or {}, found.sources, arguments),
+        "env": found.env_id,
+        "env_kwargs": found.env.kwargs,
         **arguments,
-        "episodes": int(data.episode[-1]) + 1,
-        **found.summary,
-        "held_out_scores": held_out_scores,
+        **({"data": found.sources} if found.sources else {}),
+        "steps": len(transitions),
+        "episodes": int(transitions.episode[-1]) + 1,
+        **fitted.summary,
+        "held_out_scores": {
+            "observation_names": found.env.observation_names, **one_step, "horizons": horizons,
+        },
         "versions": _versions(),
         "created": created.isoformat(timespec="seconds"),
         "duration_seconds": round(time.monotonic() - begun, 3),
-    }
-    return Fitted(found.model, about, metadata)
+    }  # fmt: skip
+    return Fitted(fitted.model, found.env, metadata)
 
 
-def _command(env_id: str, env_kwargs: dict[str, Any], arguments: dict[str, Any]) -> str:
+def _command(
+    env_id: str | None,
+    env_kwargs: dict[str, Any],
+    sources: list[dict[str, Any]],
+    arguments: dict[str, Any],
+) -> str:
     """The command line that says the same."""
     import json
 
-    words = ["imagine", "fit", "--env", env_id]
+    words = ["imagine", "fit", *(["--env", env_id] if env_id is not None else [])]
     for key, value in env_kwargs.items():
         words += ["--env-kwarg", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    for source in sources:
+        words += ["--data", source["path"]]
     for name, value in arguments.items():
         words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return shlex.join(words)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from imagine_cli.digest import sha256_of
 
 if TYPE_CHECKING:
     from imagine_cli.propagation import Propagation
 
-__all__ = ["asked_for", "sha256", "used_files"]
+__all__ = ["asked_for", "used_files"]
 
 
 def asked_for(propagation: str | Propagation | None, **arguments: Any) -> str:
@@ -25,12 +25,4 @@ def asked_for(propagation: str | Propagation | None, **arguments: Any) -> str:
 
 def used_files(*specs: str) -> str:
     """The SHA-256 of each of these that is the path of a file, as JSON."""
-    return json.dumps({spec: sha256(spec) for spec in specs if os.path.isfile(spec)})
-
-
-def sha256(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return json.dumps({spec: sha256_of(spec) for spec in specs if os.path.isfile(spec)})

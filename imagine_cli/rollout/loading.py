@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from imagine_cli.checkpoint import check_env, load_world_model
+from imagine_cli.checkpoint import check_env, checkpoint_files, load_world_model
+from imagine_cli.digest import sha256_of
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
-from imagine_cli.rollout.arguments import sha256
 
 __all__ = ["device_named", "load_for"]
 
@@ -27,7 +27,7 @@ def load_for(
     loaded = load_world_model(
         model, trust_pickle=trust_pickle, device=device, check=check_env(description)
     )
-    return loaded, str(model), sha256(model)
+    return loaded, str(model), sha256_of(*checkpoint_files(model))
 
 
 def device_named(name: str) -> torch.device:

@@ -197,7 +197,7 @@ def _run(
             world_model.dtype = getattr(torch, dtype)
         else:
             world_model = world_model.to(getattr(torch, dtype))
-    way = _propagation(world_model, propagation, parameters)
+    world_model, way = _propagated(world_model, propagation, parameters, description)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         env = ImaginedEnv(
@@ -310,19 +310,20 @@ def _failed(spread: Spread, trajectories: int) -> str:
     )
 
 
-def _propagation(
-    model: Any, asked: str | Propagation | None, parameters: dict[str, Any]
-) -> Propagation | None:
-    """The propagation asked for; None for a module, which is its own."""
+def _propagated(
+    model: Any,
+    asked: str | Propagation | None,
+    parameters: dict[str, Any],
+    description: EnvDescription,
+) -> tuple[Any, Propagation | None]:
+    """The model and the propagation asked for; None for a module that is left to be its own."""
     from imagine_cli.propagation import make_propagation
     from imagine_cli.world_models import WorldModel
+    from imagine_cli.world_models.module import ModuleWorldModel
 
-    if isinstance(model, WorldModel):
-        return make_propagation(asked, model, **parameters)
-    given = [name for name, value in {"propagation": asked, **parameters}.items() if value]
-    if given:
-        raise InputError(
-            f"--{given[0]} is for the kinds of world model that imagine knows, and a "
-            f"{type(model).__name__} propagates beliefs in its own way; leave it out"
-        )
-    return None
+    if not isinstance(model, WorldModel):
+        if asked is None and not any(parameters.values()):
+            return model, None
+        sizes = (description.observation_size, description.action_size)
+        model = ModuleWorldModel(model, *sizes)
+    return model, make_propagation(asked, model, **parameters)

@@ -13,24 +13,29 @@ if TYPE_CHECKING:
     from imagine_cli.world_models.base import Prediction as Prediction
     from imagine_cli.world_models.base import WorldModel as WorldModel
     from imagine_cli.world_models.ensemble import EnsembleWorldModel as EnsembleWorldModel
+    from imagine_cli.world_models.exported import ExportedWorldModel as ExportedWorldModel
     from imagine_cli.world_models.gaussian_process import (
         GaussianProcessWorldModel as GaussianProcessWorldModel,
     )
     from imagine_cli.world_models.linear_gaussian import (
         LinearGaussianWorldModel as LinearGaussianWorldModel,
     )
+    from imagine_cli.world_models.module import ModuleWorldModel as ModuleWorldModel
 
 _KINDS = {
     "gp": "imagine_cli.world_models.gaussian_process:GaussianProcessWorldModel",
     "ensemble": "imagine_cli.world_models.ensemble:EnsembleWorldModel",
+    "exported": "imagine_cli.world_models.exported:ExportedWorldModel",
     "linear": "imagine_cli.world_models.linear_gaussian:LinearGaussianWorldModel",
 }
 
 _HOME = {
     "Conditional": "imagine_cli.world_models.base",
     "EnsembleWorldModel": "imagine_cli.world_models.ensemble",
+    "ExportedWorldModel": "imagine_cli.world_models.exported",
     "GaussianProcessWorldModel": "imagine_cli.world_models.gaussian_process",
     "LinearGaussianWorldModel": "imagine_cli.world_models.linear_gaussian",
+    "ModuleWorldModel": "imagine_cli.world_models.module",
     "Prediction": "imagine_cli.world_models.base",
     "WorldModel": "imagine_cli.world_models.base",
 }
@@ -38,8 +43,10 @@ _HOME = {
 __all__ = [
     "Conditional",
     "EnsembleWorldModel",
+    "ExportedWorldModel",
     "GaussianProcessWorldModel",
     "LinearGaussianWorldModel",
+    "ModuleWorldModel",
     "Prediction",
     "WorldModel",
     "kind_named",

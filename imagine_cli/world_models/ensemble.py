@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Conditional, WorldModel
+from imagine_cli.world_models.ensemble_checks import DTYPES, SCALES, check_state
 from imagine_cli.world_models.tiles import in_groups, in_tiles, padded
 
 __all__ = ["ACTIVATIONS", "EnsembleWorldModel", "bounded", "forward"]
@@ -21,9 +22,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "leaky_relu": functional.leaky_relu,
     "tanh": torch.tanh,
 }
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_SCALES = ("input_mean", "input_scale", "target_mean", "target_scale")
-_BOUNDS = ("min_logvar", "max_logvar")
 
 
 class EnsembleWorldModel(WorldModel):
@@ -33,9 +31,12 @@ class EnsembleWorldModel(WorldModel):
     difference ``next - current`` (and of the reward, last), means and log-variances; the latter
     are bounded softly by two learned vectors. The elites answer: one of them where a member is
     asked for, otherwise all, as a mixture. A layer of all networks is one batched matrix product.
+    Networks may give some dimensions' next values themselves in place of differences, and may be
+    deterministic: means alone, with a process noise that is zero unless it is told.
 
-    Arithmetic is in the dtype of the weights; ``dtype`` is that of the beliefs that go in and out.
-    The weights are constants here; ``imagine fit`` trains.
+    Arithmetic is in the dtype of the weights; inputs are standardised in that of ``input_mean``,
+    which may be wider. ``dtype`` is that of the beliefs that go in and out. The weights are
+    constants here; ``imagine fit`` trains.
 
     Attributes:
         members: how many elites there are.
@@ -52,12 +53,17 @@ class EnsembleWorldModel(WorldModel):
     min_logvar: Tensor
     max_logvar: Tensor
     elites: Tensor
+    _noise: Tensor
+    _differs: Tensor
 
     def __init__(self, state: dict[str, Tensor], config: dict[str, Any]) -> None:
         super().__init__()
         self.has_reward = config["reward"]
         self.activation: str = config["activation"]
-        self.dtype = _DTYPES[config["dtype"]]
+        self.dtype = DTYPES[config["dtype"]]
+        self.absolute: list[int] = list(config.get("absolute", []))
+        self.deterministic: bool = config.get("deterministic", False)
+        self.process_noise: list[float] = [float(sd) for sd in config.get("process_noise", [])]
         self._layers = sum(name.startswith("weight") for name in state)
         for name, value in state.items():
             self.register_buffer(name, value)
@@ -68,6 +74,13 @@ class EnsembleWorldModel(WorldModel):
         self.members = len(self.elites)
         self.observation_size = len(self.target_mean) - self.has_reward
         self.action_size = len(self.input_mean) - self.observation_size
+        noise = torch.zeros_like(self.target_mean)
+        if self.process_noise:
+            noise[: self.observation_size] = noise.new_tensor(self.process_noise).square()
+        self.register_buffer("_noise", noise, persistent=False)
+        differs = torch.ones(self.observation_size, dtype=torch.bool)
+        differs[self.absolute] = False
+        self.register_buffer("_differs", differs, persistent=False)
         if self.has_reward:
             self.out_keys += [("next", "reward", "mean"), ("next", "reward", "var")]
 
@@ -122,7 +135,7 @@ class EnsembleWorldModel(WorldModel):
             torch.ones(outputs),
         )
         given = (input_mean, input_scale, target_mean, target_scale)
-        for name, value, default in zip(_SCALES, given, neutral, strict=True):
+        for name, value, default in zip(SCALES, given, neutral, strict=True):
             state[name] = tensor(default if value is None else value)
         chosen = range(first.shape[0]) if elites is None else elites
         state["elites"] = torch.as_tensor(list(chosen), dtype=torch.int64)
@@ -146,9 +159,9 @@ class EnsembleWorldModel(WorldModel):
         size = self.observation_size
         reward = mean[:, size].reshape(shape) if self.has_reward else None
         reward_var = var[:, size].reshape(shape) if self.has_reward else None
-        return Conditional(
-            x + mean[:, :size].reshape(x.shape), var[:, :size].reshape(x.shape), reward, reward_var
-        )
+        given = mean[:, :size].reshape(x.shape)
+        following = torch.where(self._differs, x + given, given)
+        return Conditional(following, var[:, :size].reshape(x.shape), reward, reward_var)
 
     def _each(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Every elite at points of its own ``(m, rows, D+F)``: means and variances."""
@@ -156,10 +169,15 @@ class EnsembleWorldModel(WorldModel):
             (getattr(self, f"_elite_weight{k}"), getattr(self, f"_elite_bias{k}"))
             for k in range(self._layers)
         ]
-        standard = (points - self.input_mean) / self.input_scale
+        standard = ((points - self.input_mean) / self.input_scale).to(self.target_mean.dtype)
         outputs = len(self.target_mean)
         mean, logvar = forward(layers, padded(standard, -1), self.activation, outputs)
-        logvar = bounded(logvar, self.min_logvar, self.max_logvar)
+        if self.deterministic:
+            return self.target_mean + self.target_scale * mean, self._noise.expand_as(mean)
+        low, high = self.min_logvar, self.max_logvar
+        if low.ndim == 2:  # each network has bounds of its own
+            low, high = (bound[self.elites].unsqueeze(1) for bound in (low, high))
+        logvar = bounded(logvar, low, high)
         scaled = self.target_mean + self.target_scale * mean
         return scaled, self.target_scale.square() * logvar.exp()
 
@@ -171,35 +189,46 @@ class EnsembleWorldModel(WorldModel):
         return mean, spread + variances.sum(0) / self.members
 
     def config(self) -> dict[str, Any]:
-        return {
+        config: dict[str, Any] = {
             "reward": self.has_reward,
             "activation": self.activation,
             "dtype": str(self.dtype).removeprefix("torch."),
         }
+        for name in ("absolute", "deterministic", "process_noise"):
+            if getattr(self, name):
+                config[name] = getattr(self, name)
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> EnsembleWorldModel:
         if (
             not isinstance(config.get("reward"), bool)
+            or not isinstance(config.get("deterministic", False), bool)
             or str(config.get("activation")) not in ACTIVATIONS
-            or str(config.get("dtype")) not in _DTYPES
+            or str(config.get("dtype")) not in DTYPES
         ):
             raise InputError(
                 "an ensemble needs reward (true or false), activation "
                 f"({', '.join(ACTIVATIONS)}) and dtype (float32 or float64) in its config, "
                 f"not {config}"
             )
-        _validate(state, config["reward"])
+        check_state(state, config)
         return cls(state, config)
 
     def describe(self) -> dict[str, Any]:
         hidden = [getattr(self, f"weight{k}").shape[-1] for k in range(self._layers - 1)]
-        return {
+        described: dict[str, Any] = {
             "members": int(self.weight0.shape[0]),
             "elites": self.elites.tolist(),
             "hidden units": hidden,
             "activation": self.activation,
         }
+        if self.absolute:
+            described["predicted as they are"] = self.absolute
+        if self.deterministic:
+            described["deterministic"] = True
+            described["process noise"] = self.process_noise or 0.0
+        return described
 
 
 def forward(
@@ -222,53 +251,3 @@ def bounded(logvar: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Log-variances bent softly to lie between ``low`` and ``high``."""
     logvar = high - functional.softplus(high - logvar)
     return low + functional.softplus(logvar - low)
-
-
-def _validate(state: dict[str, Tensor], reward: bool) -> None:
-    layers = sum(name.startswith("weight") for name in state)
-    wanted = {f"{name}{k}" for name in ("weight", "bias") for k in range(layers)}
-    wanted |= {*_SCALES, *_BOUNDS, "elites"}
-    if layers < 1 or set(state) != wanted:
-        raise InputError(
-            f"an ensemble needs {', '.join(sorted(wanted | {'weight0', 'bias0'}))} in its "
-            f"state_dict, and there is {', '.join(sorted(state)) or 'nothing'}"
-        )
-    shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in state.items())
-    first = state["weight0"]
-    if first.ndim != 3 or 0 in first.shape:
-        raise InputError(f"the weights of an ensemble must be (M, in, out): {shapes}")
-    members, width = first.shape[0], first.shape[1]
-    outputs = state["min_logvar"].numel()
-    expected: dict[str, tuple[int, ...]] = dict.fromkeys(_SCALES[:2], (width,))
-    expected |= dict.fromkeys((*_SCALES[2:], *_BOUNDS), (outputs,))
-    for k in range(layers):
-        out = 2 * outputs if k == layers - 1 else state[f"weight{k}"].shape[-1]
-        expected[f"weight{k}"], expected[f"bias{k}"] = (members, width, out), (members, out)
-        width = out
-    wrong = [name for name, shape in expected.items() if tuple(state[name].shape) != shape]
-    size = outputs - reward
-    if wrong or size < 1 or first.shape[1] < size:
-        raise InputError(
-            f"the parts of an ensemble don't fit together ({', '.join(wrong)}): {shapes}"
-        )
-    for name, value in state.items():
-        if name != "elites" and value.dtype != first.dtype:
-            raise InputError(f"the {name} of an ensemble is {value.dtype}, not {first.dtype}")
-        if not torch.isfinite(value).all():
-            raise InputError(f"the {name} of an ensemble is not finite everywhere")
-    for name in ("input_scale", "target_scale"):
-        if not (state[name] > 0).all():
-            raise InputError(f"the {name} of an ensemble must be positive")
-    elites = state["elites"]
-    if (
-        elites.dtype != torch.int64
-        or elites.ndim != 1
-        or not 0 < len(set(elites.tolist())) == len(elites)
-    ):
-        raise InputError(
-            f"the elites of an ensemble must be different whole numbers: {elites.tolist()}"
-        )
-    if elites.min() < 0 or elites.max() >= members:
-        raise InputError(
-            f"the elites {elites.tolist()} of an ensemble are not all among its {members} members"
-        )

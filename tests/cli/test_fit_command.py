@@ -32,11 +32,12 @@ def test_it_writes_a_checkpoint_and_says_where_and_how_good(
     lines = out.splitlines()
     assert lines[0] == str(path)
     assert "20 steps held out" in lines[1]
-    assert [line.split()[0] for line in lines[2:]] == [
+    assert [line.split()[0] for line in lines[2:6]] == [
         "cos(theta)", "sin(theta)", "theta_dot", "all",
     ]  # fmt: skip
+    assert lines[7].startswith("5 steps ahead, 3 times")
     assert err.splitlines()[0] == "running the env: 0 of 100"
-    assert err.splitlines()[-1].startswith("fitting dimensions: 3 of 3 in ")
+    assert err.splitlines()[3].startswith("fitting dimensions: 3 of 3 in ")
     model = load_world_model(path)
     assert (model.kind, model.observation_size, model.action_size) == ("gp", 3, 1)
     found = read_checkpoint(path)

@@ -224,7 +224,12 @@ def test_progress_hears_of_every_part() -> None:
             heard.append("finish")
 
     fit_world_model("CartPole-v1", steps=100, points=20, restarts=1, progress=Listen())
-    assert heard == [["running the env", 100, 100], ["fitting dimensions", 4, 4], "finish"]
+    assert heard == [
+        ["running the env", 100, 100],
+        ["fitting dimensions", 4, 4],
+        ["scoring steps ahead", 5, 5],
+        "finish",
+    ]
 
 
 @pytest.mark.long

@@ -47,6 +47,13 @@ def test_a_true_model_covers_95_percent_and_scores_its_entropy() -> None:
     assert np.abs(found.nll - stats.norm(0, sd).entropy()).max() < 5 * np.sqrt(0.5 / n)
 
 
+def test_what_is_certain_is_right_or_wrong() -> None:
+    mean, var = np.zeros((3, 3)), np.array([[0.0, 0.0, 0.0]] * 2 + [[0.0, 1.0, 0.0]])
+    found = score(mean, var, np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]))
+    np.testing.assert_array_equal(found.nll, [-np.inf, -np.inf, np.inf])
+    np.testing.assert_array_equal(found.coverage, [1.0, 1.0, 2 / 3])
+
+
 def test_overall_pools_errors_and_averages_the_rest() -> None:
     found = Scores(7, np.array([3.0, 4.0]), np.array([1.0, 2.0]), np.array([0.9, 1.0])).as_dict()
     assert found["transitions"] == 7

@@ -33,10 +33,11 @@ def test_parts_are_disjoint_complete_and_of_the_sizes_wanted(
     parts = split(data, fraction, seed)
     rows = [part.rewards for part in (parts.training, parts.calibration, parts.held_out)]
     np.testing.assert_array_equal(np.sort(np.concatenate(rows)), data.rewards)
-    stretch = max(5, len(data) // 200)
+    stretch = max(5, len(data) // 200, min(40, len(data) // 50))
     for part in (parts.calibration, parts.held_out):
         assert fraction * len(data) <= len(part) < fraction * len(data) + stretch
     assert len(parts.training) > 0
+    np.testing.assert_array_equal(parts.held_out_rows, parts.held_out.rewards)
 
 
 def test_neighbours_in_time_stay_together() -> None:
@@ -49,8 +50,16 @@ def test_neighbours_in_time_stay_together() -> None:
         assert run[0] % 40 == 0
 
 
+@pytest.mark.parametrize("length", [200, 41, 79, 1000, 333])
+def test_of_2000_steps_in_long_episodes_every_stretch_has_20(length: int) -> None:
+    data = _transitions([length] * (2000 // length + 1))
+    held = split(data, 0.2, 0).held_out
+    gap = (np.diff(held.rewards) != 1) | (np.diff(held.episode) != 0)
+    assert min(len(run) for run in np.split(held.rewards, np.flatnonzero(gap) + 1)) >= 20
+
+
 def test_an_episode_that_is_short_enough_is_never_split() -> None:
-    data = _transitions([20] * 200)  # stretches of at most 20
+    data = _transitions([20] * 200)  # stretches of at most 40
     parts = split(data, 0.2, 0)
     found = [set(part.episode) for part in (parts.training, parts.calibration, parts.held_out)]
     assert [len(episodes) for episodes in found] == [120, 40, 40]

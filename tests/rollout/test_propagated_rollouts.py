@@ -126,7 +126,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path)
         (small_gp(3, 1), {"save_particles": True}, "the propagation is moments; give"),
         (small_gp(3, 1), {"propagation": "x"}, "no propagation 'x'"),
         (small_gp(3, 1), {"particles": 5}, "particles belongs to another propagation"),
-        (linear_module(3, 1), {"propagation": "particles"}, "--propagation is for the kinds"),
+        (linear_module(3, 1), {"propagation": "particles"}, "can't be asked there"),
         (linear_module(3, 1), {"save_particles": True}, "the propagation is module"),
     ]
     for model, arguments, sentence in refused:

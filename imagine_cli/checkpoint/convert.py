@@ -1,0 +1,116 @@
+"""``imagine convert`` as one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagine_cli.checkpoint import mbrl_lib
+from imagine_cli.checkpoint.format import Checkpoint
+from imagine_cli.checkpoint.mbrl_config import Told
+from imagine_cli.checkpoint.reader import read_checkpoint
+from imagine_cli.checkpoint.writer import save_world_model
+from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.errors import InputError
+from imagine_cli.world_models import kind_named
+
+if TYPE_CHECKING:
+    from imagine_cli.world_models import WorldModel
+
+__all__ = ["convert_world_model"]
+
+
+def convert_world_model(
+    source: str | Path,
+    output: str | Path,
+    *,
+    env: str | EnvDescription | None = None,
+    env_kwargs: dict[str, Any] | None = None,
+    process_noise: Sequence[float] | None = None,
+    activation: str | None = None,
+    learned_rewards: bool | None = None,
+    target_is_delta: bool | None = None,
+    no_delta: Sequence[int] | None = None,
+    overwrite: bool = False,
+) -> WorldModel:
+    """Make a checkpoint of ours from somebody else's. Its predictions are the same to the bit.
+
+    Args:
+        source: a torchrl ``GPWorldModel.state_dict()`` in a file, a folder with a model of
+            mbrl-lib, an exported program, or a checkpoint of ours.
+        output: the file.
+        env: the env it is a model of, or its id, to be recorded in the file.
+        env_kwargs: arguments for the env, where ``env`` is an id.
+        process_noise: standard deviations ``(D,)``, or one for all, of what comes to the next
+            observation of a deterministic model, which has none of its own.
+        activation, learned_rewards, target_is_delta, no_delta: of a model of mbrl-lib, where its
+            folder has no config or another one is meant.
+        overwrite: replace a file that is there.
+
+    Returns:
+        The model that was written.
+
+    Raises:
+        InputError: a source that can't be read, an output that mustn't be written, an env of
+            other sizes, or noise for a model that has its own.
+        ImagineError: the disk refused.
+    """
+    told = Told(
+        activation=activation,
+        learned_rewards=learned_rewards,
+        target_is_delta=target_is_delta,
+        no_delta=None if no_delta is None else tuple(no_delta),
+    )
+    if mbrl_lib.is_folder(Path(source)):
+        checkpoint = mbrl_lib.read_folder(Path(source), told)
+    elif told != Told():
+        raise InputError(f"{source} is no folder of mbrl-lib, and only of one can that be told")
+    else:
+        checkpoint = read_checkpoint(source)
+    model = _made(checkpoint, checkpoint.config, source)
+    if process_noise is not None:
+        if not getattr(model, "deterministic", False):
+            raise InputError(
+                f"process_noise is for deterministic models, and {source} is a model of kind "
+                f"{model.kind!r} that gives variances of its own"
+            )
+        many = model.observation_size if len(process_noise) == 1 else 1
+        noise = [float(sd) for sd in process_noise] * many
+        model = _made(checkpoint, {**checkpoint.config, "process_noise": noise}, source)
+    metadata = dict(checkpoint.metadata)
+    if checkpoint.source != "imagine":
+        metadata["converted_from"] = checkpoint.source
+    save_world_model(
+        model,
+        output,
+        env=checkpoint.env if env is None else _env_of(env, env_kwargs, model, source),
+        metadata=metadata,
+        overwrite=overwrite,
+    )
+    return model
+
+
+def _made(checkpoint: Checkpoint, config: dict[str, Any], source: str | Path) -> WorldModel:
+    try:
+        return kind_named(checkpoint.kind).from_config(config, checkpoint.state_dict)
+    except InputError as error:
+        raise InputError(f"{source} can't be converted: {error}") from error
+
+
+def _env_of(
+    env: str | EnvDescription, kwargs: dict[str, Any] | None, model: WorldModel, source: str | Path
+) -> EnvDescription:
+    """The env's description, once it is known to be of the model's sizes."""
+    if isinstance(env, str):
+        real = make_env(env, kwargs)
+        try:
+            env = describe(real, kwargs)
+        finally:
+            real.close()
+    if (env.observation_size, env.action_size) != (model.observation_size, model.action_size):
+        raise InputError(
+            f"{source} is for {model.observation_size} observations and {model.action_size} "
+            f"actions, and {env.id} has {env.observation_size} and {env.action_size}"
+        )
+    return env

@@ -1,0 +1,245 @@
+"""Any module as a ``.pt2`` file that says what it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imagine_cli import plain_data
+from imagine_cli.checkpoint.pt2 import DECLARATION, FORMAT, VERSION, read_archive
+from imagine_cli.checkpoint.writer import described
+from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.errors import InputError
+from imagine_cli.world_models.exported import ExportedWorldModel, check_process_noise
+from imagine_cli.world_models.roles import roles
+
+__all__ = ["export_world_model"]
+
+_OUT_KEYS = [
+    ["next", "observation", "mean"],
+    ["next", "observation", "var"],
+    ["next", "reward", "mean"],
+    ["next", "reward", "var"],
+]
+
+
+def export_world_model(
+    module: torch.nn.Module,
+    path: str | Path,
+    *,
+    env: str | EnvDescription | None = None,
+    env_kwargs: dict[str, Any] | None = None,
+    observation_size: int | None = None,
+    action_size: int | None = None,
+    in_keys: Sequence[str] | None = None,
+    out_keys: Sequence[Any] | None = None,
+    difference: bool = False,
+    process_noise: Sequence[float] | None = None,
+    metadata: dict[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a module as a program that ``imagine rollout --model wm.pt2`` runs without its code.
+
+    The module, in evaluation mode, takes observations ``(N, D)`` and actions ``(N, F)``, points
+    of any number N, and gives the mean ``(N, D)`` of the next observation; then, as far as it has
+    them, its variances ``(N, D)`` or covariance ``(N, D, D)``, and the reward's mean and variance,
+    ``(N,)`` or ``(N, 1)``. What is written is read again and compared with the module.
+
+    Args:
+        module: a TensorDictModule, whose keys say what is what, or any module.
+        path: the file, ``wm.pt2``.
+        env: the env it is a model of, or its id; it gives the sizes.
+        env_kwargs: arguments for the env, where ``env`` is an id.
+        observation_size, action_size: D and F, where there is no ``env``.
+        in_keys: the order of its inputs; ``("observation", "action")`` for a plain module.
+        out_keys: what its outputs are; for a plain module as many as it gives of
+            ``("next", "observation", "mean")``, the same with ``"var"``, and
+            ``("next", "reward", "mean")`` and ``"var"``.
+        difference: whether the mean is that of ``next - current``.
+        process_noise: standard deviations ``(D,)`` of what comes to the next observation, for a
+            module that gives no variance; zero if None.
+        metadata: how it was fitted: plain data.
+        overwrite: replace a file that is there.
+
+    Raises:
+        InputError: a module that torch can't export, that calls what is not run here, or whose
+            outputs are not those above.
+        ImagineError: the disk refused.
+    """
+    if isinstance(env, str):
+        real = make_env(env, env_kwargs)
+        try:
+            env = describe(real, env_kwargs)
+        finally:
+            real.close()
+    sizes = (observation_size, action_size)
+    if env is not None:
+        sizes = (env.observation_size, env.action_size)
+    if sizes[0] is None or sizes[1] is None:
+        raise InputError("an exported model needs env, or observation_size and action_size")
+    given_keys: Any = in_keys or getattr(module, "in_keys", ("observation", "action"))
+    reads = [_short(key) for key in given_keys]
+    if sorted(map(str, reads)) != ["action", "observation"]:
+        raise InputError(f"an exported model reads 'observation' and 'action', not {reads}")
+    dtype = _dtype(module)
+    plain = _Plain(module, reads).eval()
+    points = _points(dtype, sizes[0], sizes[1])
+    found = _called(plain, [points[key] for key in reads])
+    writes = list(out_keys or getattr(module, "out_keys", _OUT_KEYS[: len(found)]))
+    writes = [list(key) if isinstance(key, tuple) else key for key in writes]
+    if len(writes) != len(found):
+        raise InputError(f"the module gives {len(found)} outputs, and there are keys for {writes}")
+    noise = [float(sd) for sd in process_noise or []]
+    check_process_noise(noise, sizes[0], roles(writes))
+    declared = {
+        "format": FORMAT,
+        "version": VERSION,
+        "in_keys": reads,
+        "out_keys": writes,
+        "observation_size": sizes[0],
+        "action_size": sizes[1],
+        "dtype": str(dtype).removeprefix("torch."),
+        "difference": difference,
+        "process_noise": noise,
+        "env": described(env),
+        "metadata": plain_data.plain(metadata or {}, "metadata"),
+    }
+    content = _exported(plain, [points[key] for key in reads], declared)
+    _compare(content, found, difference, points)
+    plain_data.write_whole(
+        lambda file: file.write(content), Path(path), "world model", overwrite=overwrite
+    )
+
+
+class _Plain(torch.nn.Module):
+    """A module or TensorDictModule from tensors to a tuple of tensors."""
+
+    def __init__(self, module: torch.nn.Module, reads: list[str]) -> None:
+        super().__init__()
+        self.module = module
+        self.by_name = hasattr(module, "in_keys")
+        self.reads = reads
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+        if self.by_name:
+            found = self.module(**dict(zip(self.reads, (first, second), strict=True)))
+        else:
+            found = self.module(first, second)
+        return tuple(found) if isinstance(found, (tuple, list)) else (found,)
+
+
+def _short(key: Any) -> Any:
+    return key[0] if isinstance(key, tuple) and len(key) == 1 else key
+
+
+def _dtype(module: torch.nn.Module) -> torch.dtype:
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            if tensor.dtype not in (torch.float32, torch.float64):
+                raise InputError(f"an exported model is float32 or float64, not {tensor.dtype}")
+            return tensor.dtype
+    return torch.get_default_dtype()
+
+
+def _points(dtype: torch.dtype, size: int, actions: int) -> dict[str, Tensor]:
+    """Seven points: no size that a network would have by chance."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(7, size + actions, generator=generator, dtype=dtype)
+    return {"observation": drawn[:, :size].clone(), "action": drawn[:, size:].clone()}
+
+
+def _called(module: torch.nn.Module, given: list[Tensor]) -> tuple[Tensor, ...]:
+    try:
+        with torch.no_grad():
+            found = module(*given)
+    except Exception as error:  # a module may raise anything at all
+        raise InputError(f"the module fails at points {_shapes(given)}: {_line(error)}") from error
+    if not all(isinstance(each, Tensor) for each in found):
+        raise InputError("the module gives something that is no tensor")
+    return tuple(found)
+
+
+def _exported(module: torch.nn.Module, given: list[Tensor], declared: dict[str, Any]) -> bytes:
+    batch = torch.export.Dim("batch")
+    shapes = tuple({0: batch} for _ in given)
+    extra = {DECLARATION: json.dumps(declared)}
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.export.export(module, tuple(given), dynamic_shapes=shapes)
+    except Exception as error:  # torch.export raises many kinds
+        raise InputError(f"torch.export can't export the module: {_line(error)}") from error
+    content = _saved(program, extra)
+    try:
+        _read(content)
+    except InputError as error:
+        # What is not run here may be made of what is.
+        try:
+            with _quiet():
+                content = _saved(program.run_decompositions(), extra)
+            _read(content)
+        except Exception:  # as above
+            raise error from None
+    return content
+
+
+def _saved(program: Any, extra: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with _quiet():
+        torch.export.save(program, buffer, extra_files=extra)
+    return buffer.getvalue()
+
+
+def _read(content: bytes) -> ExportedWorldModel:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "wm.pt2"
+        path.write_bytes(content)
+        checkpoint = read_archive(path)
+    return ExportedWorldModel.from_config(checkpoint.config, checkpoint.state_dict)
+
+
+def _compare(
+    content: bytes, found: tuple[Tensor, ...], difference: bool, points: dict[str, Tensor]
+) -> None:
+    """Raises InputError where the file doesn't give what the module gave."""
+    model = _read(content)
+    with torch.no_grad():
+        at = model.conditional(points["observation"], points["action"])
+    where = roles(model.writes).index("mean")
+    wanted = points["observation"] + found[where] if difference else found[where]
+    slack = 1e3 * torch.finfo(model.dtype).eps
+    if not torch.allclose(at.mean, wanted, rtol=slack, atol=slack, equal_nan=True):
+        raise InputError(
+            "the exported program gives other numbers than the module: does it draw any at random?"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch.export warns and logs of what is no concern of who exports."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _shapes(given: list[Tensor]) -> str:
+    return " and ".join(str(tuple(each.shape)) for each in given)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,0 +1,186 @@
+"""Files of ``torch.export.save`` (``.pt2``), read without ``torch.export.load``.
+
+``torch.export.load`` unpickles example inputs, constants and weights (where it is told to by the
+file itself without ``weights_only``), evaluates the file's shape expressions and guards as Python,
+and loads compiled libraries. None of that is needed: an archive holds the program as JSON and the
+tensors as raw bytes, and these alone are read. Archives that hold anything else but the example
+inputs, which torch always writes and nobody needs, are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imagine_cli import plain_data
+from imagine_cli.checkpoint.format import Checkpoint
+from imagine_cli.checkpoint.pt2_graph import program_of, scalar_type
+from imagine_cli.errors import InputError
+
+__all__ = ["DECLARATION", "FORMAT", "VERSION", "is_archive", "read_archive"]
+
+FORMAT, VERSION = "imagine-exported-world-model", 1
+DECLARATION = "imagine.json"
+
+_MODEL = "models/model.json"
+_PLAIN = re.compile(
+    r"models/model\.json|data/(weights|constants)/model_(weights|constants)_config\.json"
+    r"|data/weights/weight_\d+|data/constants/tensor_\d+|data/sample_inputs/model\.pt|extra/.*"
+    r"|archive_format|archive_version|version|byteorder|\.data/(version|serialization_id)"
+)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether ``path`` is an archive of ``torch.export.save``, of this year's format or not."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] for name in archive.namelist()}
+            return "archive_format" in names or "serialized_exported_program.json" in (
+                names | set(archive.namelist())
+            )
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
+
+
+def read_archive(path: Path) -> Checkpoint:
+    """The program, its tensors and what it declares itself to be. Nothing in the file runs.
+
+    Raises:
+        InputError: an archive that is damaged, swells, holds what could run, or doesn't declare
+            what it is.
+    """
+    plain_data.check_looks(path, "world model")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(_Members(archive, path), path)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a file made of arbitrary bytes can provoke
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise InputError(f"{path} can't be read as an exported program: {reason}") from error
+
+
+class _Members:
+    """What is in the archive, below its one folder."""
+
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
+        self.archive = archive
+        self.names = {name.partition("/")[2]: name for name in archive.namelist()}
+        if "archive_format" not in self.names:
+            raise InputError(
+                f"{path} was exported by a torch before 2.8, whose format is not read here; "
+                "export the module again"
+            )
+        for name in sorted(self.names):
+            if not _PLAIN.fullmatch(name):
+                raise InputError(
+                    f"{path} holds {name!r}, more than one program and its tensors, which could "
+                    "run code: it is refused"
+                )
+
+    def bytes(self, name: str) -> bytes:
+        return self.archive.read(self.names[name])
+
+    def json(self, name: str) -> Any:
+        return json.loads(self.bytes(name))
+
+
+def _read(members: _Members, path: Path) -> Checkpoint:
+    declared = _declaration(members, path)
+    graph_module = members.json(_MODEL)["graph_module"]
+    given = [str(key) for key in declared["in_keys"]]
+    try:
+        tensors = {**_tensors(members, "weights"), **_tensors(members, "constants")}
+        program, used = program_of(graph_module, given, set(tensors))
+    except InputError as error:
+        raise InputError(f"{path} can't be used as a world model: {error}") from error
+    # Names with dots can't be buffers, and nobody asks for them.
+    state = {f"tensor_{k}": tensors[name] for k, name in enumerate(used)}
+    plain_data.check_tensors(state, path, "world model")
+    config = {
+        "observation_size": declared.get("observation_size"),
+        "action_size": declared.get("action_size"),
+        "dtype": declared.get("dtype"),
+        "computes_in": declared.get("dtype"),
+        "in_keys": given,
+        "out_keys": declared["out_keys"],
+        "difference": declared.get("difference", False),
+        "process_noise": declared.get("process_noise") or [],
+        "program": program,
+    }
+    return Checkpoint(
+        "exported",
+        config,
+        state,
+        env=dict(declared.get("env") or {}),
+        metadata=dict(declared.get("metadata") or {}),
+        source="torch.export",
+    )
+
+
+def _declaration(members: _Members, path: Path) -> dict[str, Any]:
+    name = f"extra/{DECLARATION}"
+    if name not in members.names:
+        raise InputError(
+            f"{path} doesn't say which of its inputs and outputs is what; make it with "
+            "imagine_cli.export_world_model"
+        )
+    declared = members.json(name)
+    if not isinstance(declared, dict) or declared.get("format") != FORMAT:
+        raise InputError(f"the {DECLARATION} in {path} is not of the format {FORMAT!r}")
+    if declared.get("version") != VERSION:
+        raise InputError(
+            f"the {DECLARATION} in {path} has version {declared.get('version')!r} and this imagine "
+            f"reads version {VERSION}; update imagine, or export the module again"
+        )
+    for key, kind in {"in_keys": list, "out_keys": list}.items():
+        if not isinstance(declared.get(key), kind):
+            raise InputError(f"the {DECLARATION} in {path} has no {key}")
+    return declared
+
+
+def _tensors(members: _Members, what: str) -> dict[str, Tensor]:
+    """The weights, or the constants, by the names that the signature has."""
+    config = members.json(f"data/{what}/model_{what}_config.json")["config"]
+    found = {}
+    for name, entry in config.items():
+        if entry["use_pickle"] is not False or not re.fullmatch(
+            r"(weight|tensor)_\d+", entry["path_name"]
+        ):
+            raise InputError(
+                f"it holds pickled Python objects ({name}), and loading those can run any code: "
+                "it is refused; export a module whose parameters are plain tensors"
+            )
+        found[name] = _tensor(members.bytes(f"data/{what}/{entry['path_name']}"), entry)
+    return found
+
+
+def _tensor(content: bytes, entry: dict[str, Any]) -> Tensor:
+    """A tensor of raw bytes, sizes and strides, which must fit."""
+    about = entry["tensor_meta"]
+    dtype = scalar_type(about["dtype"])
+    sizes = [_whole(size) for size in about["sizes"]]
+    strides = [_whole(stride) for stride in about["strides"]]
+    offset = _whole(about["storage_offset"])
+    if math.prod(sizes) == 0:
+        return torch.zeros(sizes, dtype=dtype)
+    flat = torch.frombuffer(bytearray(content), dtype=dtype)
+    last = offset + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
+    # A tensor that is larger than what is stored of it is not one that a module has.
+    if last >= len(flat) or math.prod(sizes) > len(flat):
+        raise ValueError(f"a tensor of {sizes} in {len(content)} bytes")
+    return flat.as_strided(sizes, strides, offset).contiguous().clone()
+
+
+def _whole(value: Any) -> int:
+    number = value["as_int"]
+    if type(number) is not int or number < 0:
+        raise ValueError(f"a size of {number}")
+    return number

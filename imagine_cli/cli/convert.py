@@ -1,0 +1,146 @@
+"""``imagine convert``: somebody else's model as a checkpoint of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from imagine_cli.cli.options import (
+    Debug,
+    EnvKwargs,
+    Force,
+    Json,
+    Quiet,
+    check_output,
+    parse_env_kwargs,
+)
+
+__all__ = ["convert"]
+
+_Number = TypeVar("_Number", int, float)
+
+
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="torchrl's GPWorldModel.state_dict() in a file, mbrl-lib's folder, or a .pt2.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.")] = Path(
+        "wm.pt"
+    ),
+    env: Annotated[
+        str | None,
+        typer.Option("--env", help="Gymnasium env id it is a model of, for the file to say."),
+    ] = None,
+    env_kwarg: EnvKwargs = None,
+    process_noise: Annotated[
+        str | None,
+        typer.Option(
+            "--process-noise",
+            metavar="SD,SD,...",
+            help="Standard deviations that a deterministic model lacks; one number for all.",
+            show_default="0",
+        ),
+    ] = None,
+    activation: Annotated[
+        str | None,
+        typer.Option("--activation", help="mbrl-lib's: relu, silu, leaky_relu or tanh."),
+    ] = None,
+    learned_rewards: Annotated[
+        bool | None,
+        typer.Option(
+            "--learned-rewards/--no-learned-rewards",
+            help="mbrl-lib's: whether the last output is the reward.",
+        ),
+    ] = None,
+    target_is_delta: Annotated[
+        bool | None,
+        typer.Option(
+            "--target-is-delta/--no-target-is-delta",
+            help="mbrl-lib's: whether it predicts differences.",
+        ),
+    ] = None,
+    no_delta: Annotated[
+        str | None,
+        typer.Option(
+            "--no-delta",
+            metavar="K,K,...",
+            help="mbrl-lib's: dimensions it predicts as they are all the same.",
+        ),
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make a checkpoint of a model that another library made.
+
+    It predicts the same to the bit; nothing in the source is run. Such models
+    also go to --model as they are: a checkpoint is one file that says its
+    env. What a model of mbrl-lib is comes from .hydra/config.yaml in its
+    folder, and from the options where there is none.
+
+    Example: imagine convert runs/pets -o wm.pt --env Pendulum-v1
+
+    Example: imagine convert wm.pt2 -o wm.pt --process-noise 0.01,0.01,0.1
+    """
+    check_output(output, force)
+    sds = _numbers(process_noise, "--process-noise", "0.1,0.1,0.2", float)
+    dimensions = _numbers(no_delta, "--no-delta", "0,3", int)
+
+    from imagine_cli.checkpoint import convert_world_model
+
+    model = convert_world_model(
+        source,
+        output,
+        env=env,
+        env_kwargs=parse_env_kwargs(env_kwarg),
+        process_noise=sds,
+        activation=activation,
+        learned_rewards=learned_rewards,
+        target_is_delta=target_is_delta,
+        no_delta=dimensions,
+        overwrite=force,
+    )
+    if json:
+        from json import dumps
+
+        answer = {
+            "path": str(output),
+            "source": str(source),
+            "model_kind": model.kind,
+            "observation_size": model.observation_size,
+            "action_size": model.action_size,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "has_reward": bool(model.has_reward),
+        }
+        print(dumps(answer, indent=2))
+        return
+    print(output)
+    if not quiet:
+        from imagine_cli.cli.console import messages
+
+        messages().print(
+            f"{source} is a model of kind {model.kind!r} now; look at it with: "
+            f"imagine inspect {output}"
+        )
+
+
+def _numbers(
+    text: str | None, option: str, example: str, kind: Callable[[str], _Number]
+) -> list[_Number] | None:
+    """``"1,2"`` -> ``[1, 2]``; InputError for anything else."""
+    from imagine_cli.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"{option} {text!r} is not numbers, as in {option} {example}") from error

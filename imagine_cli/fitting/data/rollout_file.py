@@ -1,0 +1,76 @@
+"""A real run that ``imagine evaluate --record`` wrote: a rollout file of zero variance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from imagine_cli.digest import sha256_of
+from imagine_cli.errors import InputError
+from imagine_cli.fitting.data.recording import Recording
+from imagine_cli.recording import Rollout, open_rollout, safe_hdf5
+from imagine_cli.recording.real_lengths import real_lengths
+from imagine_cli.recording.schema import FORMAT
+
+__all__ = ["read", "recognises"]
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is an HDF5 file that calls itself a rollout."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    with safe_hdf5.open_file(path) as file:
+        return bool(safe_hdf5.attributes(file, path).get("format") == FORMAT)
+
+
+def read(path: Path) -> Recording:
+    """Its transitions, each trajectory's up to where it ends.
+
+    Raises InputError for an imagined rollout: a model fitted to it would learn another model.
+    """
+    with open_rollout(path) as rollout:
+        _check_real(rollout, path)
+        if "action/mean" not in rollout:
+            raise InputError(f"{path} has no dataset action/mean: nothing to fit to")
+        observations = rollout.mean().astype(np.float64)
+        actions = rollout.action_mean().astype(np.float64)
+        rewards = rollout.reward_mean() if "reward/mean" in rollout else None
+        attributes = rollout.attributes
+    lengths = real_lengths(observations, path)
+    there = np.arange(actions.shape[1]) < lengths[:, None]
+    return Recording(
+        path=path,
+        format="rollout",
+        sha256=sha256_of(path),
+        observations=observations[:, :-1][there],
+        actions=actions[there],
+        next_observations=observations[:, 1:][there],
+        rewards=None if rewards is None else rewards.astype(np.float64)[there],
+        episode=np.repeat(np.arange(len(lengths)), lengths),
+        env_id=str(attributes.get("env_id", "")) or None,
+        env_kwargs=_kwargs(attributes),
+        part="trajectory",
+    )
+
+
+def _check_real(rollout: Rollout, path: Path) -> None:
+    imagined = bool(rollout.attributes.get("model_sha256")) or any(
+        (np.nan_to_num(rollout.var(*slab)) != 0.0).any() for slab in rollout.slabs()
+    )
+    if imagined:
+        raise InputError(
+            f"{path} is an imagined rollout, and a model fitted to it would learn what another "
+            "model believes; fit to a real run, which imagine evaluate --record real.h5 writes"
+        )
+
+
+def _kwargs(attributes: dict[str, Any]) -> dict[str, Any] | None:
+    try:
+        found = json.loads(attributes["env_kwargs"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

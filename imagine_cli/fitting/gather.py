@@ -1,0 +1,88 @@
+"""What there is to fit to: transitions of a real env, run now or recorded before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.errors import InputError
+from imagine_cli.fitting.collect import Transitions, collect
+from imagine_cli.fitting.data import env_of, join, read_recordings
+from imagine_cli.fitting.progress import Progress
+from imagine_cli.policies import make_policy
+
+__all__ = ["Gathered", "read", "run"]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Transitions, and where they are from.
+
+    Attributes:
+        env_id: the env's, as it was given or as the data say it.
+        env: the env.
+        transitions: in order of time.
+        sources: a dict for each file that was read, plain data.
+    """
+
+    env_id: str
+    env: EnvDescription
+    transitions: Transitions
+    sources: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(
+    env_id: str | None,
+    env_kwargs: dict[str, Any] | None,
+    *,
+    steps: int,
+    policy: str,
+    seed: int,
+    progress: Progress,
+) -> Gathered:
+    """Run the real env. Raises as :func:`~imagine_cli.fitting.collect.collect` does."""
+    if env_id is None:
+        raise InputError("no env: give --env, or --data that says of which env it is")
+    env = make_env(env_id, env_kwargs)
+    try:
+        about = describe(env, env_kwargs)
+        acting = make_policy(policy, about, seed=seed)
+        transitions = collect(env, acting, steps=steps, seed=seed, progress=progress)
+    finally:
+        env.close()
+    return Gathered(env_id, about, transitions)
+
+
+def read(
+    sources: Sequence[str | Path],
+    env_id: str | None,
+    env_kwargs: dict[str, Any] | None,
+    *,
+    reward: bool,
+    steps: int | None,
+    least: int,
+    progress: Progress,
+) -> Gathered:
+    """Read recorded transitions; the env is made for its spaces alone.
+
+    Raises:
+        InputError: data that can't be used, of another env, or of fewer than ``least`` steps.
+    """
+    progress.stage("reading the data")
+    recordings = read_recordings(sources)
+    env_id, env_kwargs = env_of(recordings, env_id, env_kwargs)
+    env = make_env(env_id, env_kwargs)
+    try:
+        about = describe(env, env_kwargs)
+    finally:
+        env.close()
+    transitions = join(recordings, about, reward=reward, steps=steps)
+    if len(transitions) < least:
+        raise InputError(
+            f"the data have {len(transitions)} transitions, and a fit needs {least} or more"
+        )
+    progress.advance(len(transitions))
+    return Gathered(env_id, about, transitions, [each.as_dict() for each in recordings])

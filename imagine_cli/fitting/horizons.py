@@ -1,0 +1,168 @@
+"""How well a world model predicts held-out transitions several steps ahead.
+
+From real observations that were held out it imagines on, with the actions that were really taken,
+as far as the transitions held out go on without a gap; the propagation is the model's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from imagine_cli.belief import ActionBelief, Belief, nearest_covariance, point
+from imagine_cli.errors import ImagineError
+from imagine_cli.fitting.collect import Transitions
+from imagine_cli.fitting.progress import Progress
+from imagine_cli.fitting.scores import Scores, score
+from imagine_cli.fitting.threads import one_thread
+from imagine_cli.propagation.noise import TrajectoryNoise
+from imagine_cli.propagation.registry import make_propagation
+from imagine_cli.world_models.base import WorldModel
+
+__all__ = ["HORIZONS", "Windows", "score_horizons", "windows"]
+
+HORIZONS = (1, 5, 20)
+
+# The most windows that are imagined: 100, or fewer where covariances are large, but 20. The same
+# for every kind of model, so that these are compared on the same windows.
+_MOST, _MOST_NUMBERS, _LEAST = 100, 6000, 20
+
+
+class Windows(NamedTuple):
+    """Stretches of consecutive transitions: each one's first row and how many there are, (W,)."""
+
+    start: np.ndarray
+    length: np.ndarray
+
+
+def windows(episode: np.ndarray, rows: np.ndarray, longest: int, most: int) -> Windows:
+    """Disjoint windows of up to ``longest`` rows among ``rows``, at most ``most`` of them.
+
+    Args:
+        episode: ``(N,)``, of all transitions; a window stays in one.
+        rows: which of the N there are to take from, in order.
+        longest: whoever has more rows in a row is cut into windows of so many.
+        most: longer windows are preferred; those taken are spread evenly over them all.
+    """
+    gap = (np.diff(rows) != 1) | (np.diff(episode[rows]) != 0)
+    begins = np.concatenate([[0], np.flatnonzero(gap) + 1])
+    ends = np.concatenate([begins[1:], [len(rows)]])
+    cut = [
+        (rows[at], min(longest, end - at))
+        for begin, end in zip(begins, ends, strict=True)
+        for at in range(begin, end, longest)
+    ]
+    starts, lengths = (np.array(column, dtype=np.int64) for column in zip(*cut, strict=True))
+    chosen: list[int] = []
+    for length in sorted(set(lengths.tolist()), reverse=True):
+        these = np.flatnonzero(lengths == length)
+        room = min(most - len(chosen), len(these))
+        chosen += these[np.linspace(0, len(these) - 1, room).round().astype(int)].tolist()
+    order = np.sort(np.array(chosen))
+    return Windows(starts[order], lengths[order])
+
+
+@one_thread()
+def score_horizons(
+    model: WorldModel,
+    data: Transitions,
+    held_out: np.ndarray,
+    one_step: dict[str, Any],
+    *,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Scores 1, 5 and 20 steps ahead, as far as there are held-out stretches of so many steps.
+
+    Args:
+        model: the world model.
+        data: all transitions, N.
+        held_out: the rows of those that it has not seen, in order.
+        one_step: its scores one step ahead, on all of these.
+        seed: of what the propagation draws.
+
+    Returns:
+        Plain data: ``propagation``, ``ahead`` (for each horizon ``steps`` and the scores, as
+        ``one_step`` has them), and ``left_out`` (a sentence for each horizon without scores).
+    """
+    most = min(_MOST, max(_LEAST, _MOST_NUMBERS // model.observation_size**2))
+    found = windows(data.episode, held_out, HORIZONS[-1], most)
+    propagation = make_propagation(None, model)
+    reach = int(found.length.max())
+    wanted = [steps for steps in HORIZONS[1:] if steps <= reach]
+    left_out = [
+        f"no scores {steps} steps ahead: no {steps} steps in a row were held out"
+        for steps in HORIZONS[1:]
+        if steps > reach
+    ]
+    ahead = [{"steps": 1, **one_step}]
+    beliefs = _imagine(model, data, found, wanted, seed, progress)
+    for steps in wanted:
+        if steps not in beliefs:
+            left_out.append(f"no scores {steps} steps ahead: the belief is not finite any more")
+            continue
+        there = found.length >= steps
+        last = found.start[there] + steps - 1
+        observation, reward = beliefs[steps]
+        entry = _score(observation, data.next_observations[last], there).as_dict()
+        if reward is not None:
+            scores = _score(reward, data.rewards[last][:, None], there)
+            entry["reward"] = scores.as_dict()["overall"]
+        ahead.append({"steps": steps, **entry})
+    return {"propagation": propagation.description, "ahead": ahead, "left_out": left_out}
+
+
+Marginals = tuple[np.ndarray, np.ndarray]
+
+
+def _imagine(
+    model: WorldModel,
+    data: Transitions,
+    found: Windows,
+    wanted: list[int],
+    seed: int,
+    progress: Progress,
+) -> dict[int, tuple[Marginals, Marginals | None]]:
+    """Marginals ``(W, D)`` of the observations, and ``(W, 1)`` of the rewards, so far ahead.
+
+    Ends where a belief is not finite. After its end, a window's last action goes on.
+    """
+    beliefs: dict[int, tuple[Marginals, Marginals | None]] = {}
+    if not wanted:
+        return beliefs
+    propagation = make_propagation(None, model)
+    noise = TrajectoryNoise(seed, 0, len(found.start), model.dtype)
+    progress.stage("scoring steps ahead", wanted[-1])
+    with torch.no_grad():
+        belief = point(torch.as_tensor(data.observations[found.start]).to(model.dtype))
+        state = propagation.begin(model, belief, noise)
+        for step in range(wanted[-1]):
+            rows = found.start + np.minimum(step, found.length - 1)
+            action = ActionBelief(torch.as_tensor(data.actions[rows]).to(model.dtype))
+            try:
+                prediction, state = propagation.step(model, belief, action, state, noise)
+            except ImagineError:
+                break
+            belief = Belief(prediction.mean, nearest_covariance(prediction.var)[0])
+            if not (torch.isfinite(belief.mean).all() and torch.isfinite(belief.var).all()):
+                break
+            progress.advance()
+            if step + 1 in wanted:
+                reward = None
+                if prediction.reward_mean is not None and prediction.reward_var is not None:
+                    reward = (_column(prediction.reward_mean), _column(prediction.reward_var))
+                variances = belief.var.diagonal(dim1=-2, dim2=-1)
+                observation = (belief.mean.double().numpy(), variances.double().numpy())
+                beliefs[step + 1] = (observation, reward)
+    return beliefs
+
+
+def _score(belief: Marginals, actual: np.ndarray, there: np.ndarray) -> Scores:
+    mean, var = belief
+    return score(mean[there], var[there], actual)
+
+
+def _column(numbers: torch.Tensor) -> np.ndarray:
+    return numbers.double().numpy()[:, None]

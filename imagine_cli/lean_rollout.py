@@ -1,0 +1,148 @@
+"""``ImaginedEnv.rollout`` without the TensorDicts that nobody looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+from torchrl.envs.utils import RandomPolicy
+
+from imagine_cli.belief import Belief
+from imagine_cli.propagation.base import State
+
+if TYPE_CHECKING:
+    from imagine_cli.imagined_env import ImaginedEnv
+
+__all__ = ["can_be_lean", "lean_rollout"]
+
+# Options of EnvBase.rollout that change nothing where nothing is ever done and nothing is moved.
+_HARMLESS: dict[str, tuple[Any, ...]] = {
+    "auto_cast_to_device": (False,),
+    "break_when_all_done": (None, False, True),
+    "break_when_any_done": (None, False, True),
+    "return_contiguous": (None, False, True),
+    "trust_policy": (False, True),
+}
+
+
+def can_be_lean(env: ImaginedEnv, max_steps: int, policy: Any, options: dict[str, Any]) -> bool:
+    """Whether :func:`lean_rollout` does all that is asked for.
+
+    It does not for a callback or another rare option; a start with entries beside the env's own; a
+    policy that is no TensorDictModule, or that writes below ``"next"``, as recurrent ones do; or a
+    subclass with a step of its own.
+    """
+    if max_steps < 1 or env.run_type_checks or env._post_step_mdp_hooks is not None:
+        return False
+    if any(getattr(type(env), name) is not method for name, method in _methods().items()):
+        return False
+    start, auto_reset = options.get("tensordict"), options.get("auto_reset", True)
+    for name, value in options.items():
+        if name not in ("auto_reset", "tensordict") and not (
+            value is None or any(value is harmless for harmless in _HARMLESS.get(name, ()))
+        ):
+            return False
+    if options.get("break_when_all_done") and options.get("break_when_any_done"):
+        return False  # TorchRL's error
+    if start is None and not auto_reset:
+        return False  # likewise
+    if start is not None:
+        keys = {*env.observation_spec.keys(), *env.full_done_spec.keys()}
+        if start.batch_size != env.batch_size or not set(start.keys()) <= keys:
+            return False
+        if not auto_reset and not keys <= set(start.keys()):
+            return False
+    if policy is None or type(policy) is RandomPolicy:
+        return True
+    return isinstance(policy, TensorDictModuleBase) and not any(
+        isinstance(key, tuple) and key[0] == "next" for key in policy.out_keys
+    )
+
+
+def _methods() -> dict[str, Any]:
+    from imagine_cli.imagined_env import ImaginedEnv
+
+    names = ("step", "_step", "step_mdp", "rand_action", "maybe_reset", "transition")
+    return {name: getattr(ImaginedEnv, name) for name in names}
+
+
+def _random(env: ImaginedEnv) -> Callable[[TensorDictBase], TensorDictBase]:
+    """``env.rand_action`` with its specs looked up once."""
+    leaves = [(key, env.full_action_spec[key]) for key in env.action_keys]
+
+    def act(tensordict: TensorDictBase) -> TensorDictBase:
+        for key, spec in leaves:
+            tensordict.set(key, spec.rand())
+        return tensordict
+
+    return act
+
+
+def lean_rollout(
+    env: ImaginedEnv,
+    max_steps: int,
+    policy: Any,
+    start: TensorDictBase | None,
+    auto_reset: bool,
+) -> TensorDictBase:
+    """``max_steps`` of ``policy`` (None: random), from a reset or ``start``: ``(*B, T)``."""
+    tensordict = env.reset(start) if auto_reset else start
+    assert tensordict is not None
+    shape, device = env.batch_size, env.device
+    never = env.full_done_spec.zero()
+    ends = dict(never.items())
+    first_ends = tensordict.select(*env.done_keys)
+    reward_dtype = env.full_reward_spec[env.reward_key].dtype
+    act = _random(env) if policy is None else policy
+    own = {"observation", "propagation", *ends}
+    observation = tensordict.get("observation")
+    beliefs = [Belief(observation.get("mean"), observation.get("var"))]
+    carried = tensordict.get("propagation", None)
+    states: list[State] = [{} if carried is None else dict(carried.items())]
+    rewards: list[Tensor] = []
+    others: list[dict[str, Any]] = []
+    for _ in range(max_steps):
+        acted = act(tensordict)
+        if acted is not tensordict:
+            tensordict.update(acted)
+        beside = {key: value for key, value in tensordict.items() if key not in own}
+        # A policy writes into the same nested entry again at the next step.
+        others.append({k: v if isinstance(v, Tensor) else v.copy() for k, v in beside.items()})
+        prediction, state = env.transition(tensordict)
+        beliefs.append(Belief(prediction.mean, prediction.var))
+        states.append(state)
+        if prediction.reward_mean is not None:
+            rewards.append(prediction.reward_mean.unsqueeze(-1).to(reward_dtype))
+        entries = {**ends, **beside}
+        entries["observation"] = TensorDict(beliefs[-1]._asdict(), shape, device=device)
+        if state:
+            entries["propagation"] = TensorDict(dict(state), shape, device=device)
+        tensordict = TensorDict(entries, shape, device=device)
+
+    axis = len(shape)
+    whole = torch.Size((*shape, max_steps))
+
+    def side_by_side(rows: Sequence[dict[str, Any]]) -> TensorDict:
+        stacked = {key: torch.stack([row[key] for row in rows], axis) for key in rows[0]}
+        return TensorDict(stacked, whole, device=device)
+
+    def half(steps: slice) -> TensorDictBase:
+        out = never.unsqueeze(axis).expand(whole).clone()
+        out.set("observation", side_by_side([one._asdict() for one in beliefs[steps]]))
+        if states[0]:
+            out.set("propagation", side_by_side(states[steps]))
+        return out
+
+    out, following = half(slice(0, -1)), half(slice(1, None))
+    for key in env.done_keys:
+        out.get(key)[(slice(None),) * axis + (0,)] = first_ends.get(key)
+    out.update(side_by_side(others))
+    zero = torch.zeros((*whole, 1), dtype=reward_dtype, device=beliefs[0].mean.device)
+    reward = torch.stack(rewards, axis) if rewards else zero
+    out.set("next", following.set(env.reward_key, reward))
+    out.refine_names(..., "time")
+    return out

@@ -1,0 +1,165 @@
+"""Programs that ``torch.export`` wrote, as world models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imagine_cli.errors import InputError
+from imagine_cli.world_models.base import Conditional, WorldModel
+from imagine_cli.world_models.program import check_program, run_program
+from imagine_cli.world_models.roles import as_conditional, roles
+from imagine_cli.world_models.tiles import in_tiles
+
+__all__ = ["ExportedWorldModel", "check_process_noise"]
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_INPUTS = ("observation", "action")
+
+
+class ExportedWorldModel(WorldModel):
+    """Any module's program from a point and an action to the next observation's distribution.
+
+    It gives the mean of the next observation, or of the difference if it is so declared; perhaps
+    its variances or covariance; perhaps a reward, with or without a variance. A program without a
+    var is deterministic: what comes to the next observation then is ``process_noise``, zero unless
+    it was told. The program is run operator by operator
+    (:mod:`~imagine_cli.world_models.program`), for one tile of points after the other, in the
+    dtype it was exported in; ``dtype`` is that of the beliefs that go in and come out.
+    """
+
+    kind = "exported"
+
+    _noise: Tensor
+
+    def __init__(self, config: dict[str, Any], state: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.observation_size = config["observation_size"]
+        self.action_size = config["action_size"]
+        self.dtype = _DTYPES[config["dtype"]]
+        self.computes_in = _DTYPES[config["computes_in"]]
+        self.program: dict[str, Any] = config["program"]
+        self.reads: list[str] = list(config["in_keys"])
+        self.writes: list[Any] = list(config["out_keys"])
+        self.difference: bool = config["difference"]
+        self.process_noise = [float(sd) for sd in config["process_noise"]]
+        self._roles = roles(self.writes)
+        self._tensors = list(state)
+        for name, value in state.items():
+            self.register_buffer(name, value)
+        noise = torch.tensor(self.process_noise or [0.0] * self.observation_size)
+        noise = noise.to(self.computes_in).square()
+        self.register_buffer("_noise", noise, persistent=False)
+        self.has_reward = "reward_mean" in self._roles
+        if self.has_reward:
+            self.out_keys += [("next", "reward", "mean"), ("next", "reward", "var")]
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the program gives no variance of its own."""
+        return "var" not in self._roles
+
+    def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
+        shape, size = x.shape[:-1], self.observation_size
+        points = torch.cat([x, u], dim=-1).to(self.computes_in).reshape(-1, size + self.action_size)
+        found = in_tiles(self._tile, points)
+        parts = [part.to(self.dtype).reshape(*shape, *part.shape[1:]) for part in found]
+        return Conditional(*parts)
+
+    def _tile(self, points: Tensor) -> tuple[Tensor, ...]:
+        size = self.observation_size
+        x, u = points[:, :size].contiguous(), points[:, size:].contiguous()
+        given = {"observation": x, "action": u}
+        tensors = {name: getattr(self, name) for name in self._tensors}
+        values = run_program(self.program, tensors, given)
+        written = {
+            name: value for name, value in zip(self._roles, values, strict=True) if name is not None
+        }
+        at = as_conditional(written, x, difference=self.difference, noise=self._noise)
+        return tuple(part for part in at if part is not None)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "observation_size": self.observation_size,
+            "action_size": self.action_size,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "computes_in": str(self.computes_in).removeprefix("torch."),
+            "in_keys": self.reads,
+            "out_keys": self.writes,
+            "difference": self.difference,
+            "process_noise": self.process_noise,
+            "program": self.program,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> ExportedWorldModel:
+        check_program(config.get("program"), list(state), _INPUTS)
+        _check(config)
+        model = cls(config, state)
+        for rows in (2, 3):  # any number of rows goes
+            model._try(rows)
+        return model
+
+    def _try(self, rows: int) -> None:
+        """Raises InputError where the program can't be run at so many points."""
+        points = torch.zeros(rows, self.observation_size + self.action_size)
+        try:
+            with torch.no_grad():
+                self._tile(points.to(self.computes_in))
+        except InputError as error:
+            raise InputError(f"its program can't be used: {error}") from error
+        except Exception as error:  # operators raise what they like
+            reason = (str(error).splitlines() or [""])[0][:200]
+            raise InputError(f"its program fails at {rows} points: {reason}") from error
+
+    def describe(self) -> dict[str, Any]:
+        described: dict[str, Any] = {
+            "operators": len(self.program["steps"]),
+            "parameters": sum(getattr(self, name).numel() for name in self._tensors),
+            "predicts": "the difference" if self.difference else "the next observation",
+            "variance": "its own",
+        }
+        if self.deterministic:
+            described["variance"] = "none, it is deterministic"
+            described["process noise"] = self.process_noise or 0.0
+        return described
+
+
+def _check(config: dict[str, Any]) -> None:
+    sizes = [config.get(name) for name in ("observation_size", "action_size")]
+    if any(type(size) is not int or not 0 < size < 100_000 for size in sizes):
+        raise InputError(f"an exported model needs observation_size and action_size, not {sizes}")
+    for name in ("dtype", "computes_in"):
+        if str(config.get(name)) not in _DTYPES:
+            raise InputError(f"an exported model needs a {name} of float32 or float64")
+    if sorted(map(str, config.get("in_keys") or [])) != sorted(_INPUTS):
+        raise InputError(
+            f"an exported model reads 'observation' and 'action', not {config.get('in_keys')}"
+        )
+    keys = config.get("out_keys")
+    if not isinstance(keys, list) or not all(
+        isinstance(key, str) or (isinstance(key, list) and all(isinstance(k, str) for k in key))
+        for key in keys
+    ):
+        raise InputError(f"the out_keys of an exported model are {keys}, not keys")
+    found = roles(keys)
+    if len(found) != len(config["program"]["outputs"]):
+        raise InputError("an exported model needs an out_key for each output of its program")
+    if not isinstance(config.get("difference"), bool):
+        raise InputError("an exported model needs to say whether it predicts the difference")
+    check_process_noise(config.get("process_noise"), config["observation_size"], found)
+
+
+def check_process_noise(noise: Any, size: int, found: list[str | None]) -> None:
+    """Raises InputError but for a list of D standard deviations, or none, where no var is given."""
+    if not isinstance(noise, list) or not all(
+        isinstance(sd, (int, float)) and 0 <= sd < float("inf") for sd in noise
+    ):
+        raise InputError(f"the process_noise of an exported model is {noise}, not numbers from 0")
+    if noise and (len(noise) != size or "var" in found):
+        raise InputError(
+            f"process_noise is a standard deviation for each of {size} dimensions, for a program "
+            "that gives no var of its own"
+        )

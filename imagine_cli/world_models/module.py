@@ -1,0 +1,156 @@
+"""Somebody else's TensorDictModule, asked at points, so that every propagation goes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+
+from imagine_cli.errors import InputError
+from imagine_cli.world_models.base import Conditional, WorldModel
+from imagine_cli.world_models.roles import as_conditional
+from imagine_cli.world_models.steady_products import SteadyProducts
+from imagine_cli.world_models.tiles import in_tiles
+
+__all__ = ["ModuleWorldModel", "declared_dtype", "written"]
+
+_REWARD = ("next", "reward")
+
+Key = str | tuple[str, ...]
+
+
+class ModuleWorldModel(WorldModel):
+    """A TensorDictModule that takes plain observations and actions, as a world model.
+
+    It reads ``"observation"`` ``(N, D)`` and ``"action"`` ``(N, F)`` and writes the mean of the
+    next observation, perhaps its variances ``(N, D)`` or covariance ``(N, D, D)``, perhaps a
+    reward. Left alone such a module is its own propagation in an
+    :class:`~imagine_cli.ImaginedEnv`; as this it goes with those of this package. A module that
+    writes no var is deterministic, and gets ``process_noise``.
+
+    Args:
+        module: the TensorDictModule.
+        observation_size, action_size: D and F.
+        next_observation_key: where it writes, as :class:`~imagine_cli.ImaginedEnv` takes it.
+        process_noise: standard deviations ``(D,)`` of what comes to the next observation; zero
+            if None.
+        dtype: of the beliefs; None takes what the module declares, else float32.
+
+    Raises:
+        InputError: a module that doesn't take plain observations, or writes other shapes.
+    """
+
+    kind = "module"
+
+    _noise: Tensor
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        observation_size: int,
+        action_size: int,
+        *,
+        next_observation_key: Key = ("next", "observation"),
+        process_noise: Sequence[float] | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.observation_size, self.action_size = observation_size, action_size
+        self.next_observation_key = next_observation_key
+        self.computes_in = declared_dtype(module) or dtype or torch.get_default_dtype()
+        self.dtype = dtype or self.computes_in
+        noise = torch.tensor(list(process_noise or [0.0] * observation_size))
+        if noise.shape != (observation_size,) or not (noise >= 0).all():
+            raise InputError(
+                f"process_noise is {observation_size} standard deviations, not {process_noise}"
+            )
+        self.register_buffer("_noise", noise.to(self.computes_in).square(), persistent=False)
+        at = self._tried()
+        self.has_reward = at.reward_mean is not None
+        if self.has_reward:
+            self.out_keys += [("next", "reward", "mean"), ("next", "reward", "var")]
+
+    def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
+        shape, size = x.shape[:-1], self.observation_size
+        points = torch.cat([x, u], dim=-1).to(self.computes_in).reshape(-1, size + self.action_size)
+        found = in_tiles(self._tile, points)
+        return Conditional(
+            *(part.to(self.dtype).reshape(*shape, *part.shape[1:]) for part in found)
+        )
+
+    def _tile(self, points: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part for part in self._at(points) if part is not None)
+
+    def _at(self, points: Tensor) -> Conditional:
+        x = points[:, : self.observation_size].contiguous()
+        u = points[:, self.observation_size :].contiguous()
+        given = TensorDict({"observation": x, "action": u}, x.shape[:1], device=x.device)
+        with SteadyProducts():
+            out = self.module(given)
+        found = written(out, self.next_observation_key, self.module)
+        found = {name: value.to(self.computes_in) for name, value in found.items()}
+        return as_conditional(found, x, difference=False, noise=self._noise)
+
+    def _tried(self) -> Conditional:
+        """What it says at two points. Raises InputError where it says nothing usable."""
+        device = next((each.device for each in self.module.parameters()), None)
+        points = torch.zeros(2, self.observation_size + self.action_size, device=device)
+        self._noise = self._noise.to(points.device)
+        try:
+            with torch.no_grad():
+                return self._at(points.to(self.computes_in))
+        except Exception as error:  # a module may raise anything at all
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise InputError(
+                f"a propagation asks the world model at points, and the "
+                f"{type(self.module).__name__} can't be asked there ({reason}); leave the "
+                "propagation out, and it propagates beliefs in its own way"
+            ) from error
+
+    def config(self) -> dict[str, Any]:
+        raise InputError("a module is code, and no plain data; imagine_cli.export_world_model it")
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> ModuleWorldModel:
+        raise InputError("a module is code, and is not made of plain data")
+
+
+def written(out: TensorDictBase, key: Key, module: torch.nn.Module) -> dict[str, Tensor]:
+    """What a world model wrote: ``"mean"``, and where it did ``"var"`` and the reward's.
+
+    Raises InputError where it wrote nothing at ``key``.
+    """
+    found = out.get(key, None)
+    if found is None:
+        raise InputError(
+            f"the world model wrote nothing at next_observation_key "
+            f"{key!r}; it wrote {sorted(map(str, out.keys(True, True)))}"
+        )
+    parts = {"mean": found} if isinstance(found, Tensor) else {"mean": found.get("mean")}
+    if not isinstance(found, Tensor) and found.get("var", None) is not None:
+        parts["var"] = found.get("var")
+    reward = out.get(_REWARD, None)
+    if reward is None and "reward" in getattr(module, "out_keys", []):
+        reward = out.get("reward")
+    if isinstance(reward, Tensor):
+        parts["reward_mean"] = reward
+    elif reward is not None:
+        parts["reward_mean"] = reward.get("mean")
+        if reward.get("var", None) is not None:
+            parts["reward_var"] = reward.get("var")
+    return parts
+
+
+def declared_dtype(module: torch.nn.Module) -> torch.dtype | None:
+    """What a module says its dtype is, else that of its numbers; None where it has none."""
+    declared = getattr(module, "dtype", None)
+    if isinstance(declared, torch.dtype):
+        return declared
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return None

@@ -1,0 +1,195 @@
+"""A program of tensor operations as plain data, and running it without compiling anything.
+
+``torch.export`` writes a model as a list of calls of ATen operators. What torch does to load one
+can run code in the file in several ways: pickled tensors, constants and example inputs, shape
+expressions that are evaluated as Python, guards and names that are pasted into Python, any
+function below ``torch`` as a target. Here a program is a list and nothing else: each call names
+one of the operators below, which compute values from values, and is made as it stands.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imagine_cli.errors import InputError
+from imagine_cli.world_models.steady_products import PRODUCTS
+
+__all__ = ["DEVICE", "DTYPES", "check_program", "run_program"]
+
+DTYPES = {
+    name: getattr(torch, name)
+    for name in ("float16", "bfloat16", "float32", "float64", "int32", "int64", "uint8", "bool")
+}
+DTYPES["int8"], DTYPES["int16"] = torch.int8, torch.int16
+
+DEVICE = "$device"
+"""The value that is the device everything is on."""
+
+# Functions of their arguments alone: no files, no random numbers, no memory left uninitialised,
+# nothing written to an argument.
+_OPERATORS = frozenset(
+    """
+    abs acos acosh add addcdiv addcmul addmm alias all amax amin any arange argmax argmin asin
+    asinh atan atan2 atanh baddbmm bitwise_and bitwise_not bitwise_or bitwise_xor bmm
+    broadcast_tensors broadcast_to cat ceil celu chunk clamp clamp_max clamp_min clone column_stack
+    concat constant_pad_nd contiguous cos cosh cumprod cumsum deg2rad detach detach_ diag
+    diag_embed diagonal diff div dot dropout elu eq erf erfc exp exp2 expand expand_as expm1 eye
+    fill flatten flip floor floor_divide fmod frac full full_like gather ge gelu glu gt hardsigmoid
+    hardswish hardtanh hypot index index_select layer_norm le leaky_relu lerp lift_fresh_copy linear
+    linspace log log10 log1p log2 log_sigmoid log_softmax logaddexp logical_and logical_not
+    logical_or logical_xor logsumexp lt masked_fill matmul matrix_H max maximum mean meshgrid min
+    minimum mish mm movedim mul mT narrow native_layer_norm ne neg new_full new_ones new_zeros
+    norm numpy_T one_hot ones ones_like outer permute pow prod rad2deg reciprocal relu relu6
+    remainder repeat reshape rms_norm roll round rsqrt rsub scalar_tensor select selu sigmoid sign
+    silu sin sinc sinh slice softmax softplus softshrink softsign split split_with_sizes sqrt square
+    squeeze stack sub sum swapaxes t tan tanh tanhshrink threshold tile to to_copy _to_copy
+    transpose tril triu true_divide trunc type_as unbind unflatten unsqueeze unsqueeze_ var
+    vector_norm linalg_vector_norm view view_as where xlogy zeros zeros_like _softmax _log_softmax
+    """.split()  # noqa: SIM905
+)
+# What torch.export asserts of shapes and dtypes; here they are what they are.
+_IGNORED = frozenset(
+    {
+        "_assert_scalar",
+        "_assert_tensor_metadata",
+        "sym_constrain_range",
+        "sym_constrain_range_for_size",
+    }
+)
+_ARITHMETIC = frozenset(
+    {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
+)
+_LONGEST = 20_000
+
+
+def check_program(program: Any, tensors: Sequence[str], inputs: Sequence[str]) -> None:
+    """Raises InputError for anything that :func:`run_program` would not run.
+
+    Args:
+        program: ``{"steps": [[operator, arguments, keywords, outputs]], "outputs": [name]}``.
+            An operator is ``"aten.NAME.OVERLOAD"`` or ``"operator.NAME"``. Arguments are None,
+            numbers, strings, ``{"value": name}``, ``{"dtype": name}`` and lists of these. Outputs
+            are a name, or a list of names for an operator that returns several values.
+        tensors: names of the constants.
+        inputs: names of what it is given.
+    """
+    if not isinstance(program, dict) or not {"steps", "outputs"} <= set(program):
+        raise InputError("a program needs steps and outputs")
+    steps = program["steps"]
+    if not isinstance(steps, list) or len(steps) > _LONGEST:
+        raise InputError(f"the steps of a program must be a list of up to {_LONGEST}")
+    known = {*tensors, *inputs, DEVICE}
+    for k, step in enumerate(steps):
+        if not isinstance(step, (list, tuple)) or len(step) != 4:
+            raise InputError(f"step {k} of the program is no [operator, arguments, keywords, out]")
+        name, arguments, keywords, outputs = step
+        _function(name)
+        if not isinstance(arguments, (list, tuple)) or not isinstance(keywords, dict):
+            raise InputError(f"step {k} of the program has no arguments")
+        for argument in (*arguments, *keywords.values()):
+            _check_argument(argument, known, k)
+        for output in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
+            if not isinstance(output, str):
+                raise InputError(f"step {k} of the program has an output without a name")
+            known.add(output)
+    for name in program["outputs"] if isinstance(program["outputs"], list) else [None]:
+        if not isinstance(name, str) or name not in known:
+            raise InputError(f"the program computes no output {str(name)[:80]!r}")
+
+
+def run_program(
+    program: dict[str, Any], tensors: dict[str, Tensor], inputs: dict[str, Tensor]
+) -> list[Tensor]:
+    """The outputs of a checked program. Differentiable, also by torch.func."""
+    device = next(iter(inputs.values())).device
+    values: dict[str, Any] = {**tensors, **inputs, DEVICE: device}
+    for name, arguments, keywords, outputs in program["steps"]:
+        given = [_argument(argument, values) for argument in arguments]
+        named = {key: _argument(value, values) for key, value in keywords.items()}
+        found = _function(name)(*given, **named)
+        if isinstance(outputs, str):
+            values[outputs] = found
+        else:
+            values.update(zip(outputs, found, strict=False))
+    return [values[name] for name in program["outputs"]]
+
+
+def _check_argument(argument: Any, known: set[str], step: int, depth: int = 0) -> None:
+    if argument is None or isinstance(argument, (bool, int, float)):
+        return
+    if isinstance(argument, str) and re.fullmatch(r"\w{0,32}", argument):
+        return
+    if isinstance(argument, (list, tuple)) and depth < 3:
+        for item in argument:
+            _check_argument(item, known, step, depth + 1)
+        return
+    if isinstance(argument, dict) and len(argument) == 1:
+        ((key, name),) = argument.items()
+        if isinstance(name, str) and name in {"value": known, "dtype": DTYPES}.get(key, ()):
+            return
+        if key == "value":
+            raise InputError(f"step {step} of the program needs {str(name)[:80]!r} too early")
+    raise InputError(f"step {step} of the program has an argument {str(argument)[:80]!r}")
+
+
+def _argument(argument: Any, values: dict[str, Any]) -> Any:
+    if isinstance(argument, dict):
+        return values[argument["value"]] if "value" in argument else DTYPES[argument["dtype"]]
+    if isinstance(argument, (list, tuple)):
+        return [_argument(item, values) for item in argument]
+    return argument
+
+
+_made: dict[str, Callable[..., Any]] = {}
+
+
+def _function(name: Any) -> Callable[..., Any]:
+    """What a step calls; InputError for all but the operators above."""
+    if not isinstance(name, str):
+        raise InputError(f"a program calls {str(name)[:80]!r}, which is no operator")
+    if name not in _made:
+        _made[name] = _found(name)
+    return _made[name]
+
+
+def _found(name: str) -> Callable[..., Any]:
+    kind, _, rest = name.partition(".")
+    packet, _, overload = rest.partition(".")
+    if kind == "operator" and rest in _ARITHMETIC:
+        arithmetic: Callable[..., Any] = getattr(operator, rest)
+        return arithmetic
+    if kind == "aten" and name == "aten.sym_size.int":
+        return lambda tensor, dim: tensor.shape[dim]
+    if kind == "aten" and packet in _IGNORED:
+        return lambda *_, **__: ()
+    if kind != "aten" or packet not in _OPERATORS or not re.fullmatch(r"\w+", overload):
+        raise InputError(
+            f"the program calls {name[:80]!r}, which is none of the operators that are run here"
+        )
+    special: dict[str, Callable[..., Any]] = {
+        "detach_": torch.Tensor.detach,
+        "dropout": _no_dropout,
+        "unsqueeze_": torch.unsqueeze,
+        **PRODUCTS,
+    }
+    if packet in special:
+        return special[packet]
+    function: Callable[..., Any] | None = getattr(
+        getattr(torch.ops.aten, packet, None), overload, None
+    )
+    schema = getattr(function, "_schema", None)
+    if function is None or schema is None or schema.is_mutable:
+        raise InputError(f"the program calls {name[:80]!r}, which this torch doesn't have")
+    return function
+
+
+def _no_dropout(x: Tensor, p: float, train: bool) -> Tensor:
+    if train:
+        raise InputError("the program drops out at random; export the module after its eval()")
+    return x
