@@ -21,7 +21,6 @@ from typing import Any
 
 import h5py
 import torch
-import torchrl.envs  # noqa: F401 (what the forked processes would load)
 
 from imagine_cli import load_world_model
 from imagine_cli.cli import main
@@ -48,7 +47,10 @@ def start(arguments: list[str]) -> int:
     if child == 0:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
-        os._exit(main(arguments))
+        try:
+            os._exit(main(arguments))
+        finally:
+            os._exit(1)
     return child
 
 
@@ -125,6 +127,11 @@ def trials(what: str, count: int, seed: int) -> Counter[str]:
     warnings.simplefilter("ignore")
     schema.datetime = Noon  # type: ignore[misc] (one time for all, so that bytes can be compared)
     sys.argv[1:] = []
+    # Once here, so that each forked process has every module.
+    assert main([*ROLLOUT, "--steps", "2", "-o", "warm.h5"]) == 0
+    assert main([*FIT, "-o", "warm.pt"]) == 0
+    for name in ("warm.h5", "warm.pt"):
+        Path(name).unlink()
     begun = time.monotonic()
     if what == "fit":
         assert ends(start([*FIT, "-o", "fit.pt"])) == 0
@@ -138,4 +145,5 @@ def trials(what: str, count: int, seed: int) -> Counter[str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(trials(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    what, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    print(json.dumps(trials(what, count, seed)))

@@ -31,7 +31,7 @@ def trials(what: str, count: int, folder: Path) -> dict[str, int]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, int] = json.loads(done.stdout)
+    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     print(what, found)
     assert found["killed"] >= count
     return found

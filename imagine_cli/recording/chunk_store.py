@@ -36,7 +36,7 @@ class ChunkStore:
         wanted: which of the optional datasets there are.
 
     Attributes:
-        chunks_stored: how many whole chunks are written.
+        chunks_stored: how many whole chunks are in the file as it was last committed.
 
     Raises:
         DiskError: from every method, where the disk fails.
@@ -52,7 +52,7 @@ class ChunkStore:
         chunk: tuple[int, int],
         wanted: dict[str, bool],
     ) -> None:
-        self.chunks_stored = 0
+        self.chunks_stored = self._chunks_written = 0
         self._target = target
         self._disk = SteadyFile(descriptor)
         self._file: Any = None
@@ -129,7 +129,7 @@ class ChunkStore:
             packed = encode(piece.numbers)
             with self._disk_errors():
                 dataset.id.write_direct_chunk(piece.offset, packed)
-            self.chunks_stored += 1
+            self._chunks_written += 1
             return
         place = zip(piece.offset, piece.numbers.shape, strict=True)
         with self._disk_errors():
@@ -139,6 +139,7 @@ class ChunkStore:
         with self._disk_errors():
             self._file.flush()
             self._disk.commit()
+        self.chunks_stored = self._chunks_written
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Iterator[None]:
