@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from imagine_cli.errors import InputError
 __all__ = ["attributes", "child_dataset", "child_group", "open_file", "read"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ATTEMPTS = 20
 _MAX_CHUNK_BYTES = 256 * 1024 * 1024
 _MAX_EXPANSION = 10_000  # gzip's own limit is about 1032; unwritten chunks take no room at all
 _MAX_ATTRIBUTE_BYTES = 1024 * 1024
@@ -40,11 +42,24 @@ def open_file(path: Path) -> Any:
             f"{path} is {what}, not a rollout" if what else f"{path} is not an HDF5 file"
         )
     try:
-        # Without a lock: a rollout that goes on has its own, and can be read at any moment.
-        return h5py.File(path, "r", locking=False)
+        return _open_steady(path)
     except (OSError, RuntimeError) as error:
         reason = "it is truncated" if "truncated" in str(error) else _one_line(error)
         raise InputError(f"{path} is damaged and can't be opened: {reason}") from error
+
+
+def _open_steady(path: Path) -> Any:
+    """Without a lock: a rollout that goes on has its own, and can be read at any moment.
+
+    But HDF5 looks at the file's length before its header, and it may grow in between.
+    """
+    for _ in range(_ATTEMPTS):
+        size = path.stat().st_size
+        with contextlib.suppress(OSError):
+            return h5py.File(path, "r", locking=False)
+        if path.stat().st_size == size:
+            break
+    return h5py.File(path, "r", locking=False)
 
 
 def attributes(node: Any, path: Path) -> dict[str, Any]:
@@ -89,10 +104,10 @@ def child_dataset(parent: Any, name: str, path: Path) -> Any | None:
     if chunks and np.prod(chunks, dtype=object) * kind.itemsize > _MAX_CHUNK_BYTES:
         raise InputError(f"{where} is stored in chunks of more than 256 MiB; chunk it smaller")
     size = int(np.prod(shape, dtype=object)) * kind.itemsize
-    if size > max(_MAX_CHUNK_BYTES, _MAX_EXPANSION * path.stat().st_size):
+    there = dataset.file.id.get_filesize()  # not the path's: that may be renamed by now
+    if size > max(_MAX_CHUNK_BYTES, _MAX_EXPANSION * there):
         raise InputError(
-            f"{where} claims to have {size:.3g} bytes, which a file of {path.stat().st_size} bytes "
-            "can't hold"
+            f"{where} claims to have {size:.3g} bytes, which a file of {there} bytes can't hold"
         )
     return dataset
 

@@ -28,8 +28,9 @@ class RolloutWriter:
 
     Until then ``<path>.partial`` can be opened at any moment, whatever becomes of this process:
     a rollout file that is not ``complete``, with every chunk that was whole after one of the
-    blocks handed over. Chunks come in the order of the blocks, so that the bytes of a file follow
-    from the header, the numbers and the blocks' sizes.
+    blocks handed over (where these are of whole chunks' trajectories, in the order of steps; other
+    blocks may be torn by a kill, and are written more slowly). Chunks come in the order of the
+    blocks, so that the bytes of a file follow from the header, the numbers and the blocks' sizes.
 
     Args:
         path: the file to write; its folder must exist.
@@ -39,6 +40,7 @@ class RolloutWriter:
         particles: P, or None for a file without particles.
         overwrite: whether a file at ``path`` may be replaced.
         keep: whether the partial file stays after an interrupt or a disk error, for a resumption.
+        together: the most trajectories that a chunk spans.
         resume: take over the partial file that is there, where there is one: its ``created`` and
             ``command``; its numbers are :attr:`leftover`, for the caller to write again.
 
@@ -66,6 +68,7 @@ class RolloutWriter:
         overwrite: bool = False,
         keep: bool = False,
         resume: bool = False,
+        together: int | None = None,
     ) -> None:
         self.header = header
         self.dtype = np.dtype(dtype)
@@ -93,7 +96,8 @@ class RolloutWriter:
             "particles/observation": particles is not None,
         }
         row_bytes = self._sizes["observation"] ** 2 * self.dtype.itemsize
-        self._chunk = chunk_lengths(header.trajectories, header.steps, row_bytes)
+        rows, steps = chunk_lengths(header.trajectories, header.steps, row_bytes)
+        self._chunk = (rows if together is None else min(rows, together), steps)
         self.leftover: Leftover | None = None
         self.replaces = False
         self._keep, self._resume = keep, resume

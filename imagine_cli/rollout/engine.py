@@ -22,7 +22,7 @@ from imagine_cli.rollout.batch import Batch, Failure, OnStep
 from imagine_cli.rollout.block import Block, as_numpy
 from imagine_cli.rollout.starts import Start
 
-__all__ = ["Recorded", "Recorder", "Spread", "imagine_all"]
+__all__ = ["Recorded", "Recorder", "Spread", "imagine_all", "room"]
 
 # At least so many trajectories are one batch: fewer leave the machine idle between operations.
 _TOGETHER = 64
@@ -132,8 +132,11 @@ def imagine_all(
         ImagineError: a belief that is not finite, with the step, trajectory and dimension.
     """
     particles = _particle_count(env)
-    together, most = _room(
-        recorder, trajectories, particles * len(names), wanted.get("particles", False)
+    together, most = room(
+        (recorder.trajectory_chunk, recorder.time_chunk),
+        trajectories,
+        particles * len(names),
+        wanted.get("particles", False),
     )
     spread = Spread(np.zeros(len(names)), np.zeros(len(names)))
     ended = 0
@@ -220,13 +223,13 @@ def _particle_count(env: ImaginedEnv) -> int:
     return 0 if carried is None else carried.shape[0]
 
 
-def _room(recorder: Recorder, trajectories: int, numbers: int, kept: bool) -> tuple[int, int]:
+def room(chunks: tuple[int, int], trajectories: int, numbers: int, kept: bool) -> tuple[int, int]:
     """How many trajectories go together, and for how many steps at a time.
 
-    ``numbers`` is P times D: what all trajectories' particles, and those of all steps where they
-    are ``kept``, may take is limited.
+    ``chunks`` is how many of both a chunk spans. ``numbers`` is P times D: what all trajectories'
+    particles, and those of all steps where they are ``kept``, may take is limited.
     """
-    chunk, steps = recorder.trajectory_chunk, recorder.time_chunk
+    chunk, steps = chunks
     together = min(trajectories, -(-_TOGETHER // chunk) * chunk)
     if numbers and kept:
         steps = min(steps, max(_STEPS, _PARTICLE_NUMBERS // numbers // _STEPS * _STEPS))

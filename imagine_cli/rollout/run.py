@@ -14,6 +14,7 @@ import numpy as np
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.recording import RolloutHeader, RolloutWriter
+from imagine_cli.recording.schema import chunk_lengths
 from imagine_cli.rollout.arguments import asked_for, used_files
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _run(
     from imagine_cli.imagined_env import ImaginedEnv
     from imagine_cli.policies import make_policy
     from imagine_cli.propagation.particles import Particles
-    from imagine_cli.rollout.engine import imagine_all
+    from imagine_cli.rollout.engine import imagine_all, room
     from imagine_cli.rollout.loading import device_named, load_for
     from imagine_cli.rollout.starts import make_start
     from imagine_cli.world_models import WorldModel
@@ -243,13 +244,21 @@ def _run(
             **({"on_nonfinite": on_nonfinite} if on_nonfinite == "mask" else {}),
         },
     )
+    dtype_name = str(env.belief_dtype).removeprefix("torch.")
+    together = None
+    if isinstance(way, Particles):
+        size = len(description.observation_names)
+        row_bytes = size**2 * np.dtype(dtype_name).itemsize
+        chunks = chunk_lengths(trajectories, steps, row_bytes)
+        together, _ = room(chunks, trajectories, way.particles * size, save_particles)
     began = time.perf_counter()
     with (
         torch.no_grad(),
         RolloutWriter(
             output,
             header,
-            dtype=str(env.belief_dtype).removeprefix("torch."),
+            dtype=dtype_name,
+            together=together,
             action_var=wanted["action_var"],
             reward=wanted["reward"],
             reward_var=wanted["reward_var"],
