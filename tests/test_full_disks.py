@@ -68,6 +68,7 @@ def check_sentence(done: subprocess.CompletedProcess[str], sentence: str, status
     assert done.stdout == ""
 
 
+@pytest.mark.long
 def test_a_full_disk_and_then_some_room(here: Path, small_disk: Path) -> None:
     whole = imagine(*ROLLOUT, "-o", "whole.h5", cwd=here)
     assert whole.returncode == 0, whole.stderr
@@ -90,6 +91,7 @@ def test_a_full_disk_and_then_some_room(here: Path, small_disk: Path) -> None:
     assert same.returncode == 0, same.stdout
 
 
+@pytest.mark.long
 def test_a_full_disk_for_a_fit(here: Path, small_disk: Path) -> None:
     (small_disk / "wm.pt").write_bytes(b"old")
     (small_disk / "ballast").write_bytes(bytes(8 * 2**20 - 8192))
@@ -114,6 +116,7 @@ def test_a_limit_of_file_sizes(here: Path) -> None:
     assert sorted(os.listdir(here)) == ["rollout.h5", "whole.h5", "wm.pt"]
 
 
+@pytest.mark.long
 def test_a_read_only_folder(here: Path, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     done = imagine(*ROLLOUT, "-o", str(small_disk / "r.h5"), cwd=here)
@@ -123,6 +126,7 @@ def test_a_read_only_folder(here: Path, small_disk: Path) -> None:
     check_sentence(done, "is not writable", status=2)
 
 
+@pytest.mark.long
 def test_a_folder_that_vanishes(here: Path) -> None:
     (here / "folder").mkdir()
     process = subprocess.Popen(

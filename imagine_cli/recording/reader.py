@@ -188,6 +188,8 @@ class Rollout(Provenance):
     def _look_again(self) -> None:
         time.sleep(0.01)
         self._file.close()
+        if self.path.suffix == ".partial" and not self.path.exists():
+            self.path = self.path.with_suffix("")  # it is complete now
         self._file = safe_hdf5.open_file(self.path)
         self._datasets = read_layout(self._file, self.path).datasets
 
