@@ -7,6 +7,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Prediction, read_observation
 from imagine_cli.world_models.module import written
 from imagine_cli.world_models.roles import role
@@ -33,7 +34,7 @@ def module_step(
         dtype: of an action that is given as a belief.
 
     Raises:
-        InputError: nothing is written there.
+        InputError: nothing is written there, or the module doesn't take beliefs.
     """
     shape = tensordict.batch_size
     if ("action", "mean") in getattr(module, "in_keys", []):
@@ -42,7 +43,16 @@ def module_step(
             belief = read_observation(tensordict, dtype)
             tensordict.set("action", pilco_action(belief, ActionBelief(action.to(dtype))))
         tensordict = tensordict.reshape(-1)  # torchrl's moment matching has one batch axis
-    found = written(module(tensordict), next_observation_key, module)
+    try:
+        out = module(tensordict)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise InputError(
+            f"the {type(module).__name__} can't be given a belief, with mean and var below "
+            f'"observation" ({reason}); if it takes plain observations, name a propagation: '
+            "linearized, unscented or particles"
+        ) from error
+    found = written(out, next_observation_key, module)
     mean, var = found["mean"], found.get("var")
     if var is None:
         var = mean.new_zeros((*mean.shape, mean.shape[-1]))

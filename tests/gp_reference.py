@@ -16,7 +16,7 @@ from mpmath import mp, mpf
 from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief
-from imagine_cli.world_models.gaussian_process import GaussianProcessWorldModel
+from imagine_cli.world_models import GaussianProcessWorldModel, SparseGPWorldModel
 
 __all__ = ["Moments", "exact", "worst"]
 
@@ -46,15 +46,31 @@ class Moments:
 
 
 def exact(
-    model: GaussianProcessWorldModel, belief: Belief, action: ActionBelief, digits: int = 50
+    model: GaussianProcessWorldModel | SparseGPWorldModel,
+    belief: Belief,
+    action: ActionBelief,
+    digits: int = 50,
+    data: tuple[Tensor, Tensor] | None = None,
 ) -> Moments:
-    """One unbatched step of ``model`` in ``digits`` decimal digits."""
+    """One unbatched step of ``model`` in ``digits`` decimal digits.
+
+    A sparse one needs its ``data``, inputs and targets.
+    """
     with mp.workdps(digits):
-        return _exact(model, belief, action)
+        return _exact(model, belief, action, data)
 
 
-def _exact(model: GaussianProcessWorldModel, belief: Belief, action: ActionBelief) -> Moments:
-    x, y = _mp(model.inputs), _mp(model.targets)
+def _exact(
+    model: GaussianProcessWorldModel | SparseGPWorldModel,
+    belief: Belief,
+    action: ActionBelief,
+    data: tuple[Tensor, Tensor] | None,
+) -> Moments:
+    if isinstance(model, SparseGPWorldModel):
+        assert data is not None
+        x, (inputs, y) = _mp(model.inducing_points), map(_mp, data)
+    else:
+        x, y = _mp(model.inputs), _mp(model.targets)
     ell, signal, noise = (
         _mp(model.lengthscales),
         _mp(model.signal_variances),
@@ -67,10 +83,17 @@ def _exact(model: GaussianProcessWorldModel, belief: Belief, action: ActionBelie
 
     inverse, beta, q, mu, gain = [], [], [], [], np.empty((size, outputs), dtype=object)
     for a in range(outputs):
-        gram = _gram(x, square[a], signal[a])
-        gram[np.diag_indices(n)] += noise[a] + mpf(model.jitter)
-        inverse.append(_inverse_of_spd(gram))
-        beta.append(inverse[a] @ y[:, a])
+        gram = _gram(x, x, square[a], signal[a])
+        if isinstance(model, SparseGPWorldModel):  # Titsias 2009, Eq. 6
+            gram[np.diag_indices(n)] += mpf(model.jitter) * signal[a]
+            cross = _gram(x, inputs, square[a], signal[a])
+            sigma = _inverse_of_spd(gram + cross @ cross.T / noise[a])
+            inverse.append(_inverse_of_spd(gram) - sigma)
+            beta.append(sigma @ (cross @ y[:, a]) / noise[a])
+        else:
+            gram[np.diag_indices(n)] += noise[a] + mpf(model.jitter)
+            inverse.append(_inverse_of_spd(gram))
+            beta.append(inverse[a] @ y[:, a])
         precision, det = _inverse(var + np.diag(square[a]))  # (Σ̃ + Λ_a)⁻¹
         scale = signal[a] / mp.sqrt(det / _product(square[a]))  # |Σ̃ Λ⁻¹ + I| = |Σ̃ + Λ| / |Λ|
         q.append(scale * _exp(-(nu @ precision * nu).sum(1) / 2))  # Eq. 15
@@ -129,8 +152,8 @@ def _joint(belief: Belief, action: ActionBelief, size: int, outputs: int) -> tup
     return mean, var
 
 
-def _gram(x: Array, square: Array, signal: Any) -> Array:
-    difference = x[:, None, :] - x[None, :, :]
+def _gram(x: Array, other: Array, square: Array, signal: Any) -> Array:
+    difference = x[:, None, :] - other[None, :, :]
     return signal * _exp(-(difference**2 / square).sum(-1) / 2)
 
 

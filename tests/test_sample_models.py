@@ -29,6 +29,7 @@ COVERED = {"ensemble": 1.0}
 
 def test_they_are_there_small_and_explained() -> None:
     names = {"pendulum-gp.pt", "cartpole-gp.pt", "pendulum-linear.pt", "pendulum-ensemble.pt"}
+    names |= {"pendulum-sparse-gp.pt"}
     assert names <= {path.name for path in MODELS}
     assert max(path.stat().st_size for path in MODELS) < 200_000
     text = (SAMPLES / "README.md").read_text()

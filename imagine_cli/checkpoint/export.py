@@ -92,9 +92,10 @@ def export_world_model(
     if sorted(map(str, reads)) != ["action", "observation"]:
         raise InputError(f"an exported model reads 'observation' and 'action', not {reads}")
     dtype = _dtype(module)
-    plain = _Plain(module, reads).eval()
     points = _points(dtype, sizes[0], sizes[1])
-    found = _called(plain, [points[key] for key in reads])
+    given = [points[key] for key in reads]
+    with _evaluating(module):
+        found = _called(_Plain(module, reads), given)
     writes = list(out_keys or getattr(module, "out_keys", _OUT_KEYS[: len(found)]))
     writes = [list(key) if isinstance(key, tuple) else key for key in writes]
     if len(writes) != len(found):
@@ -114,7 +115,8 @@ def export_world_model(
         "env": described(env),
         "metadata": plain_data.plain(metadata or {}, "metadata"),
     }
-    content = _exported(plain, [points[key] for key in reads], declared)
+    with _evaluating(module):
+        content = _exported(_Plain(module, reads), given, declared)
     _compare(content, found, difference, points)
     plain_data.write_whole(
         lambda file: file.write(content), Path(path), "world model", overwrite=overwrite
@@ -221,6 +223,18 @@ def _compare(
         raise InputError(
             "the exported program gives other numbers than the module: does it draw any at random?"
         )
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """The module and all in it as after ``eval()``, and afterwards as they were."""
+    training = [each for each in module.modules() if each.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for each in training:
+            each.training = True
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from imagine_cli.errors import InputError, MissingExtraError
 
 __all__ = ["Told", "config_path", "read_config"]
 
+_LARGEST = 2**20
+
 _ACTIVATIONS = {
     "torch.nn.ReLU": "relu",
     "torch.nn.SiLU": "silu",
@@ -65,6 +67,8 @@ def read_config(folder: Path) -> Told:
     except ImportError as error:
         raise MissingExtraError(f"{path} is YAML, and PyYAML", "mbrl") from error
     try:
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST} bytes")
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from error
@@ -74,21 +78,29 @@ def read_config(folder: Path) -> Told:
     def at(*keys: str) -> Any:
         return _lookup(config, keys, path)
 
-    if at("overrides", "obs_process_fn") is not None:
+    process = at("overrides", "obs_process_fn")
+    if process is not None:
         raise InputError(
-            f"{path} puts observations through obs_process_fn {at('overrides', 'obs_process_fn')}, "
-            "which is code of its own: such a model can't be read without it"
+            f"{path} puts observations through obs_process_fn {_shown(process)}, which is code of "
+            "its own: such a model can't be read without it"
         )
     model: tuple[str, ...] = ("dynamics_model",)
     if at(*model, "model") is not None:  # where versions before 0.2 have it
         model = ("dynamics_model", "model")
-    target = str(at(*model, "_target_")).rpartition(".")[2]
+    target = _shown(at(*model, "_target_")).rpartition(".")[2]
     if target not in ("GaussianMLP", "BasicEnsemble"):
         raise InputError(
             f"{path} is of a {target}; of mbrl-lib's models, GaussianMLP and BasicEnsemble are read"
         )
     member = (*model, "member_cfg") if target == "BasicEnsemble" else model
-    no_delta = at("overrides", "no_delta_list")
+    no_delta = at("overrides", "no_delta_list") or []
+    if not isinstance(no_delta, list) or any(type(k) is not int for k in no_delta):
+        raise InputError(f"{path} has a no_delta_list that is no list of whole numbers")
+    said = {name: at("algorithm", name) for name in ("learned_rewards", "target_is_delta")}
+    said["normalize"] = at("algorithm", "normalize")
+    wrong = [name for name, value in said.items() if not isinstance(value, (bool, type(None)))]
+    if wrong:
+        raise InputError(f"{path} has {wrong[0]} {_shown(said[wrong[0]])}, not true or false")
     notes = {
         "class": target,
         "env": at("overrides", "env"),
@@ -96,11 +108,9 @@ def read_config(folder: Path) -> Told:
     }
     return Told(
         activation=_activation(at(*member, "activation_fn_cfg"), path),
-        learned_rewards=at("algorithm", "learned_rewards"),
-        target_is_delta=at("algorithm", "target_is_delta"),
-        no_delta=None if no_delta is None else tuple(no_delta),
-        normalize=at("algorithm", "normalize"),
-        notes=tuple((key, value) for key, value in notes.items() if value is not None),
+        no_delta=tuple(no_delta) or None,
+        notes=tuple((key, _shown(value)) for key, value in notes.items() if value is not None),
+        **said,
     )
 
 
@@ -120,11 +130,16 @@ def _lookup(config: Any, keys: tuple[str, ...], path: Path, depth: int = 0) -> A
 def _activation(config: Any, path: Path) -> str:
     if config is None:
         return "relu"  # what mbrl-lib takes where nothing is said
-    name = str(config.get("_target_")) if isinstance(config, dict) else str(config)
+    name = _shown(config.get("_target_") if isinstance(config, dict) else config)
     slope = config.get("negative_slope", 0.01) if isinstance(config, dict) else 0.01
     if name not in _ACTIVATIONS or slope != 0.01:
         raise InputError(
-            f"{path} has the activation {config}, and an ensemble here has one of "
+            f"{path} has the activation {name}, and an ensemble here has one of "
             f"{', '.join(_ACTIVATIONS)} with torch's own settings"
         )
     return _ACTIVATIONS[name]
+
+
+def _shown(value: Any) -> str:
+    """A string as it is, and of anything else its type: a YAML file's lists may have no end."""
+    return value[:200] if isinstance(value, str) else type(value).__name__

@@ -76,7 +76,7 @@ class _Members:
         if "archive_format" not in self.names:
             raise InputError(
                 f"{path} was exported by a torch before 2.8, whose format is not read here; "
-                "export the module again"
+                "export the module again with a newer one"
             )
         for name in sorted(self.names):
             if not _PLAIN.fullmatch(name):

@@ -99,7 +99,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         Path(path),
         "world model",
         instead="if you made the file yourself and know what is in it, give --trust-pickle "
-        "(trust_pickle=True); better, save plain data with imagine_cli.save_world_model",
+        "(trust_pickle=True); better, write it with imagine_cli.export_world_model, or "
+        "save_world_model",
     )
     if torchrl_gp.is_state_dict(data):
         return torchrl_gp.read_state_dict(data, str(path))

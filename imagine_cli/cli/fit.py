@@ -45,7 +45,7 @@ def fit(
         "wm.pt"
     ),
     kind: Annotated[
-        str, typer.Option("--kind", help="Kind of world model: gp, linear or ensemble.")
+        str, typer.Option("--kind", help="Kind of world model: gp, sparse-gp, linear or ensemble.")
     ] = "gp",
     steps: Annotated[
         int | None,
@@ -81,8 +81,8 @@ def fit(
         typer.Option(
             "--points",
             min=2,
-            help="gp: training points, chosen far from each other.",
-            show_default="300",
+            help="gp: training points, chosen far from each other; sparse-gp: inducing points.",
+            show_default="300; sparse-gp: 100",
         ),
     ] = None,
     restarts: Annotated[
@@ -157,7 +157,7 @@ def fit(
 
     The env runs under a policy, or somebody recorded what it did; part of the steps is fitted to,
     part sets how wide the predictions are, and the rest says how good they are, 1, 5 and 20 steps
-    ahead. The kind gp needs the extra "fit".
+    ahead. The kinds gp and sparse-gp need the extra "fit".
 
     Example: imagine fit --env Pendulum-v1 --output wm.pt
 

@@ -75,8 +75,8 @@ def rollout(
         str | None,
         typer.Option(
             "--members",
-            help="Which member of an ensemble a particle follows: random (another one at each "
-            "step) or fixed (one for life).",
+            help="Which member of an ensemble, or which function drawn from a Gaussian process, "
+            "a particle follows: random (another one at each step) or fixed (one for life).",
             show_default="fixed",
         ),
     ] = None,

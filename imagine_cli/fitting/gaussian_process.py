@@ -3,15 +3,9 @@
 The points are those of the training transitions that lie farthest from each other. As many
 uniform draws crowd where the policy lingers and leave the rest to extrapolation.
 
-A deterministic simulator has no noise for the likelihood to find; what a GP misses there is its
-own approximation error, which the floor of the noise, or a kink in the dynamics, may misstate by
-orders of magnitude. So the variances are calibrated afterwards, on transitions of their own: each
-dimension's signal and noise variance are multiplied by one factor c. Such a factor leaves every
-predicted mean and the conditioning as they are, and multiplies every predicted variance. It is
-the mean squared residual in units of the predicted variance, which maximises the likelihood of
-those transitions; but where a few of them are so far off (a wall, a clipped velocity) or so many
-are so near that the 95 % interval would then cover less than 94 % or more than 96 % of them, it is
-the nearest factor with which it does not.
+The variances are calibrated afterwards (:mod:`imagine_cli.fitting.calibration`): each dimension's
+signal and noise variance are multiplied by one factor. Such a factor leaves every predicted mean
+and the conditioning as they are, and multiplies every predicted variance.
 """
 
 from __future__ import annotations
@@ -21,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from imagine_cli.fitting.calibration import variance_factors
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.hyperparameters import (
     Hyperparameters,
@@ -30,7 +25,7 @@ from imagine_cli.fitting.hyperparameters import (
 from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.posterior import Posterior
 from imagine_cli.fitting.progress import Progress
-from imagine_cli.fitting.scores import Z, score
+from imagine_cli.fitting.scores import score
 from imagine_cli.fitting.split import Split, farthest_points
 from imagine_cli.fitting.threads import one_thread
 from imagine_cli.world_models.gaussian_process import GaussianProcessWorldModel
@@ -39,9 +34,6 @@ __all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
 
 OPTIONS = {"points": Option(300, 2), "restarts": Option(3)}
 MODELS_REWARD = False
-
-# What part of the calibration transitions the 95 % interval may cover.
-_COVERED = (0.94, 0.96)
 
 require = require_fit_extra
 
@@ -75,7 +67,9 @@ def fit(
         found.append(fit_hyperparameters(inputs, targets[:, k], starts=restarts, seed=sequence))
         progress.advance()
     before = [Posterior(inputs, targets[:, k], found[k]) for k in range(size)]
-    factors = _calibrate(before, data.calibration)
+    factors = variance_factors(
+        *_marginals(before, data.calibration), data.calibration.next_observations
+    )
     after = [
         replace(
             hyper,
@@ -106,15 +100,6 @@ def fit(
         },
     }
     return Fit(model, summary, lambda some: _marginals(posteriors, some))
-
-
-def _calibrate(posteriors: list[Posterior], data: Transitions) -> np.ndarray:
-    """c of each dimension, ``(D,)``; 1 where nothing is left to calibrate."""
-    mean, var = _marginals(posteriors, data)
-    squared = np.square(data.next_observations - mean) / var
-    fewest, most = np.quantile(squared, _COVERED, axis=0) / Z**2
-    factors = np.clip(squared.mean(axis=0), fewest, most)
-    return np.where(factors > 0.0, factors, 1.0)
 
 
 def _marginals(posteriors: list[Posterior], data: Transitions) -> tuple[np.ndarray, np.ndarray]:

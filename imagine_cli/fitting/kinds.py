@@ -19,6 +19,7 @@ __all__ = ["Fit", "Kind", "Marginals", "Option", "fitted_kinds", "fitter", "sett
 
 _KINDS = {
     "gp": "imagine_cli.fitting.gaussian_process",
+    "sparse-gp": "imagine_cli.fitting.sparse_gp",
     "linear": "imagine_cli.fitting.linear_gaussian",
     "ensemble": "imagine_cli.fitting.ensemble",
 }

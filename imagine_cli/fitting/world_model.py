@@ -77,8 +77,9 @@ def fit_world_model(
         seed: of the resets, the policy, the split and the optimisation.
         held_out: the part of the steps that is scored on; as much again goes to calibration.
         progress: told of what goes on.
-        **options: of the kind: ``points`` and ``restarts`` of ``"gp"``; ``members``, ``elites``,
-            ``hidden``, ``layers``, ``epochs`` and ``patience`` of ``"ensemble"``.
+        **options: of the kind: ``points`` and ``restarts`` of ``"gp"``; ``points`` of
+            ``"sparse-gp"``; ``members``, ``elites``, ``hidden``, ``layers``, ``epochs`` and
+            ``patience`` of ``"ensemble"``.
 
     Raises:
         InputError: arguments that can't be used; before the env takes a step.

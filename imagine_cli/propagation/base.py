@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import prod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
@@ -54,6 +55,10 @@ class Propagation(ABC):
     def carried(self, model: WorldModel) -> dict[str, Carried]:
         """What its states hold, by name; nothing where the belief is all there is."""
         return {}
+
+    def numbers(self, model: WorldModel) -> int:
+        """How many numbers a trajectory has in memory beside the belief."""
+        return sum(prod(carried.shape) for carried in self.carried(model).values())
 
     def begin(self, model: WorldModel, belief: Belief, noise: Noise) -> State:
         """The state at a belief ``(*B, D)``, ``(*B, D, D)`` that a trajectory starts from."""

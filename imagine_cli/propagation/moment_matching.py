@@ -36,14 +36,18 @@ __all__ = ["GPs", "moment_match"]
 class GPs(NamedTuple):
     """D independent zero-mean GPs on the same n inputs, with all that depends on them alone.
 
+    Each posterior has the mean ``k(x̃)ᵀ β_a`` and the variance ``α_a² - k(x̃)ᵀ W_a k(x̃)``, where
+    ``k(x̃)`` is the kernel between x̃ and the inputs. With all data ``W_a = (K_a + σ_a² I)⁻¹``; with
+    inducing points it is ``K_a⁻¹`` less the inducing values' own uncertainty.
+
     Attributes:
-        inputs: X̃, ``(n, E)``.
+        inputs: X̃, the training inputs or the inducing points, ``(n, E)``.
         inverse_lengthscales: Λ_a^(-1/2), ``(D, 1, E)``.
         signal, log_signal: α_a² and its logarithm, ``(D,)``.
         beta: β_a, ``(D, n)``.
-        inverse_root: inverse of the lower Cholesky factor of K_a + σ_a² I, ``(D, n, n)``.
-        variance_weights: β_a β_aᵀ - (K_a + σ_a² I)⁻¹ with the lower triangle folded into the
-            upper one, ``(D, n, n)``.
+        inverse_root: R_a with ``R_aᵀ R_a = W_a``, ``(D, n, n)``.
+        variance_weights: β_a β_aᵀ - W_a with the lower triangle folded into the upper one,
+            ``(D, n, n)``.
         first, second: the pairs a < b of outputs, ``(D (D - 1) / 2,)`` each.
         outer_scales: ``s sᵀ`` for s = Λ^(-1/2) of each single a, of each pair (a, a), then of
             each pair a < b, ``(2 D + D (D - 1) / 2, E, E)``.
@@ -61,6 +65,37 @@ class GPs(NamedTuple):
     second: Tensor
     outer_scales: Tensor
     eye: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        inputs: Tensor,
+        lengthscales: Tensor,
+        signal: Tensor,
+        beta: Tensor,
+        inverse_root: Tensor,
+        explained: Tensor,
+    ) -> GPs:
+        """From ``lengthscales`` ℓ ``(D, E)``, β, R and ``explained``, W ``(D, n, n)``."""
+        weights = beta.unsqueeze(-1) * beta.unsqueeze(-2) - explained
+        inverse_lengthscales = lengthscales.reciprocal()
+        first, second = torch.triu_indices(len(beta), len(beta), 1)
+        squared = inverse_lengthscales.square()
+        scales = torch.cat([squared, 2.0 * squared, squared[first] + squared[second]]).sqrt()
+        return cls(
+            inputs=inputs,
+            inverse_lengthscales=inverse_lengthscales.unsqueeze(1),
+            signal=signal,
+            log_signal=signal.log(),
+            beta=beta,
+            inverse_root=inverse_root,
+            variance_weights=2.0 * weights.triu(1)
+            + torch.diag_embed(weights.diagonal(dim1=-2, dim2=-1)),
+            first=first,
+            second=second,
+            outer_scales=scales.unsqueeze(-1) * scales.unsqueeze(-2),
+            eye=torch.eye(inputs.shape[1], dtype=inputs.dtype),
+        )
 
 
 def moment_match(gps: GPs, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -168,7 +203,7 @@ _TOGETHER = 8
 
 
 def _variance_at(gps: GPs, q: Tensor) -> Tensor:
-    """``α² - qᵀ (K + σ² I)⁻¹ q`` ``(B, D)``, as α² minus a sum of squares."""
+    """``α² - qᵀ W q`` ``(B, D)``, as α² minus a sum of squares."""
     batch, padding = len(q), -len(q) % _TOGETHER
     columns = torch.nn.functional.pad(q.permute(1, 2, 0), (0, padding))  # (D, n, B)
     some = torch.split(columns.contiguous(), _TOGETHER, dim=-1)

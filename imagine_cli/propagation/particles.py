@@ -27,6 +27,11 @@ class Particles(Propagation):
     an ensemble it is one member's: ``members="random"`` (TS1 in that paper) gives every particle
     a member anew at each step, ``"fixed"`` (TS-infinity) one for its whole life, so that what the
     members disagree on stays apart. Members are dealt out evenly, each particle's being uniform.
+    The members of a Gaussian process are the functions that may be drawn from it: ``"fixed"``
+    gives each particle a function of its own for life, one consistent world (Wilson et al. 2020),
+    ``"random"`` another one at each step, which is noise that is independent from step to step.
+    The noise of the process itself is drawn at each step either way.
+
     ``resample`` (distribution sampling) draws the particles of each step anew from the Gaussian
     with the mean and covariance of those before.
 
@@ -73,8 +78,8 @@ class Particles(Propagation):
         if model.members == 1:
             if self.members is not None:
                 raise InputError(
-                    f"--members {self.members} is for an ensemble, and a world model of kind "
-                    f"{model.kind!r} has no members; leave it out"
+                    f"--members {self.members} is for an ensemble or a Gaussian process, and a "
+                    f"world model of kind {model.kind!r} has no members; leave it out"
                 )
             return self
         if self.members is None:
@@ -86,6 +91,10 @@ class Particles(Propagation):
         if self._keeps_members(model):
             states["member"] = Carried((self.particles,), torch.int64, model.members)
         return states
+
+    def numbers(self, model: WorldModel) -> int:
+        drawn = self.particles * model.member_size if self._keeps_members(model) else 0
+        return super().numbers(model) + drawn
 
     def begin(self, model: WorldModel, belief: Belief, noise: Noise) -> State:
         state = {"particles": self._draw(belief, noise)}
@@ -101,11 +110,12 @@ class Particles(Propagation):
         state: State,
         noise: Noise,
     ) -> tuple[Prediction, State]:
-        from imagine_cli.world_models.base import Prediction
+        from imagine_cli.world_models.base import UNLIMITED, Prediction
 
         x = self._draw(belief, noise) if self.resample else state["particles"]
         member = state.get("member")
-        if member is None and model.members > 1:
+        # Of an unlimited number, all together at a point are another one at each point.
+        if member is None and 1 < model.members < UNLIMITED:
             member = noise.shares(self.particles, model.members)
         at = model.conditional(x, _actions(x, belief, action, noise), member)
         x = at.mean + _deviation(at, noise.normal(*x.shape[-2:]))

@@ -26,8 +26,8 @@ __all__ = ["Recorded", "Recorder", "Spread", "imagine_all", "room"]
 
 # At least so many trajectories are one batch: fewer leave the machine idle between operations.
 _TOGETHER = 64
-# The most numbers that the particles in memory may be: 64 MiB of float64.
-_PARTICLE_NUMBERS = 2**23
+# The most numbers that particles, and what they follow, may be in memory: 64 MiB of float64.
+_NUMBERS = 2**23
 # Particles are stored in chunks that span a multiple of so many steps.
 _STEPS = 64
 
@@ -132,11 +132,10 @@ def imagine_all(
         ImagineError: a belief that is not finite, with the step, trajectory and dimension.
     """
     particles = _particle_count(env)
+    numbers = 0 if env.propagation is None else env.propagation.numbers(env.world_model)
+    kept = particles * len(names) if wanted.get("particles", False) else 0
     together, most = room(
-        (recorder.trajectory_chunk, recorder.time_chunk),
-        trajectories,
-        particles * len(names),
-        wanted.get("particles", False),
+        (recorder.trajectory_chunk, recorder.time_chunk), trajectories, numbers, kept
     )
     spread = Spread(np.zeros(len(names)), np.zeros(len(names)))
     ended = 0
@@ -223,18 +222,19 @@ def _particle_count(env: ImaginedEnv) -> int:
     return 0 if carried is None else carried.shape[0]
 
 
-def room(chunks: tuple[int, int], trajectories: int, numbers: int, kept: bool) -> tuple[int, int]:
+def room(chunks: tuple[int, int], trajectories: int, numbers: int, kept: int) -> tuple[int, int]:
     """How many trajectories go together, and for how many steps at a time.
 
-    ``chunks`` is how many of both a chunk spans. ``numbers`` is P times D: what all trajectories'
-    particles, and those of all steps where they are ``kept``, may take is limited.
+    ``chunks`` is how many of both a chunk spans. What all of them have in memory is limited:
+    ``numbers`` each, and ``kept`` at each step.
     """
     chunk, steps = chunks
     together = min(trajectories, -(-_TOGETHER // chunk) * chunk)
-    if numbers and kept:
-        steps = min(steps, max(_STEPS, _PARTICLE_NUMBERS // numbers // _STEPS * _STEPS))
-    if numbers:
-        together = min(together, _PARTICLE_NUMBERS // (numbers * (steps if kept else 1)))
+    if kept:
+        steps = min(steps, max(_STEPS, _NUMBERS // kept // _STEPS * _STEPS))
+    each = max(numbers, kept * steps)
+    if each:
+        together = min(together, _NUMBERS // each)
         together -= together % chunk if together > chunk else 0  # whole chunks are written at once
     return max(1, together), steps
 

@@ -245,12 +245,11 @@ def _run(
         },
     )
     dtype_name = str(env.belief_dtype).removeprefix("torch.")
-    together = None
-    if isinstance(way, Particles):
-        size = len(description.observation_names)
-        row_bytes = size**2 * np.dtype(dtype_name).itemsize
-        chunks = chunk_lengths(trajectories, steps, row_bytes)
-        together, _ = room(chunks, trajectories, way.particles * size, save_particles)
+    size = len(description.observation_names)
+    chunks = chunk_lengths(trajectories, steps, size**2 * np.dtype(dtype_name).itemsize)
+    numbers = 0 if way is None else way.numbers(world_model)
+    kept = way.particles * size if save_particles and isinstance(way, Particles) else 0
+    together, _ = room(chunks, trajectories, numbers, kept)
     began = time.perf_counter()
     with (
         torch.no_grad(),

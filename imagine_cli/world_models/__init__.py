@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         LinearGaussianWorldModel as LinearGaussianWorldModel,
     )
     from imagine_cli.world_models.module import ModuleWorldModel as ModuleWorldModel
+    from imagine_cli.world_models.sparse_gp import SparseGPWorldModel as SparseGPWorldModel
 
 _KINDS = {
     "gp": "imagine_cli.world_models.gaussian_process:GaussianProcessWorldModel",
+    "sparse-gp": "imagine_cli.world_models.sparse_gp:SparseGPWorldModel",
     "ensemble": "imagine_cli.world_models.ensemble:EnsembleWorldModel",
     "exported": "imagine_cli.world_models.exported:ExportedWorldModel",
     "linear": "imagine_cli.world_models.linear_gaussian:LinearGaussianWorldModel",
@@ -37,6 +39,7 @@ _HOME = {
     "LinearGaussianWorldModel": "imagine_cli.world_models.linear_gaussian",
     "ModuleWorldModel": "imagine_cli.world_models.module",
     "Prediction": "imagine_cli.world_models.base",
+    "SparseGPWorldModel": "imagine_cli.world_models.sparse_gp",
     "WorldModel": "imagine_cli.world_models.base",
 }
 
@@ -48,6 +51,7 @@ __all__ = [
     "LinearGaussianWorldModel",
     "ModuleWorldModel",
     "Prediction",
+    "SparseGPWorldModel",
     "WorldModel",
     "kind_named",
     "kinds",

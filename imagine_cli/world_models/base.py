@@ -12,7 +12,17 @@ from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, point
 
-__all__ = ["Conditional", "Prediction", "WorldModel", "read_action", "read_observation"]
+__all__ = [
+    "UNLIMITED",
+    "Conditional",
+    "Prediction",
+    "WorldModel",
+    "read_action",
+    "read_observation",
+]
+
+UNLIMITED = 2**62
+"""How many members a distribution over functions has: each whole number below names one."""
 
 
 class Prediction(NamedTuple):
@@ -64,7 +74,10 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
         kind: the name it has in checkpoints and on the command line.
         propagations: the ways a belief can go through it (:mod:`imagine_cli.propagation`).
         propagation: which one of them is used where nobody says.
-        members: how many models it is made of that a particle may follow; 1 where it is one.
+        members: how many models it is made of that a particle may follow; 1 where it is one,
+            :data:`UNLIMITED` where it is a distribution over functions, each number then naming
+            one that is drawn from it.
+        member_size: how many numbers a member that is drawn takes in memory.
         observation_size: D.
         action_size: F.
         dtype: of the beliefs that go in and come out.
@@ -80,6 +93,7 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
     dtype: torch.dtype
     has_reward: bool = False
     members: int = 1
+    member_size: int = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +122,7 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
             u: actions.
             member: which of :attr:`members` answers, ``(*S,)`` int64; None for all of them
                 together, as the mean and variance of their mixture. Models with one member
-                ignore it.
+                ignore it. The same number is the same member whenever it is asked.
         """
 
     @abstractmethod

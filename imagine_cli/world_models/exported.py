@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Conditional, WorldModel
-from imagine_cli.world_models.program import check_program, run_program
+from imagine_cli.world_models.program import check_program, layers_of, run_program
 from imagine_cli.world_models.roles import as_conditional, roles
+from imagine_cli.world_models.steady_products import widened
 from imagine_cli.world_models.tiles import in_tiles
 
 __all__ = ["ExportedWorldModel", "check_process_noise"]
@@ -49,6 +51,11 @@ class ExportedWorldModel(WorldModel):
         self._tensors = list(state)
         for name, value in state.items():
             self.register_buffer(name, value)
+        self._layers = layers_of(self.program, state)
+        for k, (weight, bias) in self._layers.items():
+            both = widened(state[weight], None if bias is None else state[bias])
+            self.register_buffer(f"_wide_weight{k}", both[0], persistent=False)
+            self.register_buffer(f"_wide_bias{k}", both[1], persistent=False)
         noise = torch.tensor(self.process_noise or [0.0] * self.observation_size)
         noise = noise.to(self.computes_in).square()
         self.register_buffer("_noise", noise, persistent=False)
@@ -73,7 +80,11 @@ class ExportedWorldModel(WorldModel):
         x, u = points[:, :size].contiguous(), points[:, size:].contiguous()
         given = {"observation": x, "action": u}
         tensors = {name: getattr(self, name) for name in self._tensors}
-        values = run_program(self.program, tensors, given)
+        wide = {
+            k: (getattr(self, f"_wide_weight{k}"), getattr(self, f"_wide_bias{k}"))
+            for k in self._layers
+        }
+        values = run_program(self.program, tensors, given, wide)
         written = {
             name: value for name, value in zip(self._roles, values, strict=True) if name is not None
         }
@@ -95,10 +106,13 @@ class ExportedWorldModel(WorldModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> ExportedWorldModel:
+        odd = [name for name in state if not re.fullmatch(r"tensor_\d+", name)]
+        if odd:
+            raise InputError(f"the tensors of an exported model are tensor_0 and up, not {odd[0]}")
         check_program(config.get("program"), list(state), _INPUTS)
         _check(config)
         model = cls(config, state)
-        for rows in (2, 3):  # any number of rows goes
+        for rows in (2, 3, 32):  # any number of rows goes
             model._try(rows)
         return model
 

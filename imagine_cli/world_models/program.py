@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.steady_products import PRODUCTS
+from imagine_cli.world_models.steady_products import PRODUCTS, linear
 
-__all__ = ["DEVICE", "DTYPES", "check_program", "run_program"]
+__all__ = ["DEVICE", "DTYPES", "check_program", "layers_of", "run_program"]
 
 DTYPES = {
     name: getattr(torch, name)
@@ -103,16 +103,51 @@ def check_program(program: Any, tensors: Sequence[str], inputs: Sequence[str]) -
             raise InputError(f"the program computes no output {str(name)[:80]!r}")
 
 
+def layers_of(
+    program: dict[str, Any], tensors: Mapping[str, Tensor]
+) -> dict[int, tuple[str, str | None]]:
+    """Which steps are linear layers of constants, and their weights' and biases' names."""
+    found: dict[int, tuple[str, str | None]] = {}
+    for k, (name, arguments, keywords, _) in enumerate(program["steps"]):
+        if name != "aten.linear.default" or keywords or len(arguments) not in (2, 3):
+            continue
+        weight: Any
+        bias: Any
+        names = [arg.get("value") if isinstance(arg, dict) else arg for arg in arguments[1:]]
+        weight, bias = (*names, None)[:2]
+        given = [each for each in (weight, bias) if each is not None]
+        if all(isinstance(each, str) and each in tensors for each in given) and (
+            [tensors[each].ndim for each in given] in ([2], [2, 1])
+        ):
+            found[k] = (weight, bias)
+    return found
+
+
 def run_program(
-    program: dict[str, Any], tensors: dict[str, Tensor], inputs: dict[str, Tensor]
+    program: dict[str, Any],
+    tensors: dict[str, Tensor],
+    inputs: dict[str, Tensor],
+    wide: Mapping[int, tuple[Tensor, Tensor | None]],
 ) -> list[Tensor]:
-    """The outputs of a checked program. Differentiable, also by torch.func."""
+    """The outputs of a checked program. Differentiable, also by torch.func.
+
+    Args:
+        program: as :func:`check_program` has it.
+        tensors: the constants.
+        inputs: what it is given.
+        wide: what :func:`~imagine_cli.world_models.steady_products.widened` makes of the layers
+            of :func:`layers_of`, by step.
+    """
     device = next(iter(inputs.values())).device
     values: dict[str, Any] = {**tensors, **inputs, DEVICE: device}
-    for name, arguments, keywords, outputs in program["steps"]:
+    for k, (name, arguments, keywords, outputs) in enumerate(program["steps"]):
         given = [_argument(argument, values) for argument in arguments]
         named = {key: _argument(value, values) for key, value in keywords.items()}
-        found = _function(name)(*given, **named)
+        if k in wide:
+            bias = given[2] if len(given) > 2 else None
+            found = linear(given[0], given[1], bias, wide[k])
+        else:
+            found = _function(name)(*given, **named)
         if isinstance(outputs, str):
             values[outputs] = found
         else:

@@ -17,19 +17,29 @@ from torch.overrides import TorchFunctionMode
 
 from imagine_cli.world_models.tiles import padded
 
-__all__ = ["PRODUCTS", "SteadyProducts"]
+__all__ = ["PRODUCTS", "SteadyProducts", "linear", "widened"]
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if weight.ndim != 2:
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    wide: tuple[Tensor, Tensor | None] | None = None,
+) -> Tensor:
+    """``x Wᵀ + b``; ``wide`` is what :func:`widened` makes of W and b, and is made here if None."""
+    if weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
         return functional.linear(x, weight, bias)
-    wide = None if bias is None else padded(bias, -1)
-    product = functional.linear(padded(x, -1), padded(weight, -1, -2), wide)
+    product = functional.linear(padded(x, -1), *(wide or widened(weight, bias)))
     return product[..., : weight.shape[0]]
 
 
+def widened(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A weight ``(K, E)`` and a bias ``(K,)`` with zeros added to both axes."""
+    return padded(weight, -1, -2), None if bias is None else padded(bias, -1)
+
+
 def _matmul(left: Tensor, right: Tensor) -> Tensor:
-    if left.ndim < 2 or right.ndim < 2:
+    if left.ndim < 2 or right.ndim < 2 or left.shape[-1] != right.shape[-2]:
         return torch.matmul(left, right)
     return torch.matmul(padded(left, -1), padded(right, -1, -2))[..., : right.shape[-1]]
 
@@ -43,7 +53,7 @@ def _addmm(
 
 
 PRODUCTS: dict[str, Callable[..., Tensor]] = {
-    "linear": _linear,
+    "linear": linear,
     "matmul": _matmul,
     "mm": _matmul,
     "bmm": _matmul,
@@ -52,7 +62,7 @@ PRODUCTS: dict[str, Callable[..., Tensor]] = {
 }
 """Each under the name of the function of torch that it stands for."""
 
-_FOUND: dict[Any, Callable[..., Tensor]] = {functional.linear: _linear}
+_FOUND: dict[Any, Callable[..., Tensor]] = {functional.linear: linear}
 for _name in ("matmul", "mm", "bmm", "addmm", "baddbmm"):
     _FOUND[getattr(torch, _name)] = PRODUCTS[_name]
     _FOUND[getattr(torch.Tensor, _name)] = PRODUCTS[_name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,9 @@ def test_without_a_config_it_says_what_is_missing(tmp_path: Path) -> None:
         (("dynamics_model", "activation_fn_cfg"), {"_target_": "torch.nn.GELU"}, "GELU"),
         (("overrides", "learned_rewards"), "${overrides.learned_rewards}", "refers to itself"),
         (("dynamics_model",), 3, "has no dynamics_model"),
+        (("dynamics_model", "_target_"), ["x"], "is of a list"),
+        (("overrides", "no_delta_list"), "2", "no list of whole numbers"),
+        (("algorithm", "normalize"), "yes please", "has normalize yes please, not true or false"),
     ],
 )
 def test_configs_that_are_refused(
@@ -124,6 +128,12 @@ def test_configs_that_are_refused(
     with pytest.raises(InputError, match=sentence) as caught:
         load_world_model(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_without_pyyaml_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(InputError, match=r"PyYAML is not installed; run: pip install .*\[mbrl\]"):
+        load_world_model(FOLDERS / "ensemble")
 
 
 def test_files_that_are_damaged(tmp_path: Path) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import pickle
-import re
 import subprocess
 import sys
 import zipfile
@@ -19,15 +15,10 @@ import torch
 from exported_modules import Network, Plain
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pt2_files import DECLARED, HIDDEN, INPUTS, MODEL, WEIGHTS, archive, changed, members
 
 from imagine_cli import InputError, export_world_model, load_world_model
 from imagine_cli.world_models import ExportedWorldModel
-
-MODEL = "models/model.json"
-WEIGHTS = "data/weights/model_weights_config.json"
-CONSTANTS = "data/constants/model_constants_config.json"
-INPUTS = "data/sample_inputs/model.pt"
-DECLARED = "extra/imagine.json"
 
 
 @pytest.fixture(scope="module")
@@ -35,31 +26,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("good") / "wm.pt2"
     export_world_model(Network("mean", "var"), path, observation_size=3, action_size=2)
     return path
-
-
-def members(path: Path) -> dict[str, bytes]:
-    """What is in an archive, below its folder."""
-    with zipfile.ZipFile(path) as archive:
-        return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-
-
-def archive(path: Path, content: dict[str, bytes]) -> Path:
-    """An archive as torch writes them: nothing compressed, tensors where torch finds them."""
-    writer = torch._C.PyTorchFileWriter(str(path))
-    for name, data in content.items():
-        if name not in ("version", "byteorder", ".data/version", ".data/serialization_id"):
-            writer.write_record(name, data, len(data))
-    writer.write_end_of_file()
-    return path
-
-
-def changed(good: Path, tmp_path: Path, name: str, change: Callable[[Any], Any]) -> Path:
-    """A copy of a good file whose JSON member ``name`` is what ``change`` makes of it."""
-    content = members(good)
-    data = json.loads(content[name])
-    again = change(data)
-    content[name] = json.dumps(data if again is None else again).encode()
-    return archive(tmp_path / "wm.pt2", content)
 
 
 def test_rewriting_an_archive_changes_nothing(good: Path, tmp_path: Path) -> None:
@@ -70,61 +36,6 @@ def test_rewriting_an_archive_changes_nothing(good: Path, tmp_path: Path) -> Non
         assert (a is None and b is None) or torch.equal(a, b)
     theirs = torch.export.load(path).module()(x, u)
     torch.testing.assert_close(again.conditional(x, u).mean, theirs[0])
-
-
-class Bomb:
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.target),)
-
-
-def pickled(target: Path) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(Bomb(target), buffer)
-    return buffer.getvalue()
-
-
-def in_example_inputs(content: dict[str, bytes], target: Path) -> None:
-    content[INPUTS] = pickled(target)
-
-
-def in_weights(content: dict[str, bytes], target: Path) -> None:
-    config = json.loads(content[WEIGHTS])
-    entry = next(iter(config["config"].values()))
-    entry["use_pickle"] = True
-    content[WEIGHTS] = json.dumps(config).encode()
-    content[f"data/weights/{entry['path_name']}"] = pickled(target)
-
-
-def in_legacy_weights(content: dict[str, bytes], target: Path) -> None:
-    content["data/weights/model.pt"] = pickled(target)
-
-
-def in_opaque_constants(content: dict[str, bytes], target: Path) -> None:
-    config = json.loads(content[CONSTANTS])
-    entry = dict(next(iter(config["config"].values())), path_name="opaque_obj_0", use_pickle=True)
-    config["config"]["bomb"] = entry
-    content[CONSTANTS] = json.dumps(config).encode()
-    content["data/constants/opaque_obj_0"] = pickle.dumps(Bomb(target))
-
-
-def in_a_shape(content: dict[str, bytes], target: Path) -> None:
-    """torch gives the expressions of dynamic sizes to sympy, which evaluates them as Python."""
-    found = re.search(rb'"expr_str": ?("Symbol[^"]*")', content[MODEL])
-    assert found is not None
-    expression = json.dumps(f"__import__('os').mkdir({str(target)!r})").encode()
-    content[MODEL] = content[MODEL].replace(found[1], expression, 1)
-
-
-HIDDEN = {
-    "example inputs": (in_example_inputs, ""),
-    "weights": (in_weights, "holds pickled Python objects .*refused"),
-    "legacy weights": (in_legacy_weights, "could run code: it is refused"),
-    "opaque constants": (in_opaque_constants, "refused"),
-    "a shape": (in_a_shape, ""),
-}
 
 
 def hostile(place: str, good: Path, tmp_path: Path) -> tuple[Path, Path]:
@@ -313,6 +224,17 @@ def paths(data: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+def test_factors_that_do_not_fit_are_refused(good: Path, tmp_path: Path) -> None:
+    """Although both would be of eight columns once they are padded."""
+
+    def change(data: Any) -> None:
+        (cat,) = [n for n in data["graph_module"]["graph"]["nodes"] if "cat" in n["target"]]
+        cat["inputs"][0]["arg"]["as_tensors"].pop()  # 3 columns in place of 5
+
+    with pytest.raises(InputError, match="its program fails at 2 points"):
+        load_world_model(changed(good, tmp_path, MODEL, change))
+
+
 VALUES: list[Any] = [None, -1, 0, 10**6, 2.5, "", "x", "observation", [], {}, {"as_int": 2}, [1]]
 
 
@@ -371,3 +293,6 @@ def test_our_own_format_is_checked_as_strictly(good: Path) -> None:
     refused("computes no output", program={"steps": [], "outputs": [["y"]]})
     refused("must be a list of up to", program={"steps": [call] * 20_001, "outputs": ["x"]})
     refused("needs steps and outputs", program=[])
+    for name in ("forward", "a.b", ""):
+        with pytest.raises(InputError, match="tensors of an exported model are tensor_0"):
+            ExportedWorldModel.from_config(config, {**state, name: torch.zeros(1)})

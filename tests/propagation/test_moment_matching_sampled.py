@@ -68,7 +68,7 @@ def test_sampling_agrees(outputs: int, actions: int, size: float) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(10))
 def test_many_samples_agree(seed: int) -> None:
     check_by_sampling(seed, 3, 1, 0.5, 1_000_000)
 

@@ -42,7 +42,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match="leave out --members fixed"):
         Particles(members="fixed", resample=True)
     with pytest.raises(InputError, match="is for an ensemble"):
-        make_propagation("particles", gp, members="random")
+        make_propagation("particles", linear_model(2, 1), members="random")
     with pytest.raises(InputError, match="alpha above 0"):
         Unscented(alpha=0.0)
 

@@ -57,7 +57,8 @@ def test_a_trajectory_is_the_same_to_the_bit_whatever_is_computed_beside_it(
         assert np.array_equal(values[:3], few[name]), name
         assert np.array_equal(values[:1], one[name])
     # two trajectories at a time, one step at a time
-    monkeypatch.setattr(engine, "_PARTICLE_NUMBERS", 2 * 30 * 3)
+    particle = 3 if "resample" in way or model == "linear" else 4 + wm.member_size
+    monkeypatch.setattr(engine, "_NUMBERS", 2 * 30 * particle)
     monkeypatch.setattr(engine, "_STEPS", 1)
     for name, values in roll(7).items():
         assert np.array_equal(values, many[name])
@@ -74,8 +75,8 @@ def test_mean_and_covariance_are_those_of_the_particles_in_the_file(
         start="mean=1,0,0;var=.1,.2,.3",
     )  # fmt: skip
     with open_rollout(path) as rollout:
-        resampled = ", resample" if resample else ""
-        assert rollout.propagation == f"particles(particles=20{resampled})"
+        members = "random, resample" if resample else "fixed"
+        assert rollout.propagation == f"particles(particles=20, members={members})"
         assert rollout.particle_count == 20
         particles = rollout.particles()
         mean, var = rollout.mean(), rollout.var()
@@ -96,7 +97,7 @@ def test_the_file_says_what_was_used_and_has_particles_only_when_asked(tmp_path:
     for name, said in (
         ("linearized", "linearized"),
         ("unscented", "unscented(alpha=1, beta=0, kappa=max(3-E,0))"),
-        ("particles", "particles(particles=100)"),
+        ("particles", "particles(particles=100, members=fixed)"),
         (None, "moments"),
     ):
         path = tmp_path / f"{name}.h5"

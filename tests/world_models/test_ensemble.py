@@ -125,3 +125,28 @@ def test_parts_that_do_not_fit_are_refused(wrong: dict[str, Any], sentence: str)
         EnsembleWorldModel.from_config(model.config(), state)
     with pytest.raises(InputError, match="in its config"):
         EnsembleWorldModel.from_config({**model.config(), "activation": "x"}, model.state_dict())
+
+
+def test_each_network_may_have_bounds_of_its_own() -> None:
+    """As mbrl-lib's BasicEnsemble learns them: each is as in an ensemble with those alone."""
+    model = random_ensemble(3, 1, elites=[4, 1, 2], reward=True)
+    low = torch.stack([model.min_logvar - 0.3 * k for k in range(5)])
+    high = torch.stack([model.max_logvar + 0.2 * k for k in range(5)])
+    state = {**model.state_dict(), "min_logvar": low, "max_logvar": high}
+    own = EnsembleWorldModel.from_config(model.config(), state)
+    x, u = points(20, 3), points(20, 1, seed=2)
+    for k, network in enumerate([4, 1, 2]):
+        rows = {"min_logvar": low[network], "max_logvar": high[network]}
+        shared = EnsembleWorldModel.from_config(model.config(), {**state, **rows})
+        member = torch.full((20,), k)
+        for a, b in zip(
+            own.conditional(x, u, member), shared.conditional(x, u, member), strict=True
+        ):
+            assert a is not None
+            assert b is not None
+            assert torch.equal(a, b)
+    assert not torch.equal(own.conditional(x, u).var, model.conditional(x, u).var)
+    with pytest.raises(InputError, match="don't fit together"):
+        EnsembleWorldModel.from_config(model.config(), {**state, "min_logvar": low[:4]})
+    with pytest.raises(InputError, match="don't fit together"):
+        EnsembleWorldModel.from_config(model.config(), {**state, "min_logvar": low[0]})

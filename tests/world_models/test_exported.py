@@ -179,6 +179,19 @@ def test_a_tensordict_module_says_what_is_what(tmp_path: Path) -> None:
     torch.testing.assert_close(at.reward_mean, reward[:, 0])
 
 
+def test_a_module_in_training_is_exported_as_evaluated_and_left_in_training(
+    tmp_path: Path,
+) -> None:
+    module = Network("mean")
+    module.body.insert(2, torch.nn.Dropout(0.5))
+    module.body[0].eval()
+    x, u = points(9, torch.float32)
+    at = exported(module, tmp_path).conditional(x, u)
+    assert (module.training, module.body[0].training, module.body[2].training) == (1, 0, 1)
+    with torch.no_grad():
+        torch.testing.assert_close(at.mean, module.eval()(x, u)[0])
+
+
 @pytest.mark.parametrize("propagation", [None, "unscented", "particles"])
 def test_rollouts(propagation: str | None, tmp_path: Path) -> None:
     path = tmp_path / "wm.pt2"

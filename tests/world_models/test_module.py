@@ -15,7 +15,7 @@ from torchrl.envs import GymEnv
 from torchrl.envs.utils import check_env_specs
 from worlds import linear_module, small_gp
 
-from imagine_cli import ImaginedEnv, InputError, run_rollout, save_world_model
+from imagine_cli import ImaginedEnv, ImagineError, InputError, run_rollout, save_world_model
 from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.world_models.module import ModuleWorldModel
 
@@ -38,6 +38,10 @@ class Pendulum(torch.nn.Module):
 
 def pendulum(*keys: Any) -> TensorDictModule:
     return TensorDictModule(Pendulum(), in_keys=IN, out_keys=list(keys or [MEAN]))
+
+
+def takes_plain() -> TensorDictModule:
+    return TensorDictModule(lambda o, u: torch.cat([o, u], -1)[..., :3], IN, [MEAN])
 
 
 def points(count: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -160,6 +164,8 @@ def test_modules_that_can_not_be_asked_at_points(tmp_path: Path) -> None:
     for module in (linear_module(3, 1), pendulum(REWARD)):
         with pytest.raises(InputError, match=r"can't be asked there .*leave the propagation out"):
             ModuleWorldModel(module, 3, 1)
+    with pytest.raises(ImagineError, match=r"can't be given a belief.*name a propagation: linear"):
+        run_rollout("Pendulum-v1", takes_plain(), output=tmp_path / "a.h5")
     with pytest.raises(InputError, match=r"particles belongs to another propagation"):
         run_rollout("Pendulum-v1", pendulum(), particles=5, output=tmp_path / "a.h5")
     with pytest.raises(InputError, match=r"propagation 'moments' does not fit"):

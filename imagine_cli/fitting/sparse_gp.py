@@ -1,0 +1,92 @@
+"""Fitting the sparse Gaussian-process world model: inducing points, hyperparameters, calibration.
+
+The optimisation starts from inducing points at transitions that lie far from each other and moves
+them. The posterior then takes in all training transitions. The variances are calibrated as those
+of the GP are: each dimension's signal and noise variance are multiplied by one factor, which
+leaves every mean as it is and multiplies every variance.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from imagine_cli.fitting.calibration import variance_factors
+from imagine_cli.fitting.collect import Transitions
+from imagine_cli.fitting.hyperparameters import require_fit_extra
+from imagine_cli.fitting.inducing import ITERATIONS, fit_inducing_points
+from imagine_cli.fitting.kinds import Fit, Option
+from imagine_cli.fitting.progress import Progress
+from imagine_cli.fitting.scores import marginals, score
+from imagine_cli.fitting.split import Split, farthest_points
+from imagine_cli.fitting.threads import one_thread
+from imagine_cli.world_models.sparse_gp import SparseGPWorldModel
+
+__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+
+OPTIONS = {"points": Option(100, 2)}
+MODELS_REWARD = False
+
+require = require_fit_extra
+
+
+@one_thread()
+def fit(data: Split, *, points: int, seed: int, progress: Progress, reward: bool = False) -> Fit:
+    """Sparse GPs with up to ``points`` inducing points, on all training transitions.
+
+    Args:
+        points: m; fewer are taken where there are no more distinct transitions.
+        seed: of the transitions that the optimisation sees, where there are many.
+        progress: told of each iteration.
+        reward: False; there is no reward in this kind.
+    """
+    inputs, targets = data.training.inputs, data.training.differences
+    progress.stage("moving inducing points", ITERATIONS)
+    found = fit_inducing_points(
+        inputs,
+        targets,
+        inputs[farthest_points(inputs, points)],
+        seed=np.random.SeedSequence(seed, spawn_key=(4,)),
+        on_iteration=lambda bound: progress.advance(note=f"bound {bound:.3f}"),
+    )
+
+    def model(factors: np.ndarray) -> SparseGPWorldModel:
+        return SparseGPWorldModel.from_hyperparameters(
+            found.inducing_points, inputs, targets, found.lengthscales,
+            factors * found.signal_variances, factors * found.noise_variances,
+        )  # fmt: skip
+
+    before = model(np.ones(targets.shape[1]))
+    factors = variance_factors(
+        *marginals(before, data.calibration), data.calibration.next_observations
+    )
+    after = model(factors)
+    summary = {
+        "points": len(found.inducing_points),
+        "training_transitions": len(data.training),
+        "log_likelihood_bounds": found.bounds,
+        "hyperparameters": {
+            "lengthscales": found.lengthscales.tolist(),
+            "signal_sd": np.sqrt(factors * found.signal_variances).tolist(),
+            "noise_sd": np.sqrt(factors * found.noise_variances).tolist(),
+        },
+        "calibration": {
+            "transitions": len(data.calibration),
+            "variance_factors": factors.tolist(),
+            "before": _calibration_scores(before, data.calibration),
+            "after": _calibration_scores(after, data.calibration),
+        },
+    }
+    return Fit(after, summary, partial(marginals, after))
+
+
+def _calibration_scores(model: SparseGPWorldModel, data: Transitions) -> dict[str, Any]:
+    scores = score(*marginals(model, data), data.next_observations)
+    return {
+        "noise_variances": model.noise_variances.tolist(),
+        "signal_variances": model.signal_variances.tolist(),
+        "nll": scores.nll.tolist(),
+        "coverage_95": scores.coverage.tolist(),
+    }
