@@ -28,6 +28,7 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
         linear_model(3, 1),
         {"propagation": "particles", "particles": 7, "save_particles": True},
     ),
+    "functions of a gp": (small_gp(3, 1), {"propagation": "particles", "particles": 5}),
     "resampled": (linear_model(3, 1), {"propagation": "particles", "particles": 7,
                                        "resample": True}),
     "ensemble": (random_ensemble(3, 1), {"particles": 7}),
