@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from imagine_cli.errors import InputError as InputError
     from imagine_cli.evaluation import compare_rollouts as compare_rollouts
     from imagine_cli.evaluation import evaluate_model as evaluate_model
+    from imagine_cli.evaluation import rerun_rollout as rerun_rollout
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
     from imagine_cli.plots import plot_evaluation as plot_evaluation
@@ -50,6 +51,7 @@ _HOME = {
     "plot_evaluation": "imagine_cli.plots",
     "plot_rollout": "imagine_cli.plots",
     "render_video": "imagine_cli.video",
+    "rerun_rollout": "imagine_cli.evaluation",
     "run_rollout": "imagine_cli.rollout",
     "save_world_model": "imagine_cli.checkpoint",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ImagineError", "InputError", "MissingExtraError"]
+__all__ = ["DiskError", "ImagineError", "InputError", "Interrupted", "MissingExtraError"]
 
 
 class ImagineError(Exception):
@@ -15,6 +15,21 @@ class InputError(ImagineError, ValueError):
     """The arguments or the inputs are unusable: exit status 2."""
 
     exit_status = 2
+
+
+class DiskError(ImagineError):
+    """A file could not be written: no room, no rights, no folder any more."""
+
+
+class Interrupted(ImagineError):
+    """It was asked to stop, and stopped where it can go on later.
+
+    ``exit_status`` is 130 after SIGINT (Ctrl-C) and 143 after SIGTERM.
+    """
+
+    def __init__(self, sentence: str, exit_status: int = 130) -> None:
+        super().__init__(sentence)
+        self.exit_status = exit_status
 
 
 class MissingExtraError(InputError, ImportError):

@@ -10,8 +10,19 @@ from typing import Annotated
 import typer
 
 from imagine_cli import __version__
-from imagine_cli.cli import bench, compare, convert, evaluate, fit, inspect, plot, rollout
+from imagine_cli.cli import (
+    bench,
+    compare,
+    convert,
+    evaluate,
+    fit,
+    inspect,
+    plot,
+    rerun,
+    rollout,
+)
 from imagine_cli.cli.console import error_line
+from imagine_cli.cli.stopping import terminates
 from imagine_cli.errors import ImagineError
 
 __all__ = ["app", "main"]
@@ -25,6 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("rollout")(rollout.rollout)
+app.command("rerun")(rerun.rerun)
 app.command("inspect")(inspect.inspect)
 app.command("fit")(fit.fit)
 app.command("convert")(convert.convert)
@@ -58,6 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Threads that wait without sleeping slow each other down wherever cores are shared, as in CI.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if sys.stderr is None:  # closed (2>&-): nobody wants to know
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (to the end of the process)
+    if sys.stdout is None:
+        error_line("stdout is closed, so that no answer can be given; use > /dev/null instead")
+        return 1
+    with terminates():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         status = app(args=arguments, prog_name="imagine", standalone_mode=False)
         sys.stdout.flush()
@@ -70,10 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         error_line("interrupted")
         return 130
+    except SystemExit as done:
+        if done.code != 143:
+            return _reader_gone()  # which rich exits for
+        error_line("terminated")
+        return 143
     except BrokenPipeError:
-        # The reader went away (| head). Nothing is wrong, but python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _reader_gone()
     except ImagineError as error:
         if _wants_traceback(arguments):
             raise
@@ -82,12 +107,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if _wants_traceback(arguments):
             raise
+        if isinstance(error, OSError) and error.filename is None and error.errno:
+            # Commands have sentences for the files that they read and write; this is stdout.
+            _mute_stdout()
+            error_line(f"the answer could not be written to stdout: {os.strerror(error.errno)}")
+            return 1
         error_line(
             f"{type(error).__name__}: {error} (this is a defect of imagine; "
             "run it again with --debug for the whole story)"
         )
         return 1
     return int(status or 0)
+
+
+def _reader_gone() -> int:
+    """What reads stdout went away (| head)."""
+    _mute_stdout()
+    print("imagine: stdout was closed; the rest of the answer was not written", file=sys.stderr)
+    return 1
+
+
+def _mute_stdout() -> None:
+    """Or python would complain at exit that it can't write what is left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _wants_traceback(arguments: Sequence[str]) -> bool:

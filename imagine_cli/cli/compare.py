@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation.compare import Comparison
     from imagine_cli.evaluation.two_samples import TwoSamples
 
-__all__ = ["compare"]
+__all__ = ["compare", "print_comparison"]
 
 
 def compare(
@@ -61,6 +61,11 @@ def compare(
         raise
     except (ImagineError, OSError, MemoryError) as error:  # trouble is 2, as of diff
         raise InputError(f"{a} and {b} can't be compared: {error}") from error
+    print_comparison(found, as_json=as_json, quiet=quiet)
+
+
+def print_comparison(found: Comparison | TwoSamples, *, as_json: bool, quiet: bool) -> None:
+    """Say what was found. Raises typer.Exit(1) where it is a difference."""
     if as_json:
         from imagine_cli.cli.inspect_document import as_json as json_text
 

@@ -103,6 +103,23 @@ def rollout(
         bool,
         typer.Option("--trust-pickle", help="Load a pickled model; that can run any code in it."),
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from OUTPUT.partial, which an interrupted rollout with the same arguments "
+            "left; the file becomes the same to the byte.",
+        ),
+    ] = False,
+    on_nonfinite: Annotated[
+        str,
+        typer.Option(
+            "--on-nonfinite",
+            metavar="stop|mask",
+            help="A belief that is not finite is an error (stop), or the rest of its trajectory "
+            "is NaN and the others go on (mask).",
+        ),
+    ] = "stop",
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -125,10 +142,11 @@ def rollout(
 
     from imagine_cli.cli.progress import progress
     from imagine_cli.cli.rollout_progress import Teller, growing_panel
+    from imagine_cli.cli.stopping import stopping
     from imagine_cli.cli.warnings import as_lines
 
     panel = growing_panel(env, steps) if watch and not quiet else None
-    with as_lines(), progress(quiet, panel) as display:
+    with stopping(output) as stop, as_lines(), progress(quiet, panel) as display:
         display.stage("loading", total=None)
         from imagine_cli.rollout import run_rollout
 
@@ -155,9 +173,12 @@ def rollout(
             dtype=dtype,
             device=device,
             overwrite=force,
+            resume=resume,
+            on_nonfinite=on_nonfinite,
             trust_pickle=trust_pickle,
             command=shlex.join(["imagine", *sys.argv[1:]]),
             on_step=None if quiet else teller,
+            on_block=stop.look,
         )
         teller.finish()
         if video is not None:

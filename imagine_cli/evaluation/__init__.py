@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation.real import RealRun as RealRun
     from imagine_cli.evaluation.real import read_real as read_real
     from imagine_cli.evaluation.real import run_real as run_real
+    from imagine_cli.evaluation.rerun import rerun_rollout as rerun_rollout
     from imagine_cli.evaluation.scores import Scores as Scores
     from imagine_cli.evaluation.two_samples import compare_distributions as compare_distributions
 
@@ -27,6 +28,7 @@ _HOME = {
     "evaluate_model": "evaluate",
     "parse_gate": "gates",
     "read_real": "real",
+    "rerun_rollout": "rerun",
     "run_real": "real",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy, deepcopy
 from typing import Protocol
 
 import numpy as np
@@ -78,6 +79,18 @@ class TrajectoryNoise:
         self._seed, self._numbers = seed, range(first, first + count)
         self._dtype, self._device = dtype, device
         self._made: list[np.random.Generator] = []
+
+    def copy(self) -> TrajectoryNoise:
+        """Another one that draws the same from here on."""
+        other = copy(self)
+        other._made = deepcopy(self._made)
+        return other
+
+    def only(self, k: int) -> TrajectoryNoise:
+        """The stream of the k-th of its trajectories alone: what one draws, both have drawn."""
+        other = copy(self)
+        other._numbers, other._made = self._numbers[k : k + 1], self._streams[k : k + 1]
+        return other
 
     @property
     def _streams(self) -> list[np.random.Generator]:

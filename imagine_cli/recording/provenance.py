@@ -12,7 +12,7 @@ __all__ = ["Provenance"]
 _OWN = {
     *("format", "format_version", "complete", "created", "command", "env_id", "env_kwargs"),
     *("policy", "propagation", "seed", "steps", "trajectories"),
-    *("model_path", "model_sha256", "model_kind"),
+    *("model_path", "model_sha256", "model_kind", "arguments", "files_sha256"),
     *(f"{library}_version" for library in LIBRARIES),
 }
 
@@ -51,6 +51,13 @@ class Provenance:
     def complete(self) -> bool | None:
         value = self.attributes.get("complete")
         return None if value is None else bool(value)
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether trajectories may be NaN from some step on, as intended: of a real env that ended
+        them, masked where they stopped being finite, or not there yet."""
+        masked = self.attributes.get("on_nonfinite") == "mask"
+        return masked or bool(self.attributes.get("real")) or self.complete is False
 
     @property
     def env_kwargs(self) -> dict[str, Any] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Rollout", "open_rollout"]
 
+# To read a chunk while the file is written: each fails only where a write comes in between.
+_ATTEMPTS = 5
 _SLAB_BYTES = 16 * 1024 * 1024
 
 Index = int | slice
@@ -169,7 +173,7 @@ class Rollout(Provenance):
 
         The pieces follow the dataset's chunks, trajectories before steps.
         """
-        found = self._dataset(dataset)
+        found = self.dataset(dataset)
         axis = 2 if dataset.startswith("particles") else 1
         count, length = found.shape[0], found.shape[axis]
         row_bytes = max(1, found.size // (count * length)) * found.dtype.itemsize
@@ -183,12 +187,24 @@ class Rollout(Provenance):
                 yield slice(first, min(first + b, b1)), slice(step, min(step + t, length))
 
     def _take(self, name: str, trajectory: Index, step: Index) -> np.ndarray:
-        dataset = self._dataset(name)
-        if name.startswith("particles"):
-            return safe_hdf5.read(dataset, (trajectory, _ALL, step), self.path)
-        return safe_hdf5.read(dataset, (trajectory, step), self.path)
+        place = (trajectory, _ALL, step) if name.startswith("particles") else (trajectory, step)
+        for _ in range(_ATTEMPTS if self.complete is False else 0):
+            # Its writer may have gone on since it was opened.
+            with contextlib.suppress(InputError):
+                return safe_hdf5.read(self.dataset(name), place, self.path)
+            self._look_again()
+        return safe_hdf5.read(self.dataset(name), place, self.path)
 
-    def _dataset(self, name: str) -> Any:
+    def _look_again(self) -> None:
+        time.sleep(0.01)
+        self._file.close()
+        if self.path.suffix == ".partial" and not self.path.exists():
+            self.path = self.path.with_suffix("")  # it is complete now
+        self._file = safe_hdf5.open_file(self.path)
+        self._datasets = read_layout(self._file, self.path).datasets
+
+    def dataset(self, name: str) -> Any:
+        """The h5py.Dataset of that name. Raises InputError where the file has none."""
         if name not in self._datasets:
             raise InputError(f"{self.path} has no dataset {name}")
         return self._datasets[name]
@@ -214,7 +230,10 @@ class Rollout(Provenance):
         odd = []
         if self.complete is False:
             odd.append(
-                Finding("incomplete", "the file is incomplete: its writer did not get to the end")
+                Finding(
+                    "incomplete",
+                    "the file is incomplete: its writer did not get to the end, or not yet",
+                )
             )
         if "action/mean" not in self:
             odd.append(Finding("missing", "the file has no dataset action/mean"))

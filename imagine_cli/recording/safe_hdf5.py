@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ATTEMPTS = 20
 _MAX_CHUNK_BYTES = 256 * 1024 * 1024
 _MAX_EXPANSION = 10_000  # gzip's own limit is about 1032; unwritten chunks take no room at all
 _MAX_ATTRIBUTE_BYTES = 1024 * 1024
@@ -53,7 +54,7 @@ def open_file(path: Path) -> Any:
             f"{path} is {what}, not a rollout" if what else f"{path} is not an HDF5 file"
         )
     try:
-        file = h5py.File(WatchedFile(path), "r")
+        file = _open_steady(path)
         sizes = file.id.get_create_plist().get_sizes()
     except (OSError, RuntimeError, ValueError) as error:
         reason = "it is truncated" if "truncated" in str(error) else _one_line(error)
@@ -68,6 +69,20 @@ def close(file: Any) -> None:
     """Close what was read, in whatever state damage has left the library."""
     with contextlib.suppress(OSError, RuntimeError):
         file.close()
+
+
+def _open_steady(path: Path) -> Any:
+    """A rollout that goes on can be read at any moment.
+
+    But HDF5 looks at the file's length before its header, and it may grow in between.
+    """
+    for _ in range(_ATTEMPTS):
+        size = path.stat().st_size
+        with contextlib.suppress(OSError):
+            return h5py.File(WatchedFile(path), "r")
+        if path.stat().st_size == size:
+            break
+    return h5py.File(WatchedFile(path), "r")
 
 
 def attributes(node: Any, path: Path) -> dict[str, Any]:
@@ -141,10 +156,10 @@ def child_dataset(parent: Any, name: str, path: Path) -> Any | None:
     if chunks and np.prod(chunks, dtype=object) * kind.itemsize > _MAX_CHUNK_BYTES:
         raise InputError(f"{where} is stored in chunks of more than 256 MiB; chunk it smaller")
     size = int(np.prod(shape, dtype=object)) * kind.itemsize
-    if size > max(_MAX_CHUNK_BYTES, _MAX_EXPANSION * path.stat().st_size):
+    there = dataset.file.id.get_filesize()  # not the path's: that may be renamed by now
+    if size > max(_MAX_CHUNK_BYTES, _MAX_EXPANSION * there):
         raise InputError(
-            f"{where} claims to have {size:.3g} bytes, which a file of {path.stat().st_size} bytes "
-            "can't hold"
+            f"{where} claims to have {size:.3g} bytes, which a file of {there} bytes can't hold"
         )
     return dataset
 

@@ -99,8 +99,8 @@ def compute(
     count = rollout.trajectories if trajectory is None else 1
     epsilon = float(np.finfo(rollout.dtype).eps) if rollout.dtype.kind == "f" else 0.0
     steps_kept = sorted({*landmarks(last), min(1, last)})
-    real = bool(rollout.attributes.get("real"))
-    sums = _Sums(last + 1, len(names), count, steps_kept, bins, ends=real)
+    ends = rollout.may_end_early
+    sums = _Sums(last + 1, len(names), count, steps_kept, bins, ends=ends)
     finite = [FiniteCheck("observation/mean"), FiniteCheck("observation/var")]
     bounds = BoundsCheck(names, rollout.observation_low, rollout.observation_high)
     covariance = CovarianceCheck(count * (last + 1), last, len(names), epsilon)
@@ -113,8 +113,8 @@ def compute(
                 rollout.var(rows, steps).astype(np.float64, copy=False),
             )
             before = rows.start - (trajectory or 0)
-            finite[0].add(block.trajectory, block.step, _present(block.mean, real))
-            finite[1].add(block.trajectory, block.step, block.var)
+            finite[0].add(block.trajectory, block.step, _present(block.mean, ends))
+            finite[1].add(block.trajectory, block.step, _present(block.var, ends))
             bounds.add(block)
             covariance.add(block, before * (last + 1))
             sums.add(block.step, block.mean, np.diagonal(block.var, axis1=-2, axis2=-1))
@@ -126,13 +126,14 @@ def compute(
     shown = [step in landmarks(last) for step in everything.steps]
     assert everything.sd is not None
     size = np.abs(everything.course_mean).max(0)
-    ends = {int(everything.steps[i]): everything.sd[i] for i in (0, min(1, last), -1)}
+    deviations = {int(everything.steps[i]): everything.sd[i] for i in (0, min(1, last), -1)}
     warnings = [
         *rollout.warnings,
+        *_missing(rollout, sums),
         *(found for check in (*finite, *reward_finite) for found in check.warnings()),
         *covariance.warnings(),
         *bounds.warnings(),
-        *growth_warnings(names, bounds.high - bounds.low, size, ends),
+        *growth_warnings(names, bounds.high - bounds.low, size, deviations),
     ]
     observation = Course(
         everything.steps[shown],
@@ -149,7 +150,8 @@ def _actions(rollout: Rollout, trajectory: int | None) -> FiniteCheck:
     check = FiniteCheck("action/mean")
     if check.dataset in rollout:
         for rows, steps in rollout.slabs(check.dataset, trajectory):
-            check.add(rows.start, steps.start, rollout.action_mean(rows, steps))
+            actions = rollout.action_mean(rows, steps)
+            check.add(rows.start, steps.start, _present(actions, rollout.may_end_early))
     return check
 
 
@@ -159,29 +161,53 @@ def _reward(
     if "reward/mean" not in rollout:
         return None, []
     with_var = "reward/var" in rollout
-    real = bool(rollout.attributes.get("real"))
-    sums = _Sums(rollout.steps, 1, count, landmarks(rollout.steps - 1), bins, ends=real)
+    ends = rollout.may_end_early
+    sums = _Sums(rollout.steps, 1, count, landmarks(rollout.steps - 1), bins, ends=ends)
     finite = [FiniteCheck("reward/mean"), FiniteCheck("reward/var")]
     with np.errstate(invalid="ignore", over="ignore"):
         for rows, steps in rollout.slabs("reward/mean", trajectory):
             mean = rollout.reward_mean(rows, steps).astype(np.float64)
             var = rollout.reward_var(rows, steps).astype(np.float64) if with_var else 0.0 * mean
             for check, values in zip(finite, (mean, var)[: 1 + with_var], strict=False):
-                check.add(rows.start, steps.start, _present(values, real))
+                check.add(rows.start, steps.start, _present(values, ends))
             sums.add(steps.start, mean[..., None], var[..., None])
         return sums.course(with_sd=with_var), finite
 
 
-def _present(values: np.ndarray, real: bool) -> np.ndarray:
-    """Without the NaN that a real run has after a trajectory's end."""
-    return np.where(np.isnan(values), 0.0, values) if real else values
+def _present(values: np.ndarray, ends: bool) -> np.ndarray:
+    """Without the NaN after a trajectory's end, where one may end early."""
+    return np.where(np.isnan(values), 0.0, values) if ends else values
+
+
+def _missing(rollout: Rollout, sums: _Sums) -> list[Finding]:
+    """What is not there of a rollout that is masked or incomplete."""
+    beliefs, absent = sums.beliefs, sums.absent
+    if rollout.complete is False:
+        there = f"{beliefs - absent} of {beliefs} beliefs are there"
+        return [Finding("missing", f"{there}; where there are none, nothing is shown")]
+    ended = int(sums.missing_at[-1].max())
+    if not ended or rollout.attributes.get("real"):
+        return []
+    many = f"{ended} of {sums.count}" if sums.count > 1 else "the one"
+    noun = "trajectories" if sums.count > 1 else "trajectory"
+    return [
+        Finding("not-finite", f"{many} {noun} stopped being finite before the end, NaN from there")
+    ]
 
 
 class _Sums:
     """Sums over trajectories at some steps, and over stretches of steps.
 
-    With ``ends`` a mean that is NaN is no part of them: a real trajectory that is over.
+    With ``ends`` a mean that is NaN is no part of them: a trajectory that is over.
     """
+
+    @property
+    def beliefs(self) -> int:
+        return int(self.edges[-1]) * self.count
+
+    @property
+    def absent(self) -> int:
+        return int(self.missing_over[:, 0].sum())
 
     def __init__(
         self, length: int, size: int, count: int, steps: list[int], bins: int, *, ends: bool

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
-from imagine_cli.errors import ImagineError, InputError
-from imagine_cli.recording.groups import NewFile
+from imagine_cli.errors import DiskError, ImagineError, InputError, Interrupted
+from imagine_cli.recording.chunk_store import ChunkStore
+from imagine_cli.recording.leftover import Leftover
 from imagine_cli.recording.partial_file import PartialFile
 from imagine_cli.recording.schema import MAX_SIZE, RolloutHeader, chunk_lengths
-from imagine_cli.recording.steady_file import SteadyFile, interrupts_held_back
 
 __all__ = ["RolloutWriter"]
 
@@ -26,7 +24,13 @@ class RolloutWriter:
 
     The file appears at ``path`` when the block ends without an exception, with every number
     written; otherwise nothing appears and what was at ``path`` stays. B and T come from
-    ``header``, D and F from its names.
+    ``header``, D and F from its names. Numbers are copied, and written in another thread.
+
+    Until then ``<path>.partial`` can be opened at any moment, whatever becomes of this process:
+    a rollout file that is not ``complete``, with every chunk that was whole after one of the
+    blocks handed over (where these are of whole chunks' trajectories, in the order of steps; other
+    blocks may be torn by a kill, and are written more slowly). Chunks come in the order of the
+    blocks, so that the bytes of a file follow from the header, the numbers and the blocks' sizes.
 
     Args:
         path: the file to write; its folder must exist.
@@ -35,6 +39,15 @@ class RolloutWriter:
         action_var, reward, reward_var: whether the file has these datasets.
         particles: P, or None for a file without particles.
         overwrite: whether a file at ``path`` may be replaced.
+        keep: whether the partial file stays after an interrupt or a disk error, for a resumption.
+        together: the most trajectories that a chunk spans.
+        resume: take over the partial file that is there, where there is one: its ``created`` and
+            ``command``; its numbers are :attr:`leftover`, for the caller to write again.
+
+    Attributes:
+        leftover: what is taken over, until it is all written again; None where nothing is.
+        replaces: whether a partial file was there that is not taken over.
+        kept: the partial file that was left after an interrupt or a disk error.
 
     Raises:
         InputError: on entry where ``path`` can't be or mustn't be written.
@@ -53,6 +66,9 @@ class RolloutWriter:
         reward_var: bool = False,
         particles: int | None = None,
         overwrite: bool = False,
+        keep: bool = False,
+        resume: bool = False,
+        together: int | None = None,
     ) -> None:
         self.header = header
         self.dtype = np.dtype(dtype)
@@ -80,13 +96,15 @@ class RolloutWriter:
             "particles/observation": particles is not None,
         }
         row_bytes = self._sizes["observation"] ** 2 * self.dtype.itemsize
-        self._chunk = chunk_lengths(header.trajectories, header.steps, row_bytes)
+        rows, steps = chunk_lengths(header.trajectories, header.steps, row_bytes)
+        self._chunk = (rows if together is None else min(rows, together), steps)
+        self.leftover: Leftover | None = None
+        self.replaces = False
+        self._keep, self._resume = keep, resume
         self._partial = PartialFile(path, overwrite=overwrite)
-        self._disk: SteadyFile | None = None
-        self._file: Any = None
-        # Kept open: closing a dataset empties its chunk cache.
-        self._datasets: dict[str, Any] = {}
+        self._store: ChunkStore | None = None
         self._written = 0
+        self.kept: Path | None = None
 
     @property
     def time_chunk(self) -> int:
@@ -99,22 +117,20 @@ class RolloutWriter:
         return self._chunk[0]
 
     def __enter__(self) -> RolloutWriter:
-        attributes, bounds = self.header.attributes(), self.header.bounds()
-        self._disk = SteadyFile(self._partial.claim())
+        descriptor = self._partial.claim()
         try:
-            with self._disk_errors():
-                # HDF5 1.10's file format has checksums in its own structures too.
-                self._file = h5py.File(self._disk, "w", libver=("v110", "v110"))
-                self._file.attrs["complete"] = False
-                for name, value in attributes.items():
-                    self._file.attrs[name] = _storable(value)
-                new = NewFile(self._file, self.header, self._sizes, self.dtype, self._chunk)
-                new.lay_out(self._wanted)
-                self._datasets = new.datasets
-                self._file["observation"].attrs["low"] = bounds[0]
-                self._file["observation"].attrs["high"] = bounds[1]
+            self.replaces = self._partial.leftover and not self._resume
+            if self._resume and self._partial.leftover:
+                self.leftover = Leftover(self._partial.path, self.header, self._used_up)
+                self.header = self.leftover.header
+            self._store = ChunkStore(
+                descriptor, self._partial.target, self.header, self._sizes, self.dtype,
+                self._chunk, self._wanted,
+            )  # fmt: skip
+            if self.leftover is None:
+                self._partial.show()
         except BaseException:
-            self._abandon()
+            self._abandon(keep=False)
             raise
         return self
 
@@ -125,7 +141,7 @@ class RolloutWriter:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
-            self._abandon()
+            self._abandon(keep=_may_go_on(error))
             return
         try:
             expected = self.header.trajectories * (self.header.steps + 1)
@@ -134,11 +150,11 @@ class RolloutWriter:
                     f"the rollout ended with {self._written} of {expected} beliefs written; "
                     f"{self._partial.target} was not made"
                 )
-            with self._disk_errors():
-                self._file.attrs["complete"] = True
-                self._close()
-        except BaseException:
-            self._abandon()
+            assert self._store is not None
+            self._used_up()
+            self._store.finish(self._partial.flush)
+        except BaseException as failure:
+            self._abandon(keep=_may_go_on(failure))
             raise
         self._partial.publish()
 
@@ -200,20 +216,20 @@ class RolloutWriter:
             )
         self._write(observations, first_trajectory, first_step + 1, b, t)
         self._write(actions, first_trajectory, first_step, b, t)
+        assert self._store is not None
+        self._store.commit()
         self._written += b * t
 
     def _write(
         self, blocks: dict[str, Any], first_trajectory: int, first_step: int, b: int, t: int
     ) -> None:
-        if self._file is None:
+        if self._store is None:
             raise ValueError("the writer is not open; use it in a with statement")
         if first_trajectory < 0 or first_trajectory + b > self.header.trajectories:
             raise ValueError(
                 f"trajectories {first_trajectory} to {first_trajectory + b - 1} are not among the "
                 f"rollout's {self.header.trajectories}"
             )
-        rows = slice(first_trajectory, first_trajectory + b)
-        steps = slice(first_step, first_step + t)
         for name, block in blocks.items():
             if not self._wanted.get(name, True):
                 if block is not None:
@@ -221,46 +237,36 @@ class RolloutWriter:
                 continue
             if block is None:
                 raise ValueError(f"{name} is missing from a block of steps")
-            dataset = self._datasets[name]
             array = np.asarray(block)
-            place = (rows, slice(None), steps) if name.startswith("particles") else (rows, steps)
-            span = [b, self._sizes["particle"], t] if len(place) == 3 else [b, t]
-            shape = (*span, *dataset.shape[len(place) :])
+            particles = (self._sizes["particle"],) if name.startswith("particles") else ()
+            shape = (b, *particles, t, *self._store.shape(name)[2 + len(particles) :])
             if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, not {shape}")
-            with self._disk_errors():
-                dataset[place] = array
+            self._store.add(name, first_trajectory, first_step, array)
 
-    @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        """Around every use of HDF5: what the disk said becomes one ImagineError."""
-        failure: BaseException | None = None
-        with interrupts_held_back():
-            try:
-                yield
-            except (OSError, RuntimeError) as error:
-                failure = error
-        failure = (self._disk.error if self._disk is not None else None) or failure
-        if failure is not None:
-            number = getattr(failure, "errno", None)
-            reason = os.strerror(number) if number else " ".join(str(failure).split())
-            raise ImagineError(
-                f"{self._partial.target} could not be written: {reason}"
-            ) from failure
+    def _used_up(self) -> None:
+        """Everything in the leftover was handed over: the new file takes its place."""
+        if self.leftover is not None:
+            self.leftover.close()
+            self.leftover = None
+            assert self._store is not None
+            self._store.then(self._partial.show)
 
-    def _close(self) -> None:
-        self._datasets.clear()
-        self._file.close()
-
-    def _abandon(self) -> None:
-        if self._file is not None:
-            with interrupts_held_back(), contextlib.suppress(Exception):
-                self._close()
-        self._partial.discard()
+    def _abandon(self, *, keep: bool) -> None:
+        """Close without publishing; ``keep`` is for a partial file worth going on from."""
+        store, self._store = self._store, None
+        if store is not None:
+            store.abandon(keep=keep and self._keep)
+        worth = self.leftover is not None or (store is not None and store.chunks_stored > 0)
+        if self.leftover is not None:
+            self.leftover.close()
+        if keep and self._keep and worth:
+            self._partial.release()
+            self.kept = self._partial.path
+        else:
+            self._partial.discard()
 
 
-def _storable(value: str | int | float | bool) -> Any:
-    """As HDF5 has it: an integer beyond 64 bits goes in as its decimal digits."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return str(value)
-    return value
+def _may_go_on(error: BaseException) -> bool:
+    """Whether what ended a rollout was not its own doing."""
+    return not isinstance(error, Exception) or isinstance(error, DiskError | Interrupted)

@@ -7,22 +7,22 @@ and T are. What happens in a trajectory depends on the seed and its number alone
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from imagine_cli.belief import Belief
-from imagine_cli.errors import ImagineError
 from imagine_cli.imagined_env import ImaginedEnv
 from imagine_cli.policies.base import Policy
-from imagine_cli.propagation.base import State
-from imagine_cli.propagation.noise import Noise, TrajectoryNoise
+from imagine_cli.propagation.noise import TrajectoryNoise
+from imagine_cli.rollout.batch import Batch, Failure, OnStep
+from imagine_cli.rollout.block import Block, as_numpy
 from imagine_cli.rollout.starts import Start
 
-__all__ = ["Recorder", "Spread", "imagine_all"]
+__all__ = ["Recorded", "Recorder", "Spread", "imagine_all", "room"]
 
 # At least so many trajectories are one batch: fewer leave the machine idle between operations.
 _TOGETHER = 64
@@ -64,42 +64,31 @@ class Recorder(Protocol):
     ) -> None: ...
 
 
+class Recorded(Protocol):
+    """What the engine needs of a :class:`imagine_cli.recording.leftover.Leftover`."""
+
+    def steps(self, first: int, count: int) -> int: ...
+
+    def start(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]: ...
+
+    def block(self, first: int, count: int, step: int, length: int) -> dict[str, Any]: ...
+
+    @property
+    def used_up(self) -> Callable[[], None]: ...
+
+
 @dataclass
 class Spread:
-    """Root-mean-square standard deviation over the trajectories, ``(D,)``, at start and end."""
+    """Root-mean-square standard deviation over the trajectories, ``(D,)``, at start and end.
+
+    Of those that got to the end, where ``failed`` did not. ``failures`` says where, of those that
+    failed in this process.
+    """
 
     start: np.ndarray
     end: np.ndarray
-
-
-@dataclass
-class _Block:
-    """Room for ``t`` steps of ``b`` trajectories."""
-
-    mean: Tensor
-    var: Tensor
-    action: Tensor
-    action_var: Tensor | None
-    reward: Tensor | None
-    reward_var: Tensor | None
-    particles: Tensor | None
-
-    @classmethod
-    def empty(
-        cls, b: int, t: int, like: Tensor, actions: int, wanted: dict[str, bool], particles: int
-    ) -> _Block:
-        size = like.shape[-1]
-        return cls(
-            mean=like.new_empty((b, t, size)),
-            var=like.new_empty((b, t, size, size)),
-            action=like.new_empty((b, t, actions)),
-            action_var=like.new_empty((b, t, actions, actions)) if wanted["action_var"] else None,
-            reward=like.new_empty((b, t)) if wanted["reward"] else None,
-            reward_var=like.new_empty((b, t)) if wanted["reward_var"] else None,
-            particles=like.new_empty((b, particles, t, size))
-            if wanted.get("particles", False)
-            else None,
-        )
+    failed: int = 0
+    failures: list[Failure] = field(default_factory=list)
 
 
 def imagine_all(
@@ -114,7 +103,10 @@ def imagine_all(
     wanted: dict[str, bool],
     names: list[str],
     seed: int = 0,
-    on_step: Callable[[int, Belief], None] | None = None,
+    on_step: OnStep | None = None,
+    mask: bool = False,
+    recorded: Recorded | None = None,
+    on_block: Callable[[], None] | None = None,
 ) -> Spread:
     """Imagine ``trajectories`` of ``steps`` each and hand every step to ``recorder``.
 
@@ -131,6 +123,10 @@ def imagine_all(
         names: of the observation dimensions, for errors.
         seed: of what the propagation draws at random.
         on_step: called with (trajectories advanced by one step, their beliefs).
+        mask: what is not finite becomes NaN to the trajectory's end, and the others go on;
+            otherwise it is an error.
+        recorded: what an interrupted run of the same did; it is handed on instead of imagined.
+        on_block: called before each block of steps; what it raises ends the rollout there.
 
     Raises:
         ImagineError: a belief that is not finite, with the step, trajectory and dimension.
@@ -138,39 +134,84 @@ def imagine_all(
     particles = _particle_count(env)
     numbers = 0 if env.propagation is None else env.propagation.numbers(env.world_model)
     kept = particles * len(names) if wanted.get("particles", False) else 0
-    together, most = _room(recorder, trajectories, numbers, kept)
-    total = {"start": np.zeros(len(names)), "end": np.zeros(len(names))}
+    together, most = room(
+        (recorder.trajectory_chunk, recorder.time_chunk), trajectories, numbers, kept
+    )
+    spread = Spread(np.zeros(len(names)), np.zeros(len(names)))
+    ended = 0
     for first in range(0, trajectories, together):
         b = min(together, trajectories - first)
+        done = -1 if recorded is None else recorded.steps(first, b)
+        if recorded is not None and done == steps:
+            belief = _replay(recorded, recorder, first, b, (0, steps, most), env, spread, on_step)
+            ended += _add_end(spread, belief)
+            continue
         mean, var = start(first, b)
         like = {"dtype": env.belief_dtype, "device": env.device}
         belief = Belief(torch.tensor(mean, **like), torch.tensor(var, **like))
         noise = TrajectoryNoise(seed, first, b, **like)
-        state = env.begin(belief, noise)
-        drawn = _numpy(state["particles"]) if wanted.get("particles", False) else None
-        recorder.write_start(first, _numpy(belief.mean), _numpy(belief.var), drawn)
-        total["start"] += _variances(belief)
-        policy.start(first, b)
-        for step in range(0, steps, most):
-            t = min(most, steps - step)
-            block = _Block.empty(b, t, belief.mean, action_size, wanted, particles)
-            belief, state = _imagine_block(
-                env, policy, belief, state, noise, block, first, step, names, on_step
+        batch = Batch(env, policy, belief, noise, first, names, mask=mask)
+        # Only where the belief is all that a step goes on from can it go on from a file.
+        done = done // most * most if done > 0 and not batch.state and env.propagation else 0
+        if recorded is not None and done > 0:
+            belief = _replay(recorded, recorder, first, b, (0, done, most), env, spread, on_step)
+            batch.go_on_from(belief)
+        else:
+            drawn = as_numpy(batch.state["particles"]) if wanted.get("particles") else None
+            recorder.write_start(first, as_numpy(belief.mean), as_numpy(belief.var), drawn)
+            spread.start += _variances(belief.var)
+        if recorded is not None:
+            recorded.used_up()
+            recorded = None
+        for step in range(done, steps, most):
+            if on_block is not None:
+                on_block()
+            block = Block.empty(
+                b, min(most, steps - step), belief.mean, action_size, wanted, particles
             )
-            _check_finite(block, t, first, step, names)
-            recorder.write(
-                first,
-                step,
-                observation_mean=_numpy(block.mean),
-                observation_var=_numpy(block.var),
-                action_mean=_numpy(block.action),
-                action_var=None if block.action_var is None else _numpy(block.action_var),
-                reward_mean=None if block.reward is None else _numpy(block.reward),
-                reward_var=None if block.reward_var is None else _numpy(block.reward_var),
-                particles=None if block.particles is None else _numpy(block.particles),
-            )
-        total["end"] += _variances(belief)
-    return Spread(**{when: np.sqrt(sum_ / trajectories) for when, sum_ in total.items()})
+            batch.imagine(block, step, on_step)
+            recorder.write(first, step, **block.numbers())
+        spread.failures += batch.failures
+        ended += _add_end(spread, batch.belief, batch.failed)
+    spread.start = np.sqrt(spread.start / trajectories)
+    with np.errstate(invalid="ignore"):  # none of them got to the end
+        spread.end = np.sqrt(spread.end / ended if ended else spread.end * np.nan)
+    spread.failed = trajectories - ended
+    return spread
+
+
+def _replay(
+    recorded: Recorded,
+    recorder: Recorder,
+    first: int,
+    b: int,
+    span: tuple[int, int, int],
+    env: ImaginedEnv,
+    spread: Spread,
+    on_step: OnStep | None,
+) -> Belief:
+    """Hand on the start and the steps of ``span`` (a range), as imagining does; the last belief."""
+    place: dict[str, Any] = {"dtype": env.belief_dtype, "device": env.device}
+    start_mean, start_var, particles = recorded.start(first, b)
+    recorder.write_start(first, start_mean, start_var, particles)
+    spread.start += _variances(torch.as_tensor(start_var, **place))
+    mean, var = start_mean[:, None], start_var[:, None]
+    for step in range(*span):
+        numbers = recorded.block(first, b, step, min(span[2], span[1] - step))
+        recorder.write(first, step, **numbers)
+        mean, var = numbers["observation_mean"], numbers["observation_var"]
+        if on_step is not None:
+            beliefs = Belief(torch.as_tensor(mean, **place), torch.as_tensor(var, **place))
+            for k in range(beliefs.mean.shape[1]):
+                on_step(b, Belief(beliefs.mean[:, k], beliefs.var[:, k]))
+    return Belief(torch.tensor(mean[:, -1], **place), torch.tensor(var[:, -1], **place))
+
+
+def _add_end(spread: Spread, belief: Belief, failed: Tensor | None = None) -> int:
+    """Add the variances of those that got to the end; how many did."""
+    there = torch.isfinite(belief.mean).all(-1) if failed is None else ~failed
+    spread.end += _variances(belief.var[there])
+    return int(there.sum())
 
 
 def _particle_count(env: ImaginedEnv) -> int:
@@ -181,80 +222,22 @@ def _particle_count(env: ImaginedEnv) -> int:
     return 0 if carried is None else carried.shape[0]
 
 
-def _room(recorder: Recorder, trajectories: int, numbers: int, kept: int) -> tuple[int, int]:
+def room(chunks: tuple[int, int], trajectories: int, numbers: int, kept: int) -> tuple[int, int]:
     """How many trajectories go together, and for how many steps at a time.
 
-    What all of them have in memory is limited: ``numbers`` each, and ``kept`` at each step.
+    ``chunks`` is how many of both a chunk spans. What all of them have in memory is limited:
+    ``numbers`` each, and ``kept`` at each step.
     """
-    chunk, steps = recorder.trajectory_chunk, recorder.time_chunk
+    chunk, steps = chunks
     together = min(trajectories, -(-_TOGETHER // chunk) * chunk)
     if kept:
         steps = min(steps, max(_STEPS, _NUMBERS // kept // _STEPS * _STEPS))
     each = max(numbers, kept * steps)
     if each:
         together = min(together, _NUMBERS // each)
+        together -= together % chunk if together > chunk else 0  # whole chunks are written at once
     return max(1, together), steps
 
 
-def _imagine_block(
-    env: ImaginedEnv,
-    policy: Policy,
-    belief: Belief,
-    state: State,
-    noise: Noise,
-    block: _Block,
-    first_trajectory: int,
-    first_step: int,
-    names: list[str],
-    on_step: Callable[[int, Belief], None] | None,
-) -> tuple[Belief, State]:
-    """As many steps as ``block`` has room for; the belief and the state after the last."""
-    b, t = block.mean.shape[:2]
-    for k in range(t):
-        action = policy.act(first_step + k, belief)
-        try:
-            prediction, state = env.advance(belief, action, state, noise)
-        except ImagineError as error:
-            _check_finite(block, k, first_trajectory, first_step, names)
-            raise ImagineError(f"at step {first_step + k + 1}: {error}") from error
-        belief = Belief(prediction.mean, prediction.var)
-        block.mean[:, k] = prediction.mean
-        block.var[:, k] = prediction.var
-        block.action[:, k] = action.mean
-        if block.action_var is not None and action.var is not None:
-            block.action_var[:, k] = action.var
-        if block.reward is not None and prediction.reward_mean is not None:
-            block.reward[:, k] = prediction.reward_mean
-        if block.reward_var is not None and prediction.reward_var is not None:
-            block.reward_var[:, k] = prediction.reward_var
-        if block.particles is not None:
-            block.particles[:, :, k] = state["particles"]
-        if on_step is not None:
-            on_step(b, belief)
-    return belief, state
-
-
-def _check_finite(block: _Block, count: int, first: int, first_step: int, names: list[str]) -> None:
-    """Raises ImagineError where one of the first ``count`` steps of a block is not finite."""
-    mean, var = block.mean[:, :count], block.var[:, :count]
-    if torch.isfinite(mean.sum() + var.sum()):
-        return
-    bad = ~(torch.isfinite(mean) & torch.isfinite(var).all(-1))
-    if not bad.any():  # the sum alone overflowed
-        return
-    step = int(bad.any(-1).any(0).nonzero()[0])
-    trajectory = int(bad[:, step].any(-1).nonzero()[0])
-    dimension = int(bad[trajectory, step].nonzero()[0])
-    raise ImagineError(
-        f"the belief is not finite at step {first_step + step + 1} of trajectory "
-        f"{first + trajectory}, dimension {names[dimension]}: the model leaves the numbers it was "
-        "made for; take fewer --steps, or another --start or --policy"
-    )
-
-
-def _variances(belief: Belief) -> np.ndarray:
-    return _numpy(belief.var.diagonal(dim1=-2, dim2=-1).double().sum(0))
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()
+def _variances(var: Tensor) -> np.ndarray:
+    return as_numpy(var.diagonal(dim1=-2, dim2=-1).double().sum(0))

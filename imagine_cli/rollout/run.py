@@ -14,12 +14,15 @@ import numpy as np
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.recording import RolloutHeader, RolloutWriter
+from imagine_cli.recording.schema import chunk_lengths
+from imagine_cli.rollout.arguments import asked_for, used_files
 
 if TYPE_CHECKING:
     import torch
 
     from imagine_cli.belief import Belief
     from imagine_cli.propagation import Propagation
+    from imagine_cli.rollout.engine import Spread
 
 __all__ = ["RolloutSummary", "run_rollout"]
 
@@ -29,7 +32,8 @@ class RolloutSummary:
     """What a rollout did.
 
     ``start_sd`` and ``end_sd`` are root-mean-square standard deviations over the trajectories,
-    ``(D,)``, in the observation's units.
+    ``(D,)``, in the observation's units. ``failed`` trajectories stopped being finite; their
+    deviations are no part of ``end_sd``.
     """
 
     path: Path
@@ -40,6 +44,7 @@ class RolloutSummary:
     start_sd: np.ndarray
     end_sd: np.ndarray
     seconds: float
+    failed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as ``imagine rollout --json`` prints it."""
@@ -51,6 +56,7 @@ class RolloutSummary:
             "observation_names": self.observation_names,
             "start_sd": self.start_sd.tolist(),
             "end_sd": self.end_sd.tolist(),
+            "failed": self.failed,
             "seconds": round(self.seconds, 3),
         }
 
@@ -74,9 +80,12 @@ def run_rollout(
     dtype: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
+    resume: bool = False,
+    on_nonfinite: str = "stop",
     trust_pickle: bool = False,
     command: str = "imagine_cli.run_rollout",
     on_step: Callable[[int, Belief], None] | None = None,
+    on_block: Callable[[], None] | None = None,
 ) -> RolloutSummary:
     """Imagine trajectories with a world model and write them to a rollout file.
 
@@ -98,15 +107,25 @@ def run_rollout(
         dtype: ``"float32"`` or ``"float64"`` of beliefs and file; the model's own if None.
         device: where the model computes.
         overwrite: replace a file that is there.
+        resume: go on from ``<output>.partial``, which an interrupt, a kill or a disk error left
+            of a rollout with the same arguments. The file becomes what it would have been, to
+            the byte. Where there is none it begins anew.
+        on_nonfinite: ``"stop"``: a belief that is not finite is an error; ``"mask"``: the rest of
+            that trajectory is NaN, and the others go on.
         trust_pickle: load a pickled model, running whatever code it names.
         command: what the file says made it.
         on_step: called after each step with (how many trajectories it advanced, their beliefs:
             ``(b, D)`` and ``(b, D, D)``).
+        on_block: called before each block of steps; after what it raises, and after an interrupt,
+            ``<output>.partial`` stays.
 
     Raises:
         InputError: arguments or files that can't be used. Nothing has been written then.
+        DiskError: the output could not be written; ``<output>.partial`` stays.
         ImagineError: the rollout failed; no file is left.
     """
+    if on_nonfinite not in ("stop", "mask"):
+        raise InputError(f"--on-nonfinite {on_nonfinite!r} is not stop or mask")
     for name, value in (("steps", steps), ("trajectories", trajectories)):
         if value < 1:
             raise InputError(f"--{name} is {value}; it must be 1 or more")
@@ -122,7 +141,14 @@ def run_rollout(
                 "particles": particles, "members": members, "resample": resample or None,
             },
             seed=seed, output=Path(output), dtype=dtype, device=device,
-            overwrite=overwrite, trust_pickle=trust_pickle, command=command, on_step=on_step,
+            overwrite=overwrite, resume=resume, on_nonfinite=on_nonfinite,
+            trust_pickle=trust_pickle, command=command, on_step=on_step, on_block=on_block,
+            asked=asked_for(
+                propagation, env=env_id, env_kwargs=env_kwargs or {}, policy=policy, start=start,
+                steps=steps, trajectories=trajectories, particles=particles, members=members,
+                resample=resample, save_particles=save_particles, seed=seed, dtype=dtype,
+                device=device, on_nonfinite=on_nonfinite, trust_pickle=trust_pickle,
+            ),
         )  # fmt: skip
     finally:
         real.close()
@@ -145,9 +171,13 @@ def _run(
     dtype: str | None,
     device: str,
     overwrite: bool,
+    resume: bool,
+    on_nonfinite: str,
     trust_pickle: bool,
     command: str,
     on_step: Callable[[int, Belief], None] | None,
+    on_block: Callable[[], None] | None,
+    asked: str,
 ) -> RolloutSummary:
     import torch
     from torchrl.envs import GymWrapper
@@ -155,7 +185,7 @@ def _run(
     from imagine_cli.imagined_env import ImaginedEnv
     from imagine_cli.policies import make_policy
     from imagine_cli.propagation.particles import Particles
-    from imagine_cli.rollout.engine import imagine_all
+    from imagine_cli.rollout.engine import imagine_all, room
     from imagine_cli.rollout.loading import device_named, load_for, propagated
     from imagine_cli.rollout.starts import make_start
     from imagine_cli.world_models import WorldModel
@@ -207,22 +237,43 @@ def _run(
         action_names=description.action_names,
         observation_low=description.observation_low,
         observation_high=description.observation_high,
-        extra={"start": start, "device": str(place)},
+        extra={
+            "start": start,
+            "device": str(place),
+            "arguments": asked,
+            "files_sha256": used_files(policy, start),
+            **({"on_nonfinite": on_nonfinite} if on_nonfinite == "mask" else {}),
+        },
     )
+    dtype_name = str(env.belief_dtype).removeprefix("torch.")
+    size = len(description.observation_names)
+    chunks = chunk_lengths(trajectories, steps, size**2 * np.dtype(dtype_name).itemsize)
+    numbers = 0 if way is None else way.numbers(world_model)
+    kept = way.particles * size if save_particles and isinstance(way, Particles) else 0
+    together, _ = room(chunks, trajectories, numbers, kept)
     began = time.perf_counter()
     with (
         torch.no_grad(),
         RolloutWriter(
             output,
             header,
-            dtype=str(env.belief_dtype).removeprefix("torch."),
+            dtype=dtype_name,
+            together=together,
             action_var=wanted["action_var"],
             reward=wanted["reward"],
             reward_var=wanted["reward_var"],
             particles=way.particles if save_particles and isinstance(way, Particles) else None,
             overwrite=overwrite,
+            keep=True,
+            resume=resume,
         ) as writer,
     ):
+        if writer.replaces:
+            warnings.warn(
+                f"{output}.partial, which an interrupted rollout left, is replaced; with --resume "
+                "it would have been gone on from",
+                stacklevel=2,
+            )
         spread = imagine_all(
             env,
             acting,
@@ -235,7 +286,12 @@ def _run(
             names=description.observation_names,
             seed=seed,
             on_step=on_step,
+            mask=on_nonfinite == "mask",
+            recorded=writer.leftover,
+            on_block=on_block,
         )
+    if spread.failed:
+        warnings.warn(_failed(spread, trajectories), stacklevel=2)
     return RolloutSummary(
         path=output,
         env_id=description.id,
@@ -245,4 +301,19 @@ def _run(
         start_sd=spread.start,
         end_sd=spread.end,
         seconds=time.perf_counter() - began,
+        failed=spread.failed,
+    )
+
+
+def _failed(spread: Spread, trajectories: int) -> str:
+    sentence = (
+        f"{spread.failed} of {trajectories} trajectories stopped being finite; the rest of each "
+        "is NaN"
+    )
+    if not spread.failures:
+        return sentence
+    first = min(spread.failures, key=lambda failure: (failure.step, failure.trajectory))
+    return (
+        f"{sentence}; the first was trajectory {first.trajectory}, at step {first.step}: "
+        f"{first.reason}"
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -186,12 +188,16 @@ def test_a_file_size_limit_is_a_sentence_and_leaves_nothing(here: Path) -> None:
     assert sorted(p.name for p in here.iterdir()) == ["wm.pt"]
 
 
-def test_an_interrupt_leaves_nothing_and_says_130(here: Path) -> None:
-    import signal
-    import time
-
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_stops_it_where_it_can_go_on_later(
+    here: Path, number: signal.Signals, status: int, word: str
+) -> None:
+    """While it is still being written, it can be looked at."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "imagine_cli", *ROLLOUT, "--steps", "10000000"],
+        [sys.executable, "-m", "imagine_cli", *ROLLOUT, "-n", "64", "--steps", "1000000"],
         cwd=here,
         stderr=subprocess.PIPE,
         text=True,
@@ -200,13 +206,25 @@ def test_an_interrupt_leaves_nothing_and_says_130(here: Path) -> None:
     for line in process.stderr:
         if line.startswith("imagining"):
             break
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    size = (here / "rollout.h5.partial").stat().st_size
+    while (here / "rollout.h5.partial").stat().st_size < size + 1_000_000:
+        assert process.poll() is None
+        time.sleep(0.02)
+    looked = imagine("inspect", "rollout.h5.partial", "--trajectory", "0", "--step", "7", cwd=here)
+    assert looked.returncode == 0, looked.stderr
+    assert "incomplete" in looked.stdout + looked.stderr
+    process.send_signal(number)
     rest = process.stderr.read()
-    assert process.wait(60) == 130
-    assert "imagine: error: interrupted" in rest
+    assert process.wait(60) == status
+    assert f"imagine: error: {word}\n" in rest
+    assert "finishing the steps in progress; once more stops at once" in rest
+    again = "imagine rollout --env Pendulum-v1 --model wm.pt -n 64 --steps 1000000 --resume"
+    assert f"what was done is in rollout.h5.partial; go on with: {again}\n" in rest
     assert "Traceback" not in rest
-    assert sorted(p.name for p in here.iterdir()) == ["wm.pt"]
+    assert sorted(p.name for p in here.iterdir()) == ["rollout.h5.partial", "wm.pt"]
+    with h5py.File(here / "rollout.h5.partial") as file:
+        assert not file.attrs["complete"]
+        assert np.isfinite(file["observation/mean"][:, 0]).all()
 
 
 def test_help_has_an_example_and_every_option_is_explained(

@@ -37,6 +37,7 @@ def test_it_appears_whole(tmp_path: Path, overwrite: bool) -> None:
         target.write_bytes(b"old and longer")
     file = PartialFile(target, overwrite=overwrite)
     os.write(file.claim(), b"new")
+    file.show()
     assert sorted(os.listdir(tmp_path)) == (["a", "a.partial"] if overwrite else ["a.partial"])
     file.publish()
     assert os.listdir(tmp_path) == ["a"]

@@ -58,6 +58,37 @@ def test_the_first_error_is_kept(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
+def test_a_reader_sees_the_file_of_the_last_commit(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    steady = SteadyFile(descriptor)
+
+    def put(place: int, data: bytes) -> None:
+        steady.seek(place)
+        steady.write(memoryview(data))
+
+    put(0, b"head")
+    put(4, b"body")
+    steady.commit()
+    put(0, b"HEAD")
+    put(6, b"DYtail")  # over the end of what is committed
+    steady.truncate(12)
+    assert path.read_bytes() == b"headbodytail"
+    assert steady.seek(0) == 0
+    assert steady.read(12) == b"HEADboDYtail"
+    steady.truncate(10)
+    steady.commit()
+    assert path.read_bytes() == b"HEADboDYta"
+    put(2, b"xx")
+    put(10, b"never committed")
+    steady.seal()
+    assert path.read_bytes() == b"HEADboDYta"
+    put(0, b"yy")
+    steady.commit()
+    assert path.read_bytes() == b"HEADboDYta"
+    os.close(descriptor)
+
+
 def test_ctrl_c_comes_at_the_end_of_the_block() -> None:
     reached = []
 

@@ -1,0 +1,72 @@
+"""``imagine rerun``: a rollout again, from its own file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagine_cli.cli.options import Debug, Force, Json, Quiet, check_output
+
+__all__ = ["rerun"]
+
+
+def rerun(
+    rollout: Annotated[Path, typer.Argument(metavar="ROLLOUT.H5", help="A rollout.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Keep the new rollout here.", show_default="it is removed"
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Where its world model is now.", show_default="where it was"),
+    ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option("--env", help="Its env, needed where that is module:Id: the module is run."),
+    ] = None,
+    trust_pickle: Annotated[
+        bool,
+        typer.Option("--trust-pickle", help="Load a pickled model; that can run any code in it."),
+    ] = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run a rollout again as its file says it was made, and tell whether it came out the same.
+
+    The model, and the files of its policy and start, must be those it was made
+    with, which is checked. Exit status: 0 the same, 1 different, 2 it can't be
+    run again.
+
+    Example: imagine rerun rollout.h5
+    """
+    if output is not None:
+        check_output(output, force)
+
+    import shlex
+
+    from imagine_cli.cli.compare import print_comparison
+    from imagine_cli.cli.progress import progress
+    from imagine_cli.cli.warnings import as_lines
+
+    with as_lines(), progress(quiet) as display:
+        display.stage("running it again", total=None)
+        from imagine_cli.evaluation import rerun_rollout
+
+        found = rerun_rollout(
+            rollout,
+            output=output,
+            model=model,
+            env_id=env,
+            overwrite=force,
+            trust_pickle=trust_pickle,
+            command=shlex.join(["imagine", *sys.argv[1:]]),
+        )
+        display.finish()
+    print_comparison(found, as_json=as_json, quiet=quiet)

@@ -1,0 +1,160 @@
+"""A rollout run again from what its file says of itself, and compared with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagine_cli.digest import sha256_of
+from imagine_cli.errors import InputError
+from imagine_cli.evaluation.compare import Comparison, compare_rollouts
+from imagine_cli.recording import open_rollout
+
+if TYPE_CHECKING:
+    import torch
+
+    from imagine_cli.belief import Belief
+
+__all__ = ["rerun_rollout"]
+
+_NEEDED = {"env", "env_kwargs", "policy", "start", "steps", "trajectories", "seed", "propagation"}
+
+
+def rerun_rollout(
+    path: str | Path,
+    *,
+    output: str | Path | None = None,
+    model: str | Path | torch.nn.Module | None = None,
+    env_id: str | None = None,
+    overwrite: bool = False,
+    trust_pickle: bool = False,
+    command: str = "imagine_cli.rerun_rollout",
+    on_step: Callable[[int, Belief], None] | None = None,
+) -> Comparison:
+    """Run a rollout again with the arguments that its file keeps: whether it came out the same.
+
+    Args:
+        path: the rollout file.
+        output: where the new one goes; it is removed again if None.
+        model: the world model, where it is no longer at the path it was at, or never was a file.
+        env_id: the env, where its id imports a module (``module:Id``): what a file says is no
+            reason to run code.
+        overwrite: replace a file that is at ``output``.
+        trust_pickle: load a pickled model, whatever the file says; see :func:`run_rollout`.
+        command: what the new file says made it.
+        on_step: see :func:`run_rollout`.
+
+    Returns:
+        The comparison of both files; where their headers differ (versions) is in its notes.
+
+    Raises:
+        InputError: a file that does not say how it was made, is incomplete, or was made from a
+            model or other files that are not there any more or not the same.
+        ImagineError: the rollout failed.
+    """
+    from imagine_cli.rollout import run_rollout
+
+    path = Path(path)
+    arguments, attributes = _read(path)
+    said = str(arguments.pop("env"))
+    if env_id != said and (env_id is not None or ":" in said):
+        raise InputError(
+            f"{path} is of env {said!r}"
+            + (f", not {env_id!r}" if env_id else ", which imports a module")
+            + f"; give --env {said}"
+        )
+    found = _model(path, attributes, model)
+    files = _json(path, attributes, "files_sha256")
+    for name in ("policy", "start"):
+        arguments[name] = _same_file(path, str(arguments[name]), files)
+    arguments["trust_pickle"] = trust_pickle
+    with ExitStack() as stack:
+        if output is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="imagine-rerun-"))
+            output = Path(folder) / "again.h5"
+        elif os.path.realpath(output) == os.path.realpath(path):
+            raise InputError(f"{output} is the rollout that is run again; name another output")
+        try:
+            run_rollout(
+                said, found, output=output, overwrite=overwrite, command=command,
+                on_step=on_step, **arguments,
+            )  # fmt: skip
+        except TypeError as error:
+            raise InputError(f"{path} does not say how it was made: {error}") from error
+        return compare_rollouts(path, output)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    with open_rollout(path) as rollout:
+        attributes, complete = dict(rollout.attributes), rollout.complete
+    if "arguments" not in attributes:
+        how = "a real run" if attributes.get("real") else "made by something else"
+        raise InputError(
+            f"{path} can't be run again: it is {how}, not written by imagine rollout, and does "
+            "not say how it was made"
+        )
+    if complete is False:
+        raise InputError(
+            f"{path} is incomplete; go on with it first, with imagine rollout ... --resume"
+        )
+    arguments = _json(path, attributes, "arguments")
+    missing = sorted(_NEEDED - {*arguments})
+    if missing:
+        raise InputError(f"{path} does not say how it was made: its arguments have no {missing[0]}")
+    return arguments, attributes
+
+
+def _json(path: Path, attributes: dict[str, Any], name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(attributes.get(name, "{}"))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: its attribute {name} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: its attribute {name} is not a JSON object")
+    return value
+
+
+def _model(path: Path, attributes: dict[str, Any], given: Any) -> Any:
+    said, digest = str(attributes.get("model_path", "")), str(attributes.get("model_sha256", ""))
+    if given is not None and not isinstance(given, (str, Path)):
+        return given
+    if given is None and not said:
+        raise InputError(
+            f"{path} was made from a model that is no file; give it to "
+            "imagine_cli.rerun_rollout(path, model=...)"
+        )
+    found = Path(given) if given is not None else _beside(path, said)
+    if not found.exists():
+        raise InputError(f"the model {found} of {path} is not there; say where with --model")
+    from imagine_cli.checkpoint import checkpoint_files
+
+    now = sha256_of(*checkpoint_files(found))
+    if digest and now != digest:
+        raise InputError(
+            f"{found} is not the model that {path} was made from: its SHA-256 is "
+            f"{now[:12]}..., not {digest[:12]}...; say where that one is with --model"
+        )
+    return found
+
+
+def _same_file(path: Path, spec: str, files: dict[str, Any]) -> str:
+    """``spec``, or where the file of that name is; as it was."""
+    if spec not in files:
+        return spec
+    found = _beside(path, spec)
+    if not found.is_file():
+        raise InputError(f"{spec}, which {path} was made with, is not there any more")
+    if sha256_of(found) != files[spec]:
+        raise InputError(f"{spec} is not what {path} was made with: its SHA-256 has changed")
+    return str(found)
+
+
+def _beside(path: Path, name: str) -> Path:
+    """A file of that name: from here, else from the folder of the rollout."""
+    other = path.parent / name
+    return other if not os.path.exists(name) and other.exists() else Path(name)

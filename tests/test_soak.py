@@ -1,0 +1,38 @@
+"""Memory does not grow with the length of a rollout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, {folder!r})
+from soak import soak
+soak(1000, 1, Path("."))
+Path("soak.h5").unlink()
+print(json.dumps(soak(*{size}, Path("."))))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", [(100_000, 1), (500, 2000)])
+def test_memory_is_flat(size: tuple[int, int], tmp_path: Path) -> None:
+    folder = str(Path(__file__).parent / "benchmarks")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(folder=folder, size=size)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=1500, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    tenths = json.loads(done.stdout.splitlines()[-1])
+    assert len(tenths) == 10
+    memory = [mb for _, mb in tenths]
+    # The whole of it would be 10 MB (and 100 MB) a time over; queues and caches are full by then.
+    assert max(memory[5:]) < memory[4] + 5
