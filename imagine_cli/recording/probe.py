@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +25,10 @@ def check_survives(work: Callable[[], object], path: Path) -> None:
     """Do ``work`` in a copy of this process; InputError if that crashes or does not end.
 
     Whatever else becomes of it, such as an exception, is left to be found out again. Where
-    processes can't be copied nothing is tried.
+    processes can't be copied nothing is tried, nor beside other threads: a copy has none of them,
+    and would wait for ever for a lock that one of them held.
     """
-    if not hasattr(os, "fork"):
+    if not hasattr(os, "fork") or threading.active_count() > 1:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of other threads: they aren't needed
