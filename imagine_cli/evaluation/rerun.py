@@ -73,6 +73,7 @@ def rerun_rollout(
     for name in ("policy", "start"):
         arguments[name] = _same_file(path, str(arguments[name]), files)
     arguments["trust_pickle"] = trust_pickle
+    kept = output
     with ExitStack() as stack:
         if output is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="imagine-rerun-"))
@@ -86,7 +87,10 @@ def rerun_rollout(
             )  # fmt: skip
         except TypeError as error:
             raise InputError(f"{path} does not say how it was made: {error}") from error
-        return compare_rollouts(path, output)
+        found = compare_rollouts(path, output)
+        if kept is None:
+            found.b = Path("the one run again")
+        return found
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
