@@ -108,6 +108,9 @@ class Batch:
         if not self._mask:
             return
         finite = _finite(self.belief)
+        for reward in (prediction.reward_mean, prediction.reward_var):
+            if reward is not None:
+                finite = finite & torch.isfinite(reward)
         if self.failed.any():
             block.hide(self.failed, k, k + 1)
         if not finite.all():
@@ -200,4 +203,6 @@ def _where(rows: Tensor, yes: Tensor, no: Tensor) -> Tensor:
 
 def _place(belief: Belief, row: int, names: list[str]) -> str:
     bad = ~(torch.isfinite(belief.mean[row]) & torch.isfinite(belief.var[row]).all(-1))
+    if not bad.any():
+        return "in its reward"
     return f"dimension {names[int(bad.nonzero()[0])]}"

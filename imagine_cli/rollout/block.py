@@ -90,17 +90,21 @@ class Block:
     def check_finite(self, count: int, first: int, first_step: int, names: list[str]) -> None:
         """Raises ImagineError where one of the first ``count`` steps is not finite."""
         mean, var = self.mean[:, :count], self.var[:, :count]
-        if torch.isfinite(mean.sum() + var.sum()):
+        rewards = [each[:, :count] for each in (self.reward, self.reward_var) if each is not None]
+        if torch.isfinite(sum((each.sum() for each in rewards), mean.sum() + var.sum())):
             return
         bad = ~(torch.isfinite(mean) & torch.isfinite(var).all(-1))
+        for each in rewards:
+            bad = torch.cat([bad, ~torch.isfinite(each).unsqueeze(-1)], dim=-1)
         if not bad.any():  # the sum alone overflowed
             return
         step = int(bad.any(-1).any(0).nonzero()[0])
         trajectory = int(bad[:, step].any(-1).nonzero()[0])
         dimension = int(bad[trajectory, step].nonzero()[0])
+        place = f"dimension {names[dimension]}" if dimension < len(names) else "in its reward"
         raise ImagineError(
             f"the belief is not finite at step {first_step + step + 1} of trajectory "
-            f"{first + trajectory}, dimension {names[dimension]}: the model leaves the numbers it "
+            f"{first + trajectory}, {place}: the model leaves the numbers it "
             "was made for; take fewer --steps, another --start or --policy, or --on-nonfinite mask"
         )
 

@@ -54,6 +54,10 @@ class Brittle(Propagation):
             return prediction._replace(
                 var=torch.where(out[..., None], torch.inf, prediction.var)
             ), state
+        if self.how == "reward":
+            assert prediction.reward_mean is not None
+            reward = torch.where(out[:, 0], torch.nan, prediction.reward_mean)
+            return prediction._replace(reward_mean=reward), state
         if out.any():
             raise ImagineError("the covariance is not one")
         return prediction, state
@@ -82,7 +86,7 @@ def inner(kind: str) -> Propagation:
     return make_propagation("moments", linear_model(3, 1))
 
 
-@pytest.mark.parametrize("how", ["nan", "inf", "raise"])
+@pytest.mark.parametrize("how", ["nan", "inf", "reward", "raise"])
 @pytest.mark.parametrize("kind", ["moments", "particles"])
 def test_masked_ones_end_and_the_others_are_the_same_to_the_bit(
     how: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -120,7 +124,7 @@ def test_masked_ones_end_and_the_others_are_the_same_to_the_bit(
     assert summary.end_sd == pytest.approx(np.sqrt(var.mean(0)), rel=1e-12)
 
 
-@pytest.mark.parametrize("how", ["nan", "inf", "raise"])
+@pytest.mark.parametrize("how", ["nan", "inf", "reward", "raise"])
 def test_stopping_names_step_trajectory_and_dimension(how: str, tmp_path: Path) -> None:
     _, free = roll(tmp_path / "free.h5", inner("moments"))
     reached = np.abs(free[0][:, :-1, 0])
@@ -128,6 +132,7 @@ def test_stopping_names_step_trajectory_and_dimension(how: str, tmp_path: Path) 
     step = int((reached > limit).any(0).argmax())
     trajectory = int((reached[:, step] > limit).argmax())
     place = {"raise": "the covariance is not one", "nan": "dimension sin", "inf": "dimension cos"}
+    place["reward"] = "in its reward"
     with pytest.raises(
         ImagineError, match=f"at step {step + 1} of trajectory {trajectory}[,:] {place[how]}"
     ):
