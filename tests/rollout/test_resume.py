@@ -15,6 +15,7 @@ from linear_systems import linear_model
 from worlds import linear_module, small_gp
 
 from imagine_cli import InputError, run_rollout
+from imagine_cli.belief import Belief
 from imagine_cli.errors import Interrupted
 from imagine_cli.recording import open_rollout, schema
 from imagine_cli.rollout import engine
@@ -130,8 +131,8 @@ def test_it_can_be_interrupted_again_and_again_also_while_it_catches_up(tmp_path
 def test_every_step_is_reported_whether_imagined_or_taken_over(tmp_path: Path) -> None:
     seen: list[tuple[int, np.ndarray]] = []
 
-    def on_step(trajectories: int, var: Any) -> None:
-        seen.append((trajectories, var.numpy().copy()))
+    def on_step(trajectories: int, belief: Belief) -> None:
+        seen.append((trajectories, belief.var.numpy().copy()))
 
     model = small_gp(3, 1)
     roll(tmp_path / "whole.h5", model, on_step=on_step)
