@@ -68,8 +68,6 @@ def _root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``imagine`` with ``argv`` (the process's own by default); the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Threads that wait without sleeping slow each other down wherever cores are shared, as in CI.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if sys.stderr is None:  # closed (2>&-): nobody wants to know
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (to the end of the process)
     if sys.stdout is None:
