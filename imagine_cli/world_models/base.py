@@ -115,7 +115,8 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
         """The next observation's distribution at points ``x`` ``(*S, D)``, ``u`` ``(*S, F)``.
 
         Each point's answer depends on that point alone, whatever is computed beside it, to the
-        bit. Differentiable in x and u, by autograd and by torch.func.
+        bit; where members are given, perhaps also on the length of the last axis of ``*S``, which
+        is one trajectory's particles. Differentiable in x and u, by autograd and by torch.func.
 
         Args:
             x: observations, in :attr:`dtype`.

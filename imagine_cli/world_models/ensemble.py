@@ -12,7 +12,7 @@ from torch.nn import functional
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Conditional, WorldModel
 from imagine_cli.world_models.ensemble_checks import DTYPES, SCALES, check_state
-from imagine_cli.world_models.tiles import in_groups, in_tiles, padded
+from imagine_cli.world_models.tiles import group_rows, in_groups, in_tiles, padded
 
 __all__ = ["ACTIVATIONS", "EnsembleWorldModel", "bounded", "forward"]
 
@@ -154,7 +154,8 @@ class EnsembleWorldModel(WorldModel):
         if member is None:
             mean, var = in_tiles(self._mixture, points)
         else:
-            mean, var = in_groups(self._each, points, member.reshape(-1), self.members)
+            rows = group_rows(points, member.shape[-1] if member.ndim else 1, self.members)
+            mean, var = in_groups(self._each, points, member.reshape(-1), self.members, rows)
         mean, var = mean.to(self.dtype), var.to(self.dtype)
         size = self.observation_size
         reward = mean[:, size].reshape(shape) if self.has_reward else None

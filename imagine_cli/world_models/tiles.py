@@ -7,14 +7,28 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["in_groups", "in_tiles", "padded", "tile_rows"]
+__all__ = ["group_rows", "in_groups", "in_tiles", "padded", "tile_rows"]
 
 _WIDTH = 8
+_LARGEST_GROUP = 256
 
 
 def tile_rows(points: Tensor) -> int:
     """How many points a tile has: a cache's worth on a CPU, many on anything else."""
     return 32 if points.device.type == "cpu" else 4096
+
+
+def group_rows(points: Tensor, together: int, groups: int) -> int:
+    """How many points of a group a tile has, where ``together`` points are shared out evenly.
+
+    Their share, cut where it is large into pieces of one size: on a CPU up to 256 rows, which
+    threads can divide, and nothing is padded.
+    """
+    if points.device.type != "cpu":
+        return tile_rows(points)
+    share = -(-together // groups)
+    pieces = -(-share // _LARGEST_GROUP)
+    return max(_WIDTH, -(-share // (pieces * _WIDTH)) * _WIDTH)
 
 
 def in_tiles(
@@ -57,7 +71,11 @@ def padded(values: Tensor, *axes: int) -> Tensor:
 
 
 def in_groups(
-    function: Callable[[Tensor], tuple[Tensor, ...]], points: Tensor, group: Tensor, groups: int
+    function: Callable[[Tensor], tuple[Tensor, ...]],
+    points: Tensor,
+    group: Tensor,
+    groups: int,
+    rows: int,
 ) -> tuple[Tensor, ...]:
     """``function`` of all groups' points side by side, each point in the place of its group.
 
@@ -68,11 +86,11 @@ def in_groups(
         points: ``(N, E)``.
         group: of each point, ``(N,)`` int64, 0 to ``groups - 1``.
         groups: how many there are.
+        rows: of a group in a tile, see :func:`group_rows`.
 
     Returns:
         Tensors ``(N, ...)``.
     """
-    rows = tile_rows(points)
     order = group.argsort(stable=True)
     counts = torch.bincount(group, minlength=groups)
     length = -(-int(counts.max()) // rows) * rows
