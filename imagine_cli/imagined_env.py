@@ -203,7 +203,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         Where nothing but a policy and a start is asked for, the loop makes no TensorDict that the
         policy and the world model don't need.
         """
-        if can_be_lean(self, max_steps, policy, options):
+        if can_be_lean(self, ImaginedEnv, max_steps, policy, options):
             return lean_rollout(
                 self, max_steps, policy, options.get("tensordict"), options.get("auto_reset", True)
             )

@@ -28,17 +28,21 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
     "trust_policy": (False, True),
 }
 
+_METHODS = ("step", "_step", "step_mdp", "rand_action", "maybe_reset", "transition")
 
-def can_be_lean(env: ImaginedEnv, max_steps: int, policy: Any, options: dict[str, Any]) -> bool:
+
+def can_be_lean(
+    env: ImaginedEnv, known: type, max_steps: int, policy: Any, options: dict[str, Any]
+) -> bool:
     """Whether :func:`lean_rollout` does all that is asked for.
 
     It does not for a callback or another rare option; a start with entries beside the env's own; a
     policy that is no TensorDictModule, or that writes below ``"next"``, as recurrent ones do; or a
-    subclass with a step of its own.
+    subclass of ``known`` with a step of its own.
     """
     if max_steps < 1 or env.run_type_checks or env._post_step_mdp_hooks is not None:
         return False
-    if any(getattr(type(env), name) is not method for name, method in _methods().items()):
+    if any(getattr(type(env), name) is not getattr(known, name) for name in _METHODS):
         return False
     start, auto_reset = options.get("tensordict"), options.get("auto_reset", True)
     for name, value in options.items():
@@ -61,13 +65,6 @@ def can_be_lean(env: ImaginedEnv, max_steps: int, policy: Any, options: dict[str
     return isinstance(policy, TensorDictModuleBase) and not any(
         isinstance(key, tuple) and key[0] == "next" for key in policy.out_keys
     )
-
-
-def _methods() -> dict[str, Any]:
-    from imagine_cli.imagined_env import ImaginedEnv
-
-    names = ("step", "_step", "step_mdp", "rand_action", "maybe_reset", "transition")
-    return {name: getattr(ImaginedEnv, name) for name in names}
 
 
 def _random(env: ImaginedEnv) -> Callable[[TensorDictBase], TensorDictBase]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from imagine_cli.propagation.gps import GPs
-from imagine_cli.propagation.moment_matching import Terms, terms_of, times
+from imagine_cli.propagation.moment_terms import Terms, terms_of, times
 from imagine_cli.propagation.pair_sum import pair_sums_for_gradient
 
 __all__ = ["gradient"]
