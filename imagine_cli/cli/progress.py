@@ -119,7 +119,7 @@ class _Bars:
     def finish(self) -> None:
         task, self._task = self._task, None
         if task is not None and task.total is None:
-            self.progress.update(task.id, total=task.completed)
+            self.progress.update(task.id, total=1, completed=1)
 
 
 def _rich_progress(above: Above | None) -> Progress:

@@ -204,6 +204,7 @@ def _answer(summary: RolloutSummary, *, as_json: bool, quiet: bool) -> None:
     for name, before, after in zip(
         summary.observation_names, summary.start_sd, summary.end_sd, strict=True
     ):
-        lines.append(f"  {name:<{width}}  sd {before:.3g} -> {after:.3g}")
+        end = "none got to the end" if after != after else f"{after:.3g}"
+        lines.append(f"  {name:<{width}}  sd {before:.3g} -> {end}")
     lines.append(f"look at it with: imagine inspect {summary.path}")
     messages().print("\n".join(lines), markup=False, soft_wrap=True)

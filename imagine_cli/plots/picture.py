@@ -21,7 +21,10 @@ FORMATS = (".png", ".svg", ".pdf", ".html")
 def check_picture(output: Path, overwrite: bool) -> None:
     """InputError where a picture can't or mustn't be written there."""
     if output.suffix.lower() not in FORMATS:
-        raise InputError(f"the output {output} must end in {', '.join(FORMATS)}")
+        raise InputError(
+            f"the output {output} must end in {', '.join(FORMATS)}, or, for a video of a rollout, "
+            ".gif or .mp4"
+        )
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists; give --force to overwrite it, or another --output")
 

@@ -57,9 +57,10 @@ def _make(name: str, parameters: dict[str, Any]) -> Propagation:
     known = getattr(factory, "__dataclass_fields__", {})
     unknown = sorted(set(parameters) - set(known))
     if unknown:
+        options = " and ".join(f"--{each}" for each in unknown)
         verb = "belong" if len(unknown) > 1 else "belongs"
         raise InputError(
-            f"{' and '.join(unknown)} {verb} to another propagation than {name!r}, which is used "
-            "here; give --propagation particles"
+            f"{options} {verb} to another propagation than {name!r}, which is used here; give "
+            "--propagation particles"
         )
     return factory(**parameters)

@@ -39,8 +39,8 @@ def check_format(attributes: dict[str, Any], path: Path) -> int:
     """The format's version; InputError where the file is something else or from the future."""
     if attributes.get("format") != FORMAT:
         found = attributes.get("format")
-        says = f"its attribute 'format' is {found!r}" if found else "it has no attribute 'format'"
-        raise InputError(f"{path} is an HDF5 file but not a rollout: {says}, not {FORMAT!r}")
+        says = f"is {found!r}, not {FORMAT!r}" if found else "is missing or can't be read"
+        raise InputError(f"{path} is an HDF5 file but not a rollout: its attribute 'format' {says}")
     version = attributes.get("format_version", FORMAT_VERSION)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise InputError(f"{path}: format_version is {version!r}, not a positive whole number")

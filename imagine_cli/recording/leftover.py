@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -110,12 +111,25 @@ class Leftover:
         for name in sorted({*ours, *theirs} - {"complete"}):
             a, b = theirs.get(name), ours.get(name)
             if a is None or b is None or str(a) != str(b):
+                name, a, b = _first_difference(name, a, b)
                 raise InputError(
                     f"{self._path} is of another rollout: its {name} is {_said(a)}, and now it is "
                     f"{_said(b)}; give the arguments it was begun with, or leave out --resume to "
                     "start anew"
                 )
         return header
+
+
+def _first_difference(name: str, a: Any, b: Any) -> tuple[str, Any, Any]:
+    """Of two JSON objects the first key that differs, with its values."""
+    try:
+        one, other = json.loads(str(a)), json.loads(str(b))
+        for key in sorted({*one, *other}):
+            if one.get(key) != other.get(key):
+                return f"--{key.replace('_', '-')}", one.get(key), other.get(key)
+    except (ValueError, TypeError, AttributeError):
+        pass
+    return name, a, b
 
 
 def _said(value: Any) -> str:

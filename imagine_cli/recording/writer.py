@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from imagine_cli.errors import DiskError, ImagineError, InputError, Interrupted
 from imagine_cli.recording.chunk_store import ChunkStore
+from imagine_cli.recording.disk_room import check_room
 from imagine_cli.recording.leftover import Leftover
 from imagine_cli.recording.partial_file import PartialFile
 from imagine_cli.recording.schema import MAX_SIZE, RolloutHeader, chunk_lengths
@@ -117,6 +118,10 @@ class RolloutWriter:
         return self._chunk[0]
 
     def __enter__(self) -> RolloutWriter:
+        check_room(
+            self._partial.target, self.header.trajectories, self.header.steps,
+            self._sizes["observation"] * self.dtype.itemsize,
+        )  # fmt: skip
         descriptor = self._partial.claim()
         try:
             self.replaces = self._partial.leftover and not self._resume

@@ -274,6 +274,11 @@ def _run(
                 "it would have been gone on from",
                 stacklevel=2,
             )
+        if resume and writer.leftover is None:
+            warnings.warn(
+                f"there is no {output}.partial to go on from; the rollout begins anew",
+                stacklevel=2,
+            )
         spread = imagine_all(
             env,
             acting,

@@ -51,7 +51,8 @@ def reader(path):
     elif harm == "memory":
         bytearray(2**30)
 
-report = fuzz(reader, ".pt", 3, Path({place!r}), seconds=2.0, warm=False)
+seconds = 2.0 if {harm!r} == "hang" else 60.0
+report = fuzz(reader, ".pt", 3, Path({place!r}), seconds=seconds, warm=False)
 print(report.bad)
 """
 

@@ -141,7 +141,7 @@ def test_no_file_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("attributes", "sentence"),
     [
-        ({}, "has no attribute 'format'"),
+        ({}, "attribute 'format' is missing or can't be read"),
         ({"format": "minari"}, "its attribute 'format' is 'minari'"),
         ({"format": "imagine-rollout", "format_version": 2}, "has version 2 .* update imagine"),
         ({"format": "imagine-rollout", "format_version": "one"}, "format_version is 'one'"),

@@ -150,10 +150,10 @@ def test_every_step_is_reported_whether_imagined_or_taken_over(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"seed": 6}, "its arguments"),
-        ({"steps": 36}, "its arguments"),
-        ({"policy": "zero"}, "its arguments"),
-        ({"on_nonfinite": "mask"}, "its arguments"),
+        ({"seed": 6}, "its --seed is '5', and now it is '6'"),
+        ({"steps": 36}, "its --steps is"),
+        ({"policy": "zero"}, "its --policy is"),
+        ({"on_nonfinite": "mask"}, "its --on-nonfinite is"),
     ],
 )
 def test_another_rollout_is_not_gone_on_with(
@@ -186,7 +186,8 @@ def test_without_resume_it_begins_anew_and_says_so(tmp_path: Path) -> None:
 
 
 def test_with_nothing_to_go_on_from_it_begins(tmp_path: Path) -> None:
-    roll(tmp_path / "a.h5", linear_model(3, 1), resume=True)
+    with pytest.warns(UserWarning, match="no .*a.h5.partial to go on from; .* begins anew"):
+        roll(tmp_path / "a.h5", linear_model(3, 1), resume=True)
     roll(tmp_path / "b.h5", linear_model(3, 1))
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
@@ -197,4 +198,10 @@ def test_an_error_of_its_own_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         run_rollout("Pendulum-v1", linear_model(3, 1), output=tmp_path / "r.h5", on_block=fail)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_no_disk_can_hold_is_refused_before_it_begins(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="have means of .* GB alone, and .* has room for .* GB"):
+        roll(tmp_path / "r.h5", linear_model(3, 1), steps=10**15)
     assert os.listdir(tmp_path) == []
