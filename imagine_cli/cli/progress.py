@@ -119,7 +119,8 @@ class _Bars:
     def finish(self) -> None:
         task, self._task = self._task, None
         if task is not None and task.total is None:
-            self.progress.update(task.id, total=1, completed=1)
+            parts = task.completed or 1  # a bar of none would never look done
+            self.progress.update(task.id, total=parts, completed=parts)
 
 
 def _rich_progress(above: Above | None) -> Progress:
