@@ -25,7 +25,7 @@ def require_plotext() -> None:
 def legend_line(unicode: bool) -> str:
     """What the marks of charts without a legend of their own mean."""
     line, outer, inner = _MARKS[unicode]
-    return f"{line} mean  {inner} 50 % between  {outer} 95 % between"
+    return f"{line} mean  {inner} 50 %  {outer} 95 %"
 
 
 def terminal_chart(
