@@ -27,7 +27,7 @@ from imagine_cli.fitting.posterior import Posterior
 from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import score
 from imagine_cli.fitting.split import Split, farthest_points
-from imagine_cli.fitting.threads import one_thread
+from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gaussian_process import GaussianProcessWorldModel
 
 __all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]

@@ -16,9 +16,9 @@ from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import Scores, score
-from imagine_cli.fitting.threads import one_thread
 from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.propagation.registry import make_propagation
+from imagine_cli.threads import one_thread
 from imagine_cli.world_models.base import WorldModel
 
 __all__ = ["HORIZONS", "Windows", "score_horizons", "windows"]

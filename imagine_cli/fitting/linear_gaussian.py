@@ -14,7 +14,7 @@ from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, scales
-from imagine_cli.fitting.threads import one_thread
+from imagine_cli.threads import one_thread
 from imagine_cli.world_models.linear_gaussian import LinearGaussianWorldModel
 
 __all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]

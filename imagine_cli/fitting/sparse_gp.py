@@ -21,7 +21,7 @@ from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import marginals, score
 from imagine_cli.fitting.split import Split, farthest_points
-from imagine_cli.fitting.threads import one_thread
+from imagine_cli.threads import one_thread
 from imagine_cli.world_models.sparse_gp import SparseGPWorldModel
 
 __all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]

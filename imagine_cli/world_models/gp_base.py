@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -13,12 +11,13 @@ from torch import Tensor
 from imagine_cli.belief import ActionBelief, Belief, joint
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.moment_matching import GPs, moment_match
+from imagine_cli.threads import one_thread
 from imagine_cli.world_models.base import UNLIMITED, Conditional, Prediction, WorldModel
 from imagine_cli.world_models.gp_posterior import GPPosterior
 from imagine_cli.world_models.pathwise import Functions, draw, evaluate, function_size
 from imagine_cli.world_models.tiles import in_tiles, padded
 
-__all__ = ["GPWorldModel", "check_values", "gram", "one_thread", "shapes"]
+__all__ = ["GPWorldModel", "check_values", "gram", "shapes"]
 
 _Model = TypeVar("_Model", bound="GPWorldModel")
 _GPS = tuple(f"_gps_{name}" for name in GPs._fields)
@@ -245,14 +244,3 @@ def check_values(called: str, data: dict[str, Tensor], jitter: float, *positive:
                 f"the {name} of {called} are beyond {_LARGEST:g}, and their squares beyond what a "
                 "number can hold; scale the data"
             )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """LAPACK rounds differently with the number of threads; this must not show in a rollout."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
+from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gp_base import (
     GPWorldModel,
     check_values,
     gram,
-    one_thread,
     shapes,
 )
 from imagine_cli.world_models.gp_posterior import GPPosterior
