@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagine_cli.cli.options import (
+    Compile,
     Debug,
     EnvKwargs,
     Force,
@@ -113,6 +114,7 @@ def evaluate(
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    compiled: Compile = False,
     trust_pickle: Annotated[
         bool,
         typer.Option("--trust-pickle", help="Load pickled models; that can run any code in them."),
@@ -181,6 +183,7 @@ def evaluate(
             record=record,
             imagined=imagined,
             device=device,
+            compiled=compiled,
             overwrite=force,
             trust_pickle=trust_pickle,
             command=shlex.join(["imagine", *sys.argv[1:]]),

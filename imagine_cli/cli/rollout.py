@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagine_cli.cli.options import (
+    Compile,
     Debug,
     EnvId,
     EnvKwargs,
@@ -99,6 +100,7 @@ def rollout(
         typer.Option("--dtype", help="float32 or float64.", show_default="the model's"),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    compiled: Compile = False,
     trust_pickle: Annotated[
         bool,
         typer.Option("--trust-pickle", help="Load a pickled model; that can run any code in it."),
@@ -172,6 +174,7 @@ def rollout(
             env_kwargs=kwargs,
             dtype=dtype,
             device=device,
+            compiled=compiled,
             overwrite=force,
             resume=resume,
             on_nonfinite=on_nonfinite,

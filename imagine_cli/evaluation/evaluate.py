@@ -50,6 +50,7 @@ def evaluate_model(
     record: str | Path | None = None,
     imagined: str | Path | None = None,
     device: str = "cpu",
+    compiled: bool = False,
     overwrite: bool = False,
     trust_pickle: bool = False,
     command: str = "imagine_cli.evaluate_model",
@@ -74,6 +75,7 @@ def evaluate_model(
         record: where the real run goes, as a rollout file of zero variance.
         imagined: where the imagined rollout goes; for one model and one propagation.
         device: where the models compute.
+        compiled: predict by compiled functions, see :func:`imagine_cli.run_rollout`.
         overwrite: replace files that are there.
         trust_pickle: load pickled models, running whatever code they name.
         command: what the files say made them.
@@ -114,7 +116,7 @@ def evaluate_model(
         length = run.steps if run is not None else steps or 50
         if check is not None:
             check(about, length)
-        loaded = _load_all(given, about, trust_pickle, device)
+        loaded = _load_all(given, about, trust_pickle, device, compiled)
         ways = find_ways(
             loaded, about, asked or [None], particles=particles, members=members, resample=resample
         )
@@ -210,14 +212,18 @@ def _cut(
 
 
 def _load_all(
-    given: Sequence[Any], about: EnvDescription, trust_pickle: bool, device: str
+    given: Sequence[Any],
+    about: EnvDescription,
+    trust_pickle: bool,
+    device: str,
+    compiled: bool,
 ) -> list[LoadedModel]:
     from imagine_cli.rollout.loading import device_named, load_for
 
     place = device_named(device)
     loaded: list[LoadedModel] = []
     for model in given:
-        module, path, digest = load_for(model, about, trust_pickle, place)
+        module, path, digest = load_for(model, about, trust_pickle, place, compiled)
         name = path or str(getattr(module, "kind", type(module).__name__))
         taken = sum(other.name == name or other.name.startswith(f"{name} (") for other in loaded)
         loaded.append(LoadedModel(f"{name} ({taken + 1})" if taken else name, module, path, digest))

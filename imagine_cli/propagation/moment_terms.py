@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from imagine_cli.errors import ImagineError
 from imagine_cli.propagation.gps import GPs
 
-__all__ = ["Terms", "terms_of", "times"]
+__all__ = ["Terms", "no_covariance", "terms_of", "times"]
 
 
 class Terms(NamedTuple):
@@ -53,10 +53,7 @@ def terms_of(gps: GPs, mean: Tensor, var: Tensor) -> Terms:
     scaled = gps.half_scales * doubled.unsqueeze(1)
     root, failed = torch.linalg.cholesky_ex(scaled + gps.eye)
     if failed.any():
-        raise ImagineError(
-            f"the covariance of belief {int(failed.any(-1).nonzero()[0])} that goes into moment "
-            "matching is not positive semi-definite, or not finite"
-        )
+        raise no_covariance(int(failed.any(-1).nonzero()[0]))
     # By what the squared pivots exceed one: its error is relative to Σ̃, as everything in d must be.
     pivots = scaled.diagonal(dim1=-2, dim2=-1) - root.tril(-1).square().sum(-1)
     log_det = pivots.log1p().sum(-1)
@@ -92,6 +89,14 @@ def terms_of(gps: GPs, mean: Tensor, var: Tensor) -> Terms:
         right=torch.cat([nu.unsqueeze(1).expand_as(carried), one, of_j.unsqueeze(2)], dim=2),
         left_weight=weights.index_select(1, gps.left_weight),
         right_weight=weights.index_select(1, gps.right_weight),
+    )
+
+
+def no_covariance(belief: int) -> ImagineError:
+    """What is raised where the covariance of this belief is none."""
+    return ImagineError(
+        f"the covariance of belief {belief} that goes into moment matching is not positive "
+        "semi-definite, or not finite"
     )
 
 

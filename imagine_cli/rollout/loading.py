@@ -23,14 +23,22 @@ def load_for(
     description: EnvDescription,
     trust_pickle: bool,
     device: torch.device,
+    compiled: bool = False,
 ) -> tuple[Any, str, str]:
     """The model, its path and its SHA-256 (empty for a model that is no file)."""
-    if not isinstance(model, (str, Path)):
-        return model.to(device), "", ""
-    loaded = load_world_model(
-        model, trust_pickle=trust_pickle, device=device, check=check_env(description)
-    )
-    return loaded, str(model), sha256_of(*checkpoint_files(model))
+    from imagine_cli.world_models import WorldModel
+
+    path, digest = "", ""
+    if isinstance(model, (str, Path)):
+        loaded = load_world_model(
+            model, trust_pickle=trust_pickle, device=device, check=check_env(description)
+        )
+        path, digest = str(model), sha256_of(*checkpoint_files(model))
+    else:
+        loaded = model.to(device)
+    if compiled and isinstance(loaded, WorldModel):
+        loaded.compile()
+    return loaded, path, digest
 
 
 def device_named(name: str) -> torch.device:

@@ -79,6 +79,7 @@ def run_rollout(
     env_kwargs: dict[str, Any] | None = None,
     dtype: str | None = None,
     device: str = "cpu",
+    compiled: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     on_nonfinite: str = "stop",
@@ -106,6 +107,8 @@ def run_rollout(
         env_kwargs: arguments for the env.
         dtype: ``"float32"`` or ``"float64"`` of beliefs and file; the model's own if None.
         device: where the model computes.
+        compiled: predict by compiled functions where the model has any, see
+            :meth:`imagine_cli.world_models.WorldModel.compile`.
         overwrite: replace a file that is there.
         resume: go on from ``<output>.partial``, which an interrupt, a kill or a disk error left
             of a rollout with the same arguments. The file becomes what it would have been, to
@@ -140,7 +143,7 @@ def run_rollout(
             parameters={
                 "particles": particles, "members": members, "resample": resample or None,
             },
-            seed=seed, output=Path(output), dtype=dtype, device=device,
+            seed=seed, output=Path(output), dtype=dtype, device=device, compiled=compiled,
             overwrite=overwrite, resume=resume, on_nonfinite=on_nonfinite,
             trust_pickle=trust_pickle, command=command, on_step=on_step, on_block=on_block,
             asked=asked_for(
@@ -148,6 +151,7 @@ def run_rollout(
                 steps=steps, trajectories=trajectories, particles=particles, members=members,
                 resample=resample, save_particles=save_particles, seed=seed, dtype=dtype,
                 device=device, on_nonfinite=on_nonfinite, trust_pickle=trust_pickle,
+                **({"compiled": True} if compiled else {}),
             ),
         )  # fmt: skip
     finally:
@@ -170,6 +174,7 @@ def _run(
     output: Path,
     dtype: str | None,
     device: str,
+    compiled: bool,
     overwrite: bool,
     resume: bool,
     on_nonfinite: str,
@@ -191,7 +196,7 @@ def _run(
     from imagine_cli.world_models import WorldModel
 
     place = device_named(device)
-    world_model, path, digest = load_for(model, description, trust_pickle, place)
+    world_model, path, digest = load_for(model, description, trust_pickle, place, compiled)
     if dtype is not None:
         if dtype not in ("float32", "float64"):
             raise InputError(f"--dtype {dtype!r} is not float32 or float64")

@@ -110,6 +110,17 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
 
         return linearize(self, observation, action)
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """From now on, predict by compiled functions, where this kind has any that are faster.
+
+        In place, as :meth:`torch.nn.Module.compile`, whose arguments change nothing here. What
+        comes out is the same to rounding. Where there is nothing to gain (another kind, dtype or
+        device) everything goes on as before.
+
+        Raises:
+            MissingExtraError: the extra "compile" is not installed.
+        """
+
     @abstractmethod
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         """The next observation's distribution at points ``x`` ``(*S, D)``, ``u`` ``(*S, F)``.

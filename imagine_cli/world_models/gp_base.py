@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, joint
-from imagine_cli.errors import InputError
-from imagine_cli.propagation.moment_matching import GPs, moment_match
+from imagine_cli.errors import InputError, MissingExtraError
+from imagine_cli.propagation.gps import GPs
+from imagine_cli.propagation.moment_step import moment_step
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.base import UNLIMITED, Conditional, Prediction, WorldModel
 from imagine_cli.world_models.gp_posterior import GPPosterior
 from imagine_cli.world_models.pathwise import Functions, draw, evaluate, function_size
 from imagine_cli.world_models.tiles import in_tiles, padded
+
+if TYPE_CHECKING:
+    from imagine_cli.propagation.compiled.step import CompiledStep
 
 __all__ = ["GPWorldModel", "check_values", "gram", "shapes"]
 
@@ -63,7 +67,8 @@ class GPWorldModel(WorldModel):
     signal_variances: Tensor
     noise_variances: Tensor
     _posterior_beta: Tensor
-    _process_noise: Tensor
+    _gps_columns: Tensor
+    _noise: Tensor
 
     def __init__(
         self, data: dict[str, Tensor], process_noise: bool, jitter: float, dtype: torch.dtype
@@ -81,12 +86,14 @@ class GPWorldModel(WorldModel):
         for prefix, parts in (("gps", gps), ("posterior", posterior)):
             for name, value in parts._asdict().items():
                 self.register_buffer(f"_{prefix}_{name}", value, persistent=False)
-        noise = torch.diag_embed(self.noise_variances)
-        self.register_buffer("_process_noise", noise, persistent=False)
+        added = self.noise_variances if process_noise else torch.zeros_like(self.noise_variances)
+        self.register_buffer("_noise", torch.diag_embed(added), persistent=False)
         self.observation_size = len(posterior.beta)
         self.action_size = posterior.inputs.shape[1] - self.observation_size
         self.member_size = function_size(posterior)
         self._drawn: tuple[Tensor, Tensor, Functions] | None = None
+        self._compiled = False
+        self._last_step: CompiledStep | None = None
 
     @abstractmethod
     def _condition(self) -> tuple[GPPosterior, Tensor]:
@@ -131,17 +138,34 @@ class GPWorldModel(WorldModel):
         dtype = self.lengthscales.dtype
         mean = x.mean.to(dtype).reshape(-1, x.mean.shape[-1])
         var = x.var.to(dtype).reshape(-1, *x.var.shape[-2:])
-        delta, spread, cross = moment_match(self.gps, mean, var)
-        if self.process_noise:
-            spread = spread + self._process_noise
-        # Eqs. 10-12: x' = x + Δ with cov[x, Δ] the first D rows of Σ̃ V.
-        shared = (var[:, :size].unsqueeze(2) * cross.mT.contiguous().unsqueeze(1)).sum(-1)
-        half = torch.add(shared, var[:, :size, :size] + spread, alpha=0.5)
-        next_var = half + half.mT
+        step = self._compiled_step() if self._compiled else None
+        if step is None:
+            next_mean, next_var = moment_step(self.gps, self._noise, mean, var)
+        else:
+            next_mean, next_var = step(mean, var)
         return Prediction(
-            (mean[:, :size] + delta).reshape(shape).to(self.dtype),
+            next_mean.reshape(shape).to(self.dtype),
             next_var.reshape(*shape, size).to(self.dtype),
         )
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            import numba  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError("numba", "compile") from error
+        self._compiled = True
+
+    def _compiled_step(self) -> CompiledStep | None:
+        """The step of the buffers as they are now, where they can be compiled for."""
+        columns, last = self._gps_columns, self._last_step
+        if last is not None and last.gps.columns is columns and last.noise is self._noise:
+            return last
+        if columns.device.type != "cpu" or columns.dtype != torch.float64:
+            return None
+        from imagine_cli.propagation.compiled.step import CompiledStep
+
+        self._last_step = CompiledStep(self.gps, self._noise)
+        return self._last_step
 
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         shape = x.shape

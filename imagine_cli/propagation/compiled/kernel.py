@@ -1,0 +1,57 @@
+"""How the functions of this room become machine code: by Numba, once, kept in a cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+from imagine_cli.digest import sha256_of
+
+__all__ = ["exact", "summing"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# A product and a sum may be one operation, rounded once. The order of a sum may change in the
+# second kind alone, where it depends on the sum's length and the processor, never on the run.
+_EXACT = {"contract", "nsz"}
+_SUMMING = {"contract", "nsz", "reassoc"}
+
+
+def exact(function: _Function) -> _Function:
+    """``function``, compiled when it is first called, with every operation in its place."""
+    return _compiled(function, _EXACT)
+
+
+def summing(function: _Function) -> _Function:
+    """``function``, compiled when it is first called, with its sums in the fastest order."""
+    return _compiled(function, _SUMMING)
+
+
+def _compiled(function: _Function, fastmath: set[str]) -> _Function:
+    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
+    given = numba.config.CACHE_DIR
+    try:
+        numba.config.CACHE_DIR = str(_folder(given))
+        dispatcher.enable_caching()
+    except (RuntimeError, OSError):  # no place to write to: compiled again in every process
+        pass
+    finally:
+        numba.config.CACHE_DIR = given
+    return cast(_Function, dispatcher)
+
+
+@cache
+def _folder(given: str) -> Path:
+    """Where machine code is kept.
+
+    Numba looks at a function's own file to tell whether what it kept is still true, and not at
+    those of the functions that this one calls: so the name is that of all sources.
+    """
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    home = given or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "imagine" / sha256_of(*sources)[:16]

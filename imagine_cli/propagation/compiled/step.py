@@ -1,0 +1,70 @@
+"""The moment-matching step compiled: for beliefs in float64 on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imagine_cli.propagation.compiled.layout import Array, Layout
+from imagine_cli.propagation.compiled.run import backward, forward
+from imagine_cli.propagation.gps import GPs
+from imagine_cli.propagation.moment_step import moment_step
+from imagine_cli.propagation.moment_terms import no_covariance
+
+__all__ = ["CompiledStep"]
+
+
+class CompiledStep:
+    """:func:`~imagine_cli.propagation.moment_step.moment_step` of GPs, of which it keeps a copy.
+
+    The same to rounding, in a fraction of the time where torch's own overhead or its exponentials
+    take most of it. Differentiable, twice too: the second derivative is torch's.
+    """
+
+    def __init__(self, gps: GPs, noise: Tensor) -> None:
+        self.gps, self.noise = gps, noise
+        self._layout, self._noise = Layout.of(gps), noise.numpy()
+
+    def __call__(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        """The next belief, as :func:`moment_step` gives it. Raises ImagineError."""
+        if torch.is_grad_enabled() and (mean.requires_grad or var.requires_grad):
+            found: tuple[Tensor, Tensor] = _Step.apply(mean, var, self)  # type: ignore[no-untyped-call]
+            return found
+        return self.forward(mean, var)
+
+    def forward(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        """Without a graph."""
+        next_mean, next_var, failed = forward(self._layout, _array(mean), _array(var), self._noise)
+        if failed.any():
+            raise no_covariance(int(failed.argmax()))
+        return torch.from_numpy(next_mean), torch.from_numpy(next_var)
+
+    def backward(self, mean: Tensor, var: Tensor, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        """From the derivatives by the next belief to those by ``mean`` and ``var``."""
+        by_mean, by_var = backward(self._layout, *(_array(x) for x in (mean, var, *grads)))
+        return torch.from_numpy(by_mean), torch.from_numpy(by_var)
+
+
+class _Step(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, var: Tensor, step: CompiledStep) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(mean, var)
+        ctx.step = step
+        return step.forward(mean, var)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        mean, var = ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            return *ctx.step.backward(mean, var, *grads), None
+        inputs = [x for x in (mean, var) if x.requires_grad]
+        found = moment_step(ctx.step.gps, ctx.step.noise, mean, var)
+        wanted = iter(torch.autograd.grad(found, inputs, grads, create_graph=True))
+        return *(next(wanted) if x.requires_grad else None for x in (mean, var)), None
+
+
+def _array(values: Tensor) -> Array:
+    array: Array = values.detach().contiguous().numpy()
+    return array
