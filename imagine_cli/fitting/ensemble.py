@@ -23,7 +23,8 @@ from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, scales
 from imagine_cli.threads import one_thread
-from imagine_cli.world_models.ensemble import EnsembleWorldModel, bounded, forward
+from imagine_cli.world_models.ensemble import EnsembleWorldModel
+from imagine_cli.world_models.networks import bounded, through
 
 __all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
 
@@ -142,7 +143,7 @@ class _Networks:
 
     def losses(self, x: Tensor, y: Tensor) -> Tensor:
         """Mean negative log-likelihood, less a constant, of each network ``(M,)``."""
-        mean, logvar = forward(self.layers, x, "silu", y.shape[-1])
+        mean, logvar = through(self.layers, x, "silu").chunk(2, dim=-1)
         logvar = bounded(logvar, self.low, self.high)
         errors = (mean - y).square() * (-logvar).exp()
         return 0.5 * (errors + logvar).sum(-1).mean(-1)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Conditional, WorldModel
 from imagine_cli.world_models.ensemble_checks import DTYPES, SCALES, check_state
+from imagine_cli.world_models.fused_layers import FusedLayers, may_fuse
+from imagine_cli.world_models.networks import ACTIVATIONS, bounded_variance, through
 from imagine_cli.world_models.tiles import group_rows, in_groups, in_tiles, padded
 
-__all__ = ["ACTIVATIONS", "EnsembleWorldModel", "bounded", "forward"]
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": functional.silu,
-    "relu": functional.relu,
-    "leaky_relu": functional.leaky_relu,
-    "tanh": torch.tanh,
-}
+__all__ = ["EnsembleWorldModel"]
 
 
 class EnsembleWorldModel(WorldModel):
@@ -30,7 +24,8 @@ class EnsembleWorldModel(WorldModel):
     A network takes the standardised observation and action and gives, in standard units of the
     difference ``next - current`` (and of the reward, last), means and log-variances; the latter
     are bounded softly by two learned vectors. The elites answer: one of them where a member is
-    asked for, otherwise all, as a mixture. A layer of all networks is one batched matrix product.
+    asked for, otherwise all, as a mixture. A layer of all networks is one batched matrix product,
+    or on a CPU in float32, where no derivative is asked for, one call of :class:`FusedLayers`.
     Networks may give some dimensions' next values themselves in place of differences, and may be
     deterministic: means alone, with a process noise that is zero unless it is told.
 
@@ -67,10 +62,9 @@ class EnsembleWorldModel(WorldModel):
         self._layers = sum(name.startswith("weight") for name in state)
         for name, value in state.items():
             self.register_buffer(name, value)
-        for k in range(self._layers):  # what answers, side by side
-            for name, axes in (("weight", (-1, -2)), ("bias", (-1,))):
-                chosen = padded(state[f"{name}{k}"][state["elites"]], *axes)
-                self.register_buffer(f"_elite_{name}{k}", chosen.contiguous(), persistent=False)
+        _choose(self)
+        self.register_load_state_dict_post_hook(_choose)
+        self._fused = FusedLayers()
         self.members = len(self.elites)
         self.observation_size = len(self.target_mean) - self.has_reward
         self.action_size = len(self.input_mean) - self.observation_size
@@ -151,43 +145,68 @@ class EnsembleWorldModel(WorldModel):
         shape = x.shape[:-1]
         points = torch.cat([x, u], dim=-1).to(self.input_mean.dtype)
         points = points.reshape(-1, points.shape[-1])
+        standard = ((points - self.input_mean) / self.input_scale).to(self.target_mean.dtype)
+        standard = padded(standard, -1)
         if member is None:
-            mean, var = in_tiles(self._mixture, points)
+            mean, var = self._mixture(standard)
         else:
-            rows = group_rows(points, member.shape[-1] if member.ndim else 1, self.members)
-            mean, var = in_groups(self._each, points, member.reshape(-1), self.members, rows)
+            rows = group_rows(standard, member.shape[-1] if member.ndim else 1, self.members)
+            member = member.reshape(-1)
+            values = in_groups(self._each, standard, member, self.members, rows)
+            mean, var = self._moments(values, member)
         mean, var = mean.to(self.dtype), var.to(self.dtype)
         size = self.observation_size
         reward = mean[:, size].reshape(shape) if self.has_reward else None
         reward_var = var[:, size].reshape(shape) if self.has_reward else None
-        given = mean[:, :size].reshape(x.shape)
-        following = torch.where(self._differs, x + given, given)
+        following = mean[:, :size].reshape(x.shape)
+        if self.absolute:
+            following = torch.where(self._differs, x + following, following)
+        else:
+            following = x + following
         return Conditional(following, var[:, :size].reshape(x.shape), reward, reward_var)
 
-    def _each(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Every elite at points of its own ``(m, rows, D+F)``: means and variances."""
+    def _each(self, standard: Tensor) -> Tensor:
+        """What every elite gives, ``(rows, m, 2 K or more)``, at inputs ``(rows, m, E)``."""
         layers = [
             (getattr(self, f"_elite_weight{k}"), getattr(self, f"_elite_bias{k}"))
             for k in range(self._layers)
         ]
-        standard = ((points - self.input_mean) / self.input_scale).to(self.target_mean.dtype)
+        if may_fuse(standard):
+            values = self._fused(layers, standard, self.activation)
+            if values is not None:
+                return values
+        side_by_side = standard.transpose(0, 1).contiguous()
+        return through(layers, side_by_side, self.activation).transpose(0, 1)
+
+    def _moments(self, values: Tensor, member: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Means and variances ``(*S, K)`` that outputs ``(*S, 2 K or more)`` stand for.
+
+        ``member`` is the elite of each, ``(*S,)``, or None where they are along the last axis of
+        ``*S``.
+        """
         outputs = len(self.target_mean)
-        mean, logvar = forward(layers, padded(standard, -1), self.activation, outputs)
+        mean = self.target_mean + self.target_scale * values[..., :outputs]
         if self.deterministic:
-            return self.target_mean + self.target_scale * mean, self._noise.expand_as(mean)
+            return mean, self._noise.expand_as(mean)
         low, high = self.min_logvar, self.max_logvar
         if low.ndim == 2:  # each network has bounds of its own
-            low, high = (bound[self.elites].unsqueeze(1) for bound in (low, high))
-        logvar = bounded(logvar, low, high)
-        scaled = self.target_mean + self.target_scale * mean
-        return scaled, self.target_scale.square() * logvar.exp()
+            networks = self.elites if member is None else self.elites[member]
+            low, high = low[networks], high[networks]
+        var = bounded_variance(values[..., outputs : 2 * outputs], low, high)
+        return mean, self.target_scale.square() * var
 
-    def _mixture(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """All elites at the same points ``(rows, D+F)``, as one mean and variance."""
-        means, variances = self._each(points.expand(self.members, *points.shape).contiguous())
-        mean = means.sum(0) / self.members
-        spread = (means - mean).square().sum(0) / self.members
-        return mean, spread + variances.sum(0) / self.members
+    def _mixture(self, standard: Tensor) -> tuple[Tensor, Tensor]:
+        """All elites at the same inputs ``(N, E)``, as one mean and variance ``(N, K)``."""
+
+        def each(tile: Tensor) -> tuple[Tensor]:
+            return (self._each(tile.unsqueeze(1).expand(-1, self.members, -1)),)
+
+        (values,) = in_tiles(each, standard)
+        means, variances = (part.unbind(1) for part in self._moments(values, None))
+        # One after another: a sum over an axis adds in an order that may depend on the place.
+        mean = reduce(torch.add, means) / self.members
+        spread = reduce(torch.add, [(one - mean).square() for one in means]) / self.members
+        return mean, spread + reduce(torch.add, variances) / self.members
 
     def config(self) -> dict[str, Any]:
         config: dict[str, Any] = {
@@ -232,23 +251,9 @@ class EnsembleWorldModel(WorldModel):
         return described
 
 
-def forward(
-    layers: list[tuple[Tensor, Tensor]], standard: Tensor, activation: str, outputs: int
-) -> tuple[Tensor, Tensor]:
-    """Means and unbounded log-variances ``(M, rows, K)`` at inputs ``(M, rows, E)``.
-
-    ``layers`` are weights ``(M, in, out)`` and biases ``(M, out)``, where the last out is 2 K, K
-    being ``outputs``, or more, of which nothing is used.
-    """
-    values = standard
-    for k, (weight, bias) in enumerate(layers):
-        values = torch.baddbmm(bias.unsqueeze(1), values, weight)
-        if k < len(layers) - 1:
-            values = ACTIVATIONS[activation](values)
-    return values[..., :outputs], values[..., outputs : 2 * outputs]
-
-
-def bounded(logvar: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Log-variances bent softly to lie between ``low`` and ``high``."""
-    logvar = high - functional.softplus(high - logvar)
-    return low + functional.softplus(logvar - low)
+def _choose(model: EnsembleWorldModel, *_: Any) -> None:
+    """Lay the parameters of what answers side by side, padded."""
+    for k in range(model._layers):
+        for name, axes in (("weight", (-1, -2)), ("bias", (-1,))):
+            chosen = padded(getattr(model, f"{name}{k}")[model.elites], *axes)
+            model.register_buffer(f"_elite_{name}{k}", chosen.contiguous(), persistent=False)

@@ -10,7 +10,9 @@ from torch import Tensor
 __all__ = ["group_rows", "in_groups", "in_tiles", "padded", "tile_rows"]
 
 _WIDTH = 8
-_LARGEST_GROUP = 256
+_SMALLEST_GROUP = 40
+# In bytes of a column.
+_LARGEST_GROUP = 2048
 
 
 def tile_rows(points: Tensor) -> int:
@@ -21,14 +23,16 @@ def tile_rows(points: Tensor) -> int:
 def group_rows(points: Tensor, together: int, groups: int) -> int:
     """How many points of a group a tile has, where ``together`` points are shared out evenly.
 
-    Their share, cut where it is large into pieces of one size: on a CPU up to 256 rows, which
-    threads can divide, and nothing is padded.
+    Their share, cut where it is large into pieces of one size: on a CPU up to 512 rows of
+    float32, half as many of float64, which threads can divide, and nothing is padded. Where it is
+    small at least 40, as there may be many shares to compute together, and calls for a few rows
+    each would cost more than the rows.
     """
     if points.device.type != "cpu":
         return tile_rows(points)
     share = -(-together // groups)
-    pieces = -(-share // _LARGEST_GROUP)
-    return max(_WIDTH, -(-share // (pieces * _WIDTH)) * _WIDTH)
+    pieces = -(-share // (_LARGEST_GROUP // points.element_size()))
+    return max(_SMALLEST_GROUP, -(-share // (pieces * _WIDTH)) * _WIDTH)
 
 
 def in_tiles(
@@ -71,37 +75,30 @@ def padded(values: Tensor, *axes: int) -> Tensor:
 
 
 def in_groups(
-    function: Callable[[Tensor], tuple[Tensor, ...]],
-    points: Tensor,
-    group: Tensor,
-    groups: int,
-    rows: int,
-) -> tuple[Tensor, ...]:
+    function: Callable[[Tensor], Tensor], points: Tensor, group: Tensor, groups: int, rows: int
+) -> Tensor:
     """``function`` of all groups' points side by side, each point in the place of its group.
 
     As :func:`in_tiles`, with no more work than the largest group times the number of groups.
 
     Args:
-        function: takes ``(groups, rows, E)`` and returns tensors ``(groups, rows, ...)``.
+        function: takes ``(rows, groups, E)`` and returns ``(rows, groups, K)``.
         points: ``(N, E)``.
         group: of each point, ``(N,)`` int64, 0 to ``groups - 1``.
         groups: how many there are.
         rows: of a group in a tile, see :func:`group_rows`.
 
     Returns:
-        Tensors ``(N, ...)``.
+        ``(N, K)``.
     """
-    order = group.argsort(stable=True)
-    counts = torch.bincount(group, minlength=groups)
-    length = -(-int(counts.max()) // rows) * rows
-    # Where in its group each point of the sorted list is.
-    within = (
-        torch.arange(len(group), device=group.device) - (counts.cumsum(0) - counts)[group[order]]
-    )
-    slot = torch.empty_like(order)
-    slot[order] = group[order] * length + within
-    chosen = torch.zeros(groups * length, dtype=torch.int64, device=group.device)
-    chosen[slot] = torch.arange(len(group), device=group.device)
-    side_by_side = points[chosen].view(groups, length, -1)
-    parts = [function(tile.contiguous()) for tile in torch.split(side_by_side, rows, dim=1)]
-    return tuple(torch.cat(some, dim=1).flatten(0, 1)[slot] for some in zip(*parts, strict=True))
+    each = torch.arange(groups, device=group.device).unsqueeze(1)
+    # How many of its group there are up to each point, itself among them, and in all.
+    counted = (group == each).cumsum(1)
+    length = -(-int(counted[:, -1].max()) // rows) * rows
+    place = counted.gather(0, group.unsqueeze(0))[0] - 1
+    slot = place * groups + group
+    chosen = torch.zeros(length * groups, dtype=torch.int64, device=group.device)
+    chosen.scatter_(0, slot, torch.arange(len(group), device=group.device))
+    side_by_side = points.index_select(0, chosen).view(length, groups, -1)
+    parts = [function(tile) for tile in torch.split(side_by_side, rows)]
+    return torch.cat(parts).flatten(0, 1).index_select(0, slot)
