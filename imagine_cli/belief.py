@@ -91,15 +91,12 @@ def joint(observation: Belief, action: ActionBelief) -> Belief:
     size, actions = observation.mean.shape[-1], action.mean.shape[-1]
     if action.var is None and action.cross_covariance is None:
         return Belief(mean, torch.nn.functional.pad(observation.var, (0, actions, 0, actions)))
-    var = mean.new_zeros((*observation.var.shape[:-2], size + actions, size + actions))
-    var[..., :size, :size] = observation.var
-    if action.var is not None:
-        var[..., size:, size:] = action.var
-    if action.cross_covariance is not None:
-        cross = observation.var @ action.cross_covariance
-        var[..., :size, size:] = cross
-        var[..., size:, :size] = cross.mT
-    return Belief(mean, var)
+    shape = observation.var.shape[:-2]
+    cross, own = action.cross_covariance, action.var
+    cross = mean.new_zeros(*shape, size, actions) if cross is None else observation.var @ cross
+    own = mean.new_zeros(*shape, actions, actions) if own is None else own.expand(*shape, -1, -1)
+    upper = torch.cat([observation.var, cross], dim=-1)
+    return Belief(mean, torch.cat([upper, torch.cat([cross.mT, own], dim=-1)], dim=-2))
 
 
 def square_root(var: Tensor) -> Tensor:

@@ -37,6 +37,13 @@ def random_gp(n: int, size: int = _SIZE, actions: int = _ACTIONS) -> GaussianPro
     )
 
 
+def _ours(n: int, bench: Bench) -> GaussianProcessWorldModel:
+    model: GaussianProcessWorldModel = random_gp(n).to(bench.device)
+    if bench.compiled:
+        model.compile()
+    return model
+
+
 def torchrls(ours: GaussianProcessWorldModel) -> Any:
     """torchrl's model with the same data and hyperparameters."""
     size = ours.observation_size
@@ -77,7 +84,7 @@ def feasible(n: int, batch: int) -> bool:
 def forward(bench: Bench) -> Iterator[Row]:
     """Steps without gradients."""
     for n in (100, 200) if bench.quick else (100, 200, 500, 1000):
-        ours = random_gp(n).to(bench.device)
+        ours = _ours(n, bench)
         theirs = torchrls(ours)
         for batch in (1, 8) if bench.quick else (1, 8, 32):
             td = beliefs(ours, batch)
@@ -110,7 +117,7 @@ def forward(bench: Bench) -> Iterator[Row]:
 def gradient(bench: Bench) -> Iterator[Row]:
     """Forward and backward at B=1, through the TensorDict modules."""
     for n in (100, 200) if bench.quick else (100, 200, 500):
-        ours = random_gp(n).to(bench.device)
+        ours = _ours(n, bench)
         theirs = torchrls(ours)
         td = beliefs(ours, 1)
 

@@ -52,11 +52,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Bench:
-    """How to measure: on which device, for how many seconds a row, small cases alone or all."""
+    """How to measure.
+
+    Attributes:
+        device: where models compute.
+        seconds: of each row.
+        quick: small cases alone.
+        compiled: models predict by compiled functions, where they have any.
+    """
 
     device: str = "cpu"
     seconds: float = 2.0
     quick: bool = False
+    compiled: bool = False
 
     def row(
         self,

@@ -15,6 +15,7 @@ Work = Callable[[], object]
 _FEWEST = 5
 # A turn is at least so many seconds of work.
 _TURN = 0.02
+_UNCOUNTED = 3
 
 
 def milliseconds(
@@ -22,8 +23,9 @@ def milliseconds(
 ) -> dict[str, float]:
     """The median time of each, in turn (A B A B ...) for about ``seconds`` in all.
 
-    A turn is several runs where one is short, as steps follow each other in a rollout: right
-    after another's work the caches are cold. Each is run twice before, and at least for five
+    A turn is several runs where one is short, as steps follow each other in a rollout, after a few
+    that are not counted: right after another's work the caches are cold, its threads not yet
+    asleep and its memory not yet given back. Each is run three times before, and at least for five
     turns however long that takes. On a device that works beside the CPU, the time is until it is
     done.
     """
@@ -39,10 +41,15 @@ def milliseconds(
 
     for work in works.values():
         turn(work, 1)
-    counts = {name: max(1, int(_TURN / turn(work, 1))) for name, work in works.items()}
+    singles = {}
+    for name, work in works.items():
+        turn(work, 1)
+        singles[name] = turn(work, 1)
     times: dict[str, list[float]] = {name: [] for name in works}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(next(iter(times.values()))) < _FEWEST:
         for name, work in works.items():
-            times[name].append(1e3 * turn(work, counts[name]))
+            if singles[name] < _TURN:
+                turn(work, _UNCOUNTED)
+            times[name].append(1e3 * turn(work, max(1, int(_TURN / singles[name]))))
     return {name: statistics.median(values) for name, values in times.items()}

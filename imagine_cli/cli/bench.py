@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagine_cli.cli.options import Debug, Json, Quiet
+from imagine_cli.cli.options import Compile, Debug, Json, Quiet
 
 if TYPE_CHECKING:
     from imagine_cli.benchmarks import Row
@@ -28,6 +28,7 @@ def bench(
     ] = 2.0,
     fast: Annotated[bool, typer.Option("--quick", help="The small cases alone.")] = False,
     device: Annotated[str, typer.Option("--device", help="Where the models compute.")] = "cpu",
+    compiled: Compile = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -47,13 +48,13 @@ def bench(
         from imagine_cli.benchmarks import Bench, run_benchmarks
 
         rows: list[Row] = []
-        for row in run_benchmarks(only, Bench(device, seconds, fast)):
+        for row in run_benchmarks(only, Bench(device, seconds, fast, compiled)):
             rows.append(row)
             display.advance(note=f"{row.benchmark}: {row.case}")
-    _answer(rows, device, as_json=as_json)
+    _answer(rows, device, compiled, as_json=as_json)
 
 
-def _answer(rows: list[Row], device: str, *, as_json: bool) -> None:
+def _answer(rows: list[Row], device: str, compiled: bool, *, as_json: bool) -> None:
     import platform
 
     import torch
@@ -67,6 +68,7 @@ def _answer(rows: list[Row], device: str, *, as_json: bool) -> None:
         "name": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
+        "compiled": compiled,
         "torch": torch.__version__,
     }
     if as_json:
@@ -88,7 +90,7 @@ def _answer(rows: list[Row], device: str, *, as_json: bool) -> None:
     named = f", {where['name']}" if where["name"] else ""
     console.print(
         f"Medians in milliseconds on {device}{named}, {where['threads']} threads, "
-        f"torch {torch.__version__}",
+        f"torch {torch.__version__}{', compiled' if compiled else ''}",
         markup=False,
         soft_wrap=True,
     )

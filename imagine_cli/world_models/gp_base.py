@@ -86,8 +86,8 @@ class GPWorldModel(WorldModel):
         for prefix, parts in (("gps", gps), ("posterior", posterior)):
             for name, value in parts._asdict().items():
                 self.register_buffer(f"_{prefix}_{name}", value, persistent=False)
-        added = self.noise_variances if process_noise else torch.zeros_like(self.noise_variances)
-        self.register_buffer("_noise", torch.diag_embed(added), persistent=False)
+        noise = torch.diag_embed(self.noise_variances)
+        self.register_buffer("_noise", noise, persistent=False)
         self.observation_size = len(posterior.beta)
         self.action_size = posterior.inputs.shape[1] - self.observation_size
         self.member_size = function_size(posterior)
@@ -136,17 +136,18 @@ class GPWorldModel(WorldModel):
         shape, size = observation.mean.shape, self.observation_size
         x = joint(observation, action)
         dtype = self.lengthscales.dtype
-        mean = x.mean.to(dtype).reshape(-1, x.mean.shape[-1])
-        var = x.var.to(dtype).reshape(-1, *x.var.shape[-2:])
+        mean, var = x.mean.to(dtype), x.var.to(dtype)
+        if mean.ndim != 2:
+            mean, var = mean.reshape(-1, mean.shape[-1]), var.reshape(-1, *var.shape[-2:])
+        noise = self._noise if self.process_noise else torch.zeros_like(self._noise)
         step = self._compiled_step() if self._compiled else None
         if step is None:
-            next_mean, next_var = moment_step(self.gps, self._noise, mean, var)
+            next_mean, next_var = moment_step(self.gps, noise, mean, var)
         else:
-            next_mean, next_var = step(mean, var)
-        return Prediction(
-            next_mean.reshape(shape).to(self.dtype),
-            next_var.reshape(*shape, size).to(self.dtype),
-        )
+            next_mean, next_var = step(noise, mean, var)
+        if len(shape) != 2:
+            next_mean, next_var = next_mean.reshape(shape), next_var.reshape(*shape, size)
+        return Prediction(next_mean.to(self.dtype), next_var.to(self.dtype))
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         try:
@@ -158,13 +159,13 @@ class GPWorldModel(WorldModel):
     def _compiled_step(self) -> CompiledStep | None:
         """The step of the buffers as they are now, where they can be compiled for."""
         columns, last = self._gps_columns, self._last_step
-        if last is not None and last.gps.columns is columns and last.noise is self._noise:
+        if last is not None and last.gps.columns is columns:
             return last
         if columns.device.type != "cpu" or columns.dtype != torch.float64:
             return None
         from imagine_cli.propagation.compiled.step import CompiledStep
 
-        self._last_step = CompiledStep(self.gps, self._noise)
+        self._last_step = CompiledStep(self.gps)
         return self._last_step
 
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from imagine_cli.propagation.compiled.beliefs import input_output
-from imagine_cli.propagation.compiled.kernel import exact
+from imagine_cli.propagation.compiled.kernel import exact, summing
 from imagine_cli.propagation.compiled.layout import Array, Gradients, Layout, Terms
 from imagine_cli.propagation.compiled.pairs import STEP, carry, exponents
 from imagine_cli.propagation.compiled.sums import (
-    add_multiple,
     add_row,
     plain_sum,
     product_sum,
@@ -53,10 +52,11 @@ def by_pairs(first: int, last: int, c: Layout, rows: int, t: Terms, g: Gradients
     outputs, n = c.beta.shape
     size, pairs = len(c.columns), len(c.left_weight)
     blocks = g.along_columns.shape[2]
-    values, carried = np.empty(n), np.zeros((t.nu.shape[1], rows))
+    values, carried = np.empty((STEP, n)), np.zeros((t.nu.shape[1], STEP))
+    factors, halves = np.empty(STEP), np.empty(STEP)
+    times_nu = np.empty((size, n))
     for item in range(first, last):
         pair, block = item // blocks, item % blocks
-        begin, end = block * rows, min(n, (block + 1) * rows)
         symmetric = pair < outputs
         weights = c.variance_weights[min(pair, outputs - 1)]
         for belief in range(len(t.nu)):
@@ -68,54 +68,99 @@ def by_pairs(first: int, last: int, c: Layout, rows: int, t: Terms, g: Gradients
             small_row, large_row = g.along_rows[belief, pair, 0], g.along_rows[belief, pair, 1]
             small = g.along_columns[belief, pair, block, 0]
             large = g.along_columns[belief, pair, block, 1]
-            by_bilinear = g.by_bilinear[belief, pair, block]
             small[:] = 0.0
             large[:] = 0.0
-            by_bilinear[:] = 0.0
-            carry(nu, matrix, begin, end, carried)
-            for i in range(begin, end):
-                column = i // STEP * STEP if symmetric else 0
-                exponents(nu, carried, i - begin, of_i[i], of_j, column, values)
-                if symmetric:
-                    _times_row(weights, i, values, column)
+            times_nu[:] = 0.0
+            for i in range(block * rows, min(n, (block + 1) * rows), STEP):
+                column = i if symmetric else 0
                 # The squares on the diagonal of what is symmetric are with the rows.
-                after = column + STEP if symmetric else 0
-                add_multiple(a[i], values, small, after)
-                small_row[i] = product_sum(b, values, column)
+                after = i + STEP if symmetric else 0
+                carry(nu, matrix, i, carried)
+                exponents(nu, carried, of_i, i, of_j, column, values)
                 if symmetric:
-                    add_row(1.0, weights, i, values, column)
+                    _weigh(weights, i, values, column)
+                factors[:] = a[i : i + STEP]
+                _add_rows(factors, values, small, after, n)
+                _row_sums(b, values, small_row, i, column)
+                if symmetric:
+                    _add_weights(weights, i, values, column)
                 else:
                     _add_one(values)
-                add_multiple(a[i], values, large, after)
-                _times(b, values, column)
-                large_row[i] = plain_sum(values, column)
-                if symmetric:  # half of those squares, which their transposes make whole
-                    for j in range(STEP):
-                        values[column + j] *= 0.5
+                _add_rows(factors, values, large, after, n)
+                _row_sums(b, values, large_row, i, column)
                 for k in range(size):
-                    moved = a[i] * row_sum(nu, k, values, column)
-                    for m in range(size):
-                        by_bilinear[k, m] += moved * nu[m, i]
+                    for row in range(STEP):
+                        factors[row] = a[i + row] * nu[k, i + row]
+                        halves[row] = 0.5 * factors[row]
+                    _add_rows(factors, values, times_nu[k], after, n)
+                    if symmetric:  # half of a square, which its transpose makes whole
+                        _add_rows(halves, values, times_nu[k], column, after)
+            by_bilinear = g.by_bilinear[belief, pair, block]
+            for m in range(size):
+                for j in range(n):
+                    times_nu[m, j] *= b[j]
+                for k in range(size):
+                    by_bilinear[k, m] = product_sum(nu[k], times_nu[m], 0)
 
 
 @exact
-def _times(factors: Array, values: Array, column: int) -> None:
-    left, right = factors[column:], values[column:]
-    for j in range(len(right)):
-        right[j] *= left[j]
+def _weigh(weights: Array, i: int, values: Array, column: int) -> None:
+    for row in range(STEP):
+        weight, value = weights[i + row, column:], values[row, column:]
+        for j in range(len(value)):
+            value[j] *= weight[j]
 
 
 @exact
-def _times_row(factors: Array, row: int, values: Array, column: int) -> None:
-    left, right = factors[row, column:], values[column:]
-    for j in range(len(right)):
-        right[j] *= left[j]
+def _add_weights(weights: Array, i: int, values: Array, column: int) -> None:
+    for row in range(STEP):
+        weight, value = weights[i + row, column:], values[row, column:]
+        for j in range(len(value)):
+            value[j] += weight[j]
 
 
 @exact
 def _add_one(values: Array) -> None:
-    for j in range(len(values)):
-        values[j] += 1.0
+    for row in range(STEP):
+        value = values[row]
+        for j in range(len(value)):
+            value[j] += 1.0
+
+
+@summing
+def _row_sums(b: Array, values: Array, sums: Array, i: int, column: int) -> None:
+    """``Σ_j b_j values_ij`` of rows from i on, for j from ``column`` on."""
+    right = b[column:]
+    for row in range(STEP):
+        value = values[row, column:]
+        total = 0.0
+        for j in range(len(right)):
+            total += right[j] * value[j]
+        sums[i + row] = total
+
+
+@exact
+def _add_rows(factors: Array, values: Array, out: Array, column: int, end: int) -> None:
+    """Adds ``Σ_row factors_row values_row,j`` to ``out``."""
+    one, two, three, four = (
+        values[0, column:end],
+        values[1, column:end],
+        values[2, column:end],
+        values[3, column:end],
+    )
+    five, six, seven, eight = (
+        values[4, column:end],
+        values[5, column:end],
+        values[6, column:end],
+        values[7, column:end],
+    )
+    f_1, f_2, f_3, f_4 = factors[0], factors[1], factors[2], factors[3]
+    f_5, f_6, f_7, f_8 = factors[4], factors[5], factors[6], factors[7]
+    target = out[column:end]
+    for j in range(len(target)):
+        first = (f_1 * one[j] + f_2 * two[j]) + (f_3 * three[j] + f_4 * four[j])
+        last = (f_5 * five[j] + f_6 * six[j]) + (f_7 * seven[j] + f_8 * eight[j])
+        target[j] += first + last
 
 
 @exact

@@ -23,20 +23,22 @@ class CompiledStep:
     take most of it. Differentiable, twice too: the second derivative is torch's.
     """
 
-    def __init__(self, gps: GPs, noise: Tensor) -> None:
-        self.gps, self.noise = gps, noise
-        self._layout, self._noise = Layout.of(gps), noise.numpy()
+    def __init__(self, gps: GPs) -> None:
+        self.gps = gps
+        self._layout = Layout.of(gps)
 
-    def __call__(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """The next belief, as :func:`moment_step` gives it. Raises ImagineError."""
         if torch.is_grad_enabled() and (mean.requires_grad or var.requires_grad):
-            found: tuple[Tensor, Tensor] = _Step.apply(mean, var, self)  # type: ignore[no-untyped-call]
+            found: tuple[Tensor, Tensor] = _Step.apply(mean, var, noise, self)  # type: ignore[no-untyped-call]
             return found
-        return self.forward(mean, var)
+        return self.forward(noise, mean, var)
 
-    def forward(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Without a graph."""
-        next_mean, next_var, failed = forward(self._layout, _array(mean), _array(var), self._noise)
+        next_mean, next_var, failed = forward(
+            self._layout, _array(mean), _array(var), _array(noise)
+        )
         if failed.any():
             raise no_covariance(int(failed.argmax()))
         return torch.from_numpy(next_mean), torch.from_numpy(next_var)
@@ -49,20 +51,22 @@ class CompiledStep:
 
 class _Step(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, mean: Tensor, var: Tensor, step: CompiledStep) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, mean: Tensor, var: Tensor, noise: Tensor, step: CompiledStep
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(mean, var)
-        ctx.step = step
-        return step.forward(mean, var)
+        ctx.noise, ctx.step = noise, step
+        return step.forward(noise, mean, var)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         mean, var = ctx.saved_tensors
         if not torch.is_grad_enabled():
-            return *ctx.step.backward(mean, var, *grads), None
+            return *ctx.step.backward(mean, var, *grads), None, None
         inputs = [x for x in (mean, var) if x.requires_grad]
-        found = moment_step(ctx.step.gps, ctx.step.noise, mean, var)
+        found = moment_step(ctx.step.gps, ctx.noise, mean, var)
         wanted = iter(torch.autograd.grad(found, inputs, grads, create_graph=True))
-        return *(next(wanted) if x.requires_grad else None for x in (mean, var)), None
+        return *(next(wanted) if x.requires_grad else None for x in (mean, var)), None, None
 
 
 def _array(values: Tensor) -> Array:

@@ -31,8 +31,15 @@ SIZES = [0.0, 1e-16, 1e-12, 1e-8, 1e-4, 1.0, 1e4]
 SHAPES = [(1, 0, 1), (1, 1, 5), (2, 1, 8), (3, 2, 12)]
 
 
-def compiled(model: GPWorldModel) -> CompiledStep:
-    return CompiledStep(model.gps, model._noise)
+class Bound(CompiledStep):
+    """A model's compiled step with its own noise."""
+
+    def __init__(self, model: GPWorldModel) -> None:
+        super().__init__(model.gps)
+        self.noise = model._noise
+
+    def of(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        return self(self.noise, mean, var)
 
 
 def some_beliefs(model: GPWorldModel, count: int, size: float) -> tuple[Tensor, Tensor]:
@@ -106,7 +113,7 @@ def test_it_is_the_step_of_torch(
         x = [joint(*random_belief(model, k, 0.2)) for k in range(5)]
         mean, var = (torch.stack(part) for part in zip(*x, strict=True))
     mean, var = mean.requires_grad_(), var.requires_grad_()
-    found = compiled(model)(mean, var)
+    found = Bound(model).of(mean, var)
     wanted = moment_step(model.gps, model._noise, mean, var)
     scale = wanted[1].detach().abs().max()
     torch.testing.assert_close(found[0], wanted[0], rtol=1e-11, atol=1e-12)
@@ -143,43 +150,43 @@ def test_derivatives_are_finite_differences(size: float, rank: int | None) -> No
 @pytest.mark.parametrize("which", [0, 1])
 def test_one_argument_alone(which: int) -> None:
     model = random_model(3, 2, 1, 5, units=False)
-    step = compiled(model)
+    step = Bound(model)
     both = [part.clone().requires_grad_() for part in some_beliefs(model, 3, 0.2)]
-    wanted = torch.autograd.grad(sum(x.sum() for x in step(*both)), both)
+    wanted = torch.autograd.grad(sum(x.sum() for x in step.of(*both)), both)
     one = [part.detach().requires_grad_(k == which) for k, part in enumerate(both)]
-    total = step(*one)[0].sum() + step(*one)[1].sum()
+    total = step.of(*one)[0].sum() + step.of(*one)[1].sum()
     torch.testing.assert_close(torch.autograd.grad(total, one[which])[0], wanted[which])
 
 
 @pytest.mark.parametrize(("outputs", "n"), [(1, 1), (1, 400), (2, 5), (3, 151), (7, 33), (11, 101)])
 def test_a_row_is_the_same_in_any_batch(outputs: int, n: int, threads: int) -> None:
     model = random_model(n, outputs, 1 + outputs // 4, n)
-    step, (mean, var) = compiled(model), some_beliefs(model, 17, 0.1)
+    step, (mean, var) = Bound(model), some_beliefs(model, 17, 0.1)
     grads = torch.ones_like(mean[:, :outputs]), torch.ones_like(var[:, :outputs, :outputs])
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    whole = *step(mean, var), *step.backward(mean, var, *grads)
+    whole = *step.of(mean, var), *step.backward(mean, var, *grads)
     torch.set_num_threads(before)
     for start, count in ((0, 1), (16, 1), (3, 2), (10, 7), (0, 17)):
         some = slice(start, start + count)
         given = mean[some], var[some]
-        part = *step(*given), *step.backward(*given, *(x[some] for x in grads))
+        part = *step.of(*given), *step.backward(*given, *(x[some] for x in grads))
         for one, all_ in zip(part, whole, strict=True):
             assert torch.equal(one, all_[some])
 
 
 def test_beliefs_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model(0, 2, 1, 30)
-    step, (mean, var) = compiled(model), some_beliefs(model, 7, 0.1)
-    whole = step(mean, var)
+    step, (mean, var) = Bound(model), some_beliefs(model, 7, 0.1)
+    whole = step.of(mean, var)
     monkeypatch.setattr(module, "_NUMBERS", 1)
-    for one, all_ in zip(step(mean, var), whole, strict=True):
+    for one, all_ in zip(step.of(mean, var), whole, strict=True):
         assert torch.equal(one, all_)
 
 
 def test_no_beliefs() -> None:
     model = random_model(0, 2, 1, 10)
-    mean, var = compiled(model)(
+    mean, var = Bound(model).of(
         torch.empty(0, 3, dtype=torch.float64), torch.empty(0, 3, 3, dtype=torch.float64)
     )
     assert (mean.shape, var.shape) == ((0, 2), (0, 2, 2))
@@ -191,14 +198,14 @@ def test_no_covariance_gets_its_sentence(bad: float, threads: int) -> None:
     mean, var = some_beliefs(model, 4, 0.1)
     var[2, 1, 1] = bad
     with pytest.raises(ImagineError, match="covariance of belief 2"):
-        compiled(model)(mean, var)
+        Bound(model).of(mean, var)
 
 
 def test_a_mean_that_is_not_finite_stays_none() -> None:
     model = random_model(0, 2, 1, 10, units=False)
     mean, var = some_beliefs(model, 3, 0.1)
     mean[1, 0] = float("nan")
-    found = compiled(model)(mean, var)
+    found = Bound(model).of(mean, var)
     assert torch.isnan(found[0][1]).all()
     assert torch.isnan(found[1][1]).all()
     assert torch.isfinite(found[0][[0, 2]]).all()
@@ -207,24 +214,24 @@ def test_a_mean_that_is_not_finite_stays_none() -> None:
 def test_far_from_all_data_the_prior_is_left() -> None:
     model = random_model(0, 2, 1, 10, units=False)
     mean, var = some_beliefs(model, 1, 0.1)
-    far, _ = compiled(model)(mean + 1e6, var)
+    far, _ = Bound(model).of(mean + 1e6, var)
     assert torch.equal(far, mean[:, :2] + 1e6)
 
 
 def test_gradients_of_one_output_alone() -> None:
     model = random_model(0, 2, 1, 10)
     mean, var = some_beliefs(model, 2, 0.1)
-    compiled(model)(mean.requires_grad_(), var)[0].sum().backward()
+    Bound(model).of(mean.requires_grad_(), var)[0].sum().backward()
     assert mean.grad is not None
     assert (mean.grad != 0).any()
 
 
 def test_many_threads_at_once() -> None:
     model = random_model(0, 3, 1, 60)
-    step, (mean, var) = compiled(model), some_beliefs(model, 4, 0.1)
-    wanted = step(mean, var)
+    step, (mean, var) = Bound(model), some_beliefs(model, 4, 0.1)
+    wanted = step.of(mean, var)
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: step(mean, var), range(20)):
+        for found in pool.map(lambda _: step.of(mean, var), range(20)):
             assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
@@ -266,7 +273,7 @@ def test_machine_code_is_kept_where_it_can_be(tmp_path: Path, writable: bool) ->
     program = (
         "from gp_models import random_model; import torch; m = random_model(0, 2, 1, 10);"
         "m.compile(); s = m._compiled_step();"
-        "s(torch.zeros(1, 3).double(), torch.eye(3).double()[None])"
+        "s(m._noise, torch.zeros(1, 3).double(), torch.eye(3).double()[None])"
     )
     path = os.pathsep.join(sys.path)
     env = {**os.environ, "XDG_CACHE_HOME": str(home), "PYTHONPATH": path, "HOME": str(tmp_path)}
