@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from imagine_cli.propagation.compiled.kernel import exact
+from imagine_cli.propagation.compiled.instructions import dot
+from imagine_cli.propagation.compiled.kernel import kernel
 from imagine_cli.propagation.compiled.layout import Array, Layout, Terms
-from imagine_cli.propagation.compiled.sums import product_sum
+from imagine_cli.propagation.compiled.sums import short_sum
 
 __all__ = ["input_output", "next_beliefs"]
 
 
-@exact
+@kernel
 def input_output(t: Terms, belief: int, k: int, output: int) -> float:
     """``V_ka``, with ``cov[x̃, Δ] = Σ̃ V`` (Deisenroth 2010, Eqs. 2.65-2.70)."""
-    return -2.0 * product_sum(t.forms[belief, output, k], t.moved[belief, output], 0)
+    return -2.0 * short_sum(t.forms[belief, output, k], t.moved[belief, output])
 
 
-@exact
+@kernel
 def next_beliefs(
     first: int,
     last: int,
@@ -41,7 +42,7 @@ def next_beliefs(
                 for block in range(sums.shape[2]):
                     entry += sums[b, pair, block]
                 if i == j:
-                    entry += c.signal[i] - product_sum(t.rooted[b, i], t.rooted[b, i], 0)
+                    entry += c.signal[i] - dot(t.rooted[b, i], t.rooted[b, i])
                 for k in range(size):
                     entry += var[b, i, k] * input_output(t, b, k, j)
                     entry += var[b, j, k] * input_output(t, b, k, i)

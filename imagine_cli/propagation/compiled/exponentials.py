@@ -9,12 +9,9 @@ both are within 1.5 units in the last place, ``expm1`` for arguments near zero t
 from __future__ import annotations
 
 from math import factorial, log
-from typing import Any
 
-from numba import types
-from numba.extending import intrinsic
-
-from imagine_cli.propagation.compiled.kernel import exact
+from imagine_cli.propagation.compiled.instructions import bits_of, fma, number_of
+from imagine_cli.propagation.compiled.kernel import kernel
 
 __all__ = ["LARGEST", "exp", "expm1"]
 
@@ -35,49 +32,30 @@ _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, _C11, _C12, _C13 = (
 )
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _bits(typing: Any, number: Any) -> Any:
-    """The 64 bits of a float64, as an integer."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.int64))
-
-    return types.int64(types.float64), codegen
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _number(typing: Any, bits: Any) -> Any:
-    """The float64 that has these 64 bits."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.float64))
-
-    return types.float64(types.int64), codegen
-
-
-@exact
+@kernel
 def _split(x: float) -> tuple[float, float]:
     """2ᵏ and ``exp(r) - 1``."""
-    rounded = x * _PER_LN_2 + _ROUNDER
+    rounded = fma(x, _PER_LN_2, _ROUNDER)
     k = rounded - _ROUNDER
-    r = (x - k * _LN_2_HIGH) - k * _LN_2_LOW
+    r = fma(k, -_LN_2_LOW, fma(k, -_LN_2_HIGH, x))
     r2 = r * r
-    low = (_C2 + _C3 * r) + r2 * (_C4 + _C5 * r)
-    middle = (_C6 + _C7 * r) + r2 * (_C8 + _C9 * r)
-    high = (_C10 + _C11 * r) + r2 * (_C12 + _C13 * r)
     r4 = r2 * r2
-    return _number((_bits(rounded) << 52) + _ONE), r + r2 * (low + r4 * (middle + r4 * high))
+    low = fma(r2, fma(_C5, r, _C4), fma(_C3, r, _C2))
+    middle = fma(r2, fma(_C9, r, _C8), fma(_C7, r, _C6))
+    high = fma(r2, fma(_C13, r, _C12), fma(_C11, r, _C10))
+    p = fma(r2, fma(r4, fma(r4, high, middle), low), r)
+    return number_of((bits_of(rounded) << 52) + _ONE), p
 
 
-@exact
+@kernel
 def expm1(x: float) -> float:
     """``exp(x) - 1``, of 700 for x above it."""
     power, p = _split(max(min(x, LARGEST), _SMALLEST))
-    return power * p + (power - 1.0)
+    return float(fma(power, p, power - 1.0))
 
 
-@exact
+@kernel
 def exp(x: float) -> float:
     """``exp(x)``, of 700 for x above it; zero below -708."""
     power, p = _split(max(min(x, LARGEST), _SMALLEST))
-    return 0.0 if x < _SMALLEST else power * p + power
+    return 0.0 if x < _SMALLEST else float(fma(power, p, power))

@@ -8,20 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from imagine_cli.propagation.compiled.beliefs import input_output
-from imagine_cli.propagation.compiled.kernel import exact, summing
+from imagine_cli.propagation.compiled.instructions import dot
+from imagine_cli.propagation.compiled.kernel import kernel
 from imagine_cli.propagation.compiled.layout import Array, Gradients, Layout, Terms
-from imagine_cli.propagation.compiled.pairs import STEP, carry, exponents
-from imagine_cli.propagation.compiled.sums import (
-    add_row,
-    plain_sum,
-    product_sum,
-    row_sum,
-)
+from imagine_cli.propagation.compiled.pairs import STEP, add_rows, carry, exponents, weigh
+from imagine_cli.propagation.compiled.sums import add_multiple, add_product
 
 __all__ = ["by_beliefs", "by_forms", "by_moments", "by_pairs"]
 
 
-@exact
+@kernel
 def by_moments(
     first: int, last: int, c: Layout, var: Array, by_next_var: Array, t: Terms, g: Gradients
 ) -> None:
@@ -46,7 +42,7 @@ def by_moments(
                 g.by_moved[b, a, k] = entry
 
 
-@exact
+@kernel
 def by_pairs(first: int, last: int, c: Layout, rows: int, t: Terms, g: Gradients) -> None:
     """The sums over pairs of items ``first`` to ``last``: ``rows`` rows, for all beliefs."""
     outputs, n = c.beta.shape
@@ -78,40 +74,32 @@ def by_pairs(first: int, last: int, c: Layout, rows: int, t: Terms, g: Gradients
                 carry(nu, matrix, i, carried)
                 exponents(nu, carried, of_i, i, of_j, column, values)
                 if symmetric:
-                    _weigh(weights, i, values, column)
+                    weigh(weights, i, values, column)
                 factors[:] = a[i : i + STEP]
-                _add_rows(factors, values, small, after, n)
+                add_rows(factors, values, small, after, n)
                 _row_sums(b, values, small_row, i, column)
                 if symmetric:
                     _add_weights(weights, i, values, column)
                 else:
                     _add_one(values)
-                _add_rows(factors, values, large, after, n)
+                add_rows(factors, values, large, after, n)
                 _row_sums(b, values, large_row, i, column)
                 for k in range(size):
                     for row in range(STEP):
                         factors[row] = a[i + row] * nu[k, i + row]
                         halves[row] = 0.5 * factors[row]
-                    _add_rows(factors, values, times_nu[k], after, n)
+                    add_rows(factors, values, times_nu[k], after, n)
                     if symmetric:  # half of a square, which its transpose makes whole
-                        _add_rows(halves, values, times_nu[k], column, after)
+                        add_rows(halves, values, times_nu[k], column, after)
             by_bilinear = g.by_bilinear[belief, pair, block]
             for m in range(size):
                 for j in range(n):
                     times_nu[m, j] *= b[j]
                 for k in range(size):
-                    by_bilinear[k, m] = product_sum(nu[k], times_nu[m], 0)
+                    by_bilinear[k, m] = dot(nu[k], times_nu[m])
 
 
-@exact
-def _weigh(weights: Array, i: int, values: Array, column: int) -> None:
-    for row in range(STEP):
-        weight, value = weights[i + row, column:], values[row, column:]
-        for j in range(len(value)):
-            value[j] *= weight[j]
-
-
-@exact
+@kernel
 def _add_weights(weights: Array, i: int, values: Array, column: int) -> None:
     for row in range(STEP):
         weight, value = weights[i + row, column:], values[row, column:]
@@ -119,7 +107,7 @@ def _add_weights(weights: Array, i: int, values: Array, column: int) -> None:
             value[j] += weight[j]
 
 
-@exact
+@kernel
 def _add_one(values: Array) -> None:
     for row in range(STEP):
         value = values[row]
@@ -127,48 +115,20 @@ def _add_one(values: Array) -> None:
             value[j] += 1.0
 
 
-@summing
+@kernel
 def _row_sums(b: Array, values: Array, sums: Array, i: int, column: int) -> None:
     """``Σ_j b_j values_ij`` of rows from i on, for j from ``column`` on."""
     right = b[column:]
     for row in range(STEP):
-        value = values[row, column:]
-        total = 0.0
-        for j in range(len(right)):
-            total += right[j] * value[j]
-        sums[i + row] = total
+        sums[i + row] = dot(right, values[row, column:])
 
 
-@exact
-def _add_rows(factors: Array, values: Array, out: Array, column: int, end: int) -> None:
-    """Adds ``Σ_row factors_row values_row,j`` to ``out``."""
-    one, two, three, four = (
-        values[0, column:end],
-        values[1, column:end],
-        values[2, column:end],
-        values[3, column:end],
-    )
-    five, six, seven, eight = (
-        values[4, column:end],
-        values[5, column:end],
-        values[6, column:end],
-        values[7, column:end],
-    )
-    f_1, f_2, f_3, f_4 = factors[0], factors[1], factors[2], factors[3]
-    f_5, f_6, f_7, f_8 = factors[4], factors[5], factors[6], factors[7]
-    target = out[column:end]
-    for j in range(len(target)):
-        first = (f_1 * one[j] + f_2 * two[j]) + (f_3 * three[j] + f_4 * four[j])
-        last = (f_5 * five[j] + f_6 * six[j]) + (f_7 * seven[j] + f_8 * eight[j])
-        target[j] += first + last
-
-
-@exact
+@kernel
 def by_forms(first: int, last: int, c: Layout, by_next_mean: Array, t: Terms, g: Gradients) -> None:
     """Derivatives ``first`` to ``last`` by all beliefs' R forms, summed over the points."""
     size, n = c.columns.shape
     forms = len(c.offsets)
-    by_value, times_nu = np.empty(n), np.empty(n)
+    by_value, times_nu, ones = np.empty(n), np.empty(n), np.ones(n)
     for item in range(first, last):
         b, form = item // forms, item % forms
         nu = t.nu[b]
@@ -176,17 +136,17 @@ def by_forms(first: int, last: int, c: Layout, by_next_mean: Array, t: Terms, g:
             _by_log_q(b, form, c, by_next_mean[b, form], t, g, by_value)
         else:
             _by_form_of_pair(b, form, c, t, g, by_value)
-        g.total[b, form] = plain_sum(by_value, 0)
+        g.total[b, form] = dot(ones, by_value)
         for k in range(size):
-            g.weighted[b, form, k] = row_sum(nu, k, by_value, 0)
+            g.weighted[b, form, k] = dot(nu[k], by_value)
             for j in range(n):
                 times_nu[j] = by_value[j] * nu[k, j]
             for m in range(k + 1):
-                entry = row_sum(nu, m, times_nu, 0)
+                entry = dot(nu[m], times_nu)
                 g.by_form[b, form, k, m] = g.by_form[b, form, m, k] = entry
 
 
-@exact
+@kernel
 def _by_log_q(
     b: int, a: int, c: Layout, by_delta: float, t: Terms, g: Gradients, out: Array
 ) -> None:
@@ -197,26 +157,26 @@ def _by_log_q(
     for j in range(n):
         out[j] = by_delta
     for k in range(len(c.columns)):
-        add_row(g.by_moved[b, a, k], nu, k, out, 0)
+        add_multiple(g.by_moved[b, a, k], nu[k], out)
     for j in range(n):
         out[j] *= times_beta[j]
     for j in range(n):  # α² - |R q|²
-        begin = j if c.triangular else 0
-        known = row_sum(matrix, j, rooted, begin)
+        begin = j // STEP * STEP if c.triangular else 0
+        known = dot(matrix[j, begin:], rooted[begin:])
         out[j] -= 2.0 * g.by_sum[b, a] * q[j] * known
     for pair in range(len(c.left_weight)):
         left, right = c.left_weight[pair], c.right_weight[pair]
         scale = g.by_sum[b, pair]
         if pair == a:
-            _add(2.0 * scale, q, g.along_rows[b, pair, 0], out)
+            add_product(2.0 * scale, q, g.along_rows[b, pair, 0], out)
             _add_columns(2.0 * scale, q, g.along_columns[b, pair], 0, out)
         elif pair >= outputs and left % outputs == a:
-            _add(scale, t.values[b, left], g.along_rows[b, pair, 0], out)
+            add_product(scale, t.values[b, left], g.along_rows[b, pair, 0], out)
         elif pair >= outputs and right % outputs == a:
             _add_columns(scale, t.values[b, right], g.along_columns[b, pair], 0, out)
 
 
-@exact
+@kernel
 def _by_form_of_pair(b: int, form: int, c: Layout, t: Terms, g: Gradients, out: Array) -> None:
     """By the form of i or of j of a pair, ``(n,)``."""
     outputs, pairs = len(c.beta), len(c.left_weight)
@@ -225,24 +185,18 @@ def _by_form_of_pair(b: int, form: int, c: Layout, t: Terms, g: Gradients, out: 
     out[:] = 0.0
     weight = t.values[b, c.left_weight[pair] if of_i else c.right_weight[pair]]
     if of_i or pair < outputs:
-        _add(g.by_sum[b, pair], weight, g.along_rows[b, pair, 1], out)
+        add_product(g.by_sum[b, pair], weight, g.along_rows[b, pair, 1], out)
     if not of_i or pair < outputs:
         _add_columns(g.by_sum[b, pair], weight, g.along_columns[b, pair], 1, out)
 
 
-@exact
-def _add(scale: float, one: Array, other: Array, out: Array) -> None:
-    for j in range(len(out)):
-        out[j] += scale * one[j] * other[j]
-
-
-@exact
+@kernel
 def _add_columns(scale: float, one: Array, blocks: Array, which: int, out: Array) -> None:
     for block in range(len(blocks)):
-        _add(scale, one, blocks[block, which], out)
+        add_product(scale, one, blocks[block, which], out)
 
 
-@exact
+@kernel
 def by_beliefs(
     first: int,
     last: int,
@@ -305,7 +259,7 @@ def by_beliefs(
                     by_var[b, i, k] += both * input_output(t, b, k, j)
 
 
-@exact
+@kernel
 def _by_bilinear(g: Gradients, b: int, pair: int, k: int, m: int, symmetric: bool) -> float:
     total = 0.0
     for block in range(g.by_bilinear.shape[2]):
@@ -315,7 +269,7 @@ def _by_bilinear(g: Gradients, b: int, pair: int, k: int, m: int, symmetric: boo
     return float(g.by_sum[b, pair] * total)
 
 
-@exact
+@kernel
 def _add_by_scaled(
     inverse: Array, inner: Array, by_log_det: float, half_scales: Array, half: Array
 ) -> None:

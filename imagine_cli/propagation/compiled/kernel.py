@@ -12,28 +12,18 @@ import numba
 
 from imagine_cli.digest import sha256_of
 
-__all__ = ["exact", "summing"]
+__all__ = ["kernel"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-# A product and a sum may be one operation, rounded once. The order of a sum may change in the
-# second kind alone, where it depends on the sum's length and the processor, never on the run.
-_EXACT = {"contract", "nsz"}
-_SUMMING = {"contract", "nsz", "reassoc"}
 
+def kernel(function: _Function) -> _Function:
+    """``function``, compiled when it is first called.
 
-def exact(function: _Function) -> _Function:
-    """``function``, compiled when it is first called, with every operation in its place."""
-    return _compiled(function, _EXACT)
-
-
-def summing(function: _Function) -> _Function:
-    """``function``, compiled when it is first called, with its sums in the fastest order."""
-    return _compiled(function, _SUMMING)
-
-
-def _compiled(function: _Function, fastmath: set[str]) -> _Function:
-    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
+    Every operation is rounded as it is written: what the compiler makes of a loop, which depends
+    on where it is called from and on what lies where in memory, changes no bit.
+    """
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
     given = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = str(_folder(given))

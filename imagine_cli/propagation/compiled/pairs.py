@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from imagine_cli.propagation.compiled.exponentials import expm1
-from imagine_cli.propagation.compiled.kernel import exact, summing
+from imagine_cli.propagation.compiled.instructions import dot, fma
+from imagine_cli.propagation.compiled.kernel import kernel
 from imagine_cli.propagation.compiled.layout import Array, Layout, Terms
-from imagine_cli.propagation.compiled.sums import leading_sum
+from imagine_cli.propagation.compiled.sums import add_multiple
 
-__all__ = ["ROWS", "STEP", "carry", "exponents", "pair_sums", "rooted"]
+__all__ = ["ROWS", "STEP", "add_rows", "carry", "exponents", "pair_sums", "rooted", "weigh"]
 
 # Rows of an item: their weights stay in the second-level cache from one belief to the next.
 ROWS = 32
@@ -22,7 +23,7 @@ ROWS = 32
 STEP = 8
 
 
-@exact
+@kernel
 def pair_sums(first: int, last: int, c: Layout, t: Terms, sums: Array) -> None:
     """``Σ_ij a_i b_j w_ij (exp(d_ij) - 1)`` of items ``first`` to ``last``.
 
@@ -33,6 +34,7 @@ def pair_sums(first: int, last: int, c: Layout, t: Terms, sums: Array) -> None:
     pairs = len(c.left_weight)
     batch, _, blocks = sums.shape
     values, carried = np.empty((STEP, n)), np.zeros((t.nu.shape[1], STEP))
+    columns, factors = np.empty(n), np.empty(STEP)
     for item in range(first, last):
         pair, block = item // blocks, item % blocks
         weights = c.variance_weights[min(pair, outputs - 1)]
@@ -42,61 +44,33 @@ def pair_sums(first: int, last: int, c: Layout, t: Terms, sums: Array) -> None:
             nu, matrix = t.nu[belief], t.forms[belief, outputs + 2 * pairs + pair]
             of_i = t.values[belief, 2 * outputs + pair]
             of_j = t.values[belief, 2 * outputs + pairs + pair]
-            total = 0.0
+            columns[:] = 0.0
             for i in range(block * ROWS, min(n, (block + 1) * ROWS), STEP):
                 carry(nu, matrix, i, carried)
+                factors[:] = a[i : i + STEP]
                 if pair < outputs:
                     exponents(nu, carried, of_i, i, of_j, i, values)
-                    total += _weighted_sum(a, b, weights, i, values, i, i + STEP)
-                    total += 2.0 * _weighted_sum(a, b, weights, i, values, i + STEP, n)
+                    weigh(weights, i, values, i)
+                    add_rows(factors, values, columns, i, i + STEP)
+                    factors *= 2.0
+                    add_rows(factors, values, columns, i + STEP, n)
                 else:
                     exponents(nu, carried, of_i, i, of_j, 0, values)
-                    total += _sum(a, b, i, values)
-            sums[belief, pair, block] = total
+                    add_rows(factors, values, columns, 0, n)
+            sums[belief, pair, block] = dot(b, columns)
 
 
-@summing
-def _weighted_sum(
-    a: Array, b: Array, weights: Array, i: int, values: Array, column: int, end: int
-) -> float:
-    """``Σ a_i b_j w_ij values_ij`` of rows from i on, and columns from ``column`` to ``end``."""
-    right = b[column:end]
-    total = 0.0
-    for row in range(STEP):
-        weight, value = weights[i + row, column:end], values[row, column:end]
-        entry = 0.0
-        for j in range(len(right)):
-            entry += right[j] * weight[j] * value[j]
-        total += a[i + row] * entry
-    return total
-
-
-@summing
-def _sum(a: Array, b: Array, i: int, values: Array) -> float:
-    """``Σ a_i b_j values_ij`` of rows from i on."""
-    total = 0.0
-    for row in range(STEP):
-        value = values[row]
-        entry = 0.0
-        for j in range(len(b)):
-            entry += b[j] * value[j]
-        total += a[i + row] * entry
-    return total
-
-
-@exact
+@kernel
 def carry(nu: Array, matrix: Array, i: int, carried: Array) -> None:
     """``Λ_b⁻¹ G_ab Λ_a⁻¹ ν_i`` of rows from i on, into the columns of ``carried``."""
     for k in range(len(matrix)):
         out = carried[k]
         out[:] = 0.0
         for m in range(len(matrix)):
-            factor, row = matrix[k, m], nu[m, i : i + STEP]
-            for j in range(STEP):
-                out[j] += factor * row[j]
+            add_multiple(matrix[k, m], nu[m, i : i + STEP], out)
 
 
-@exact
+@kernel
 def exponents(
     nu: Array, carried: Array, of_i: Array, i: int, of_j: Array, column: int, values: Array
 ) -> None:
@@ -116,7 +90,8 @@ def exponents(
             if k == 0:
                 target[:] = 0.0
             for j in range(len(target)):
-                target[j] += (c_1 * one[j] + c_2 * two[j]) + (c_3 * three[j] + c_4 * four[j])
+                d = fma(c_3, three[j], fma(c_4, four[j], target[j]))
+                target[j] = fma(c_1, one[j], fma(c_2, two[j], d))
     one, two, three, four = (
         nu[last, column:],
         nu[last + 1, column:],
@@ -131,15 +106,48 @@ def exponents(
         target = values[row, column:]
         if last == 0:
             for j in range(len(target)):
-                d = (c_1 * one[j] + c_2 * two[j]) + (c_3 * three[j] + c_4 * four[j])
-                target[j] = expm1((known[j] + constant) + d)
+                d = fma(c_3, three[j], fma(c_4, four[j], known[j] + constant))
+                target[j] = expm1(fma(c_1, one[j], fma(c_2, two[j], d)))
         else:
             for j in range(len(target)):
-                d = (c_1 * one[j] + c_2 * two[j]) + (c_3 * three[j] + c_4 * four[j])
-                target[j] = expm1((known[j] + constant) + (target[j] + d))
+                d = fma(c_3, three[j], fma(c_4, four[j], target[j] + (known[j] + constant)))
+                target[j] = expm1(fma(c_1, one[j], fma(c_2, two[j], d)))
 
 
-@exact
+@kernel
+def weigh(weights: Array, i: int, values: Array, column: int) -> None:
+    """Multiplies rows from i on, from ``column`` on, by their weights."""
+    for row in range(STEP):
+        weight, value = weights[i + row, column:], values[row, column:]
+        for j in range(len(value)):
+            value[j] *= weight[j]
+
+
+@kernel
+def add_rows(factors: Array, values: Array, out: Array, column: int, end: int) -> None:
+    """Adds ``Σ_row factors_row values_row,j`` to ``out``, of columns up to ``end``."""
+    one, two, three, four = (
+        values[0, column:end],
+        values[1, column:end],
+        values[2, column:end],
+        values[3, column:end],
+    )
+    five, six, seven, eight = (
+        values[4, column:end],
+        values[5, column:end],
+        values[6, column:end],
+        values[7, column:end],
+    )
+    f_1, f_2, f_3, f_4 = factors[0], factors[1], factors[2], factors[3]
+    f_5, f_6, f_7, f_8 = factors[4], factors[5], factors[6], factors[7]
+    target = out[column:end]
+    for j in range(len(target)):
+        first = fma(f_1, one[j], fma(f_2, two[j], fma(f_3, three[j], f_4 * four[j])))
+        last = fma(f_5, five[j], fma(f_6, six[j], fma(f_7, seven[j], f_8 * eight[j])))
+        target[j] += first + last
+
+
+@kernel
 def rooted(first: int, last: int, c: Layout, t: Terms) -> None:
     """``R q`` of items ``first`` to ``last``: up to 32 rows of one output, for all beliefs."""
     n = c.beta.shape[1]
@@ -150,4 +158,5 @@ def rooted(first: int, last: int, c: Layout, t: Terms) -> None:
         for belief in range(len(t.nu)):
             q, out = t.values[belief, output], t.rooted[belief, output]
             for i in range(block * ROWS, min(n, (block + 1) * ROWS)):
-                out[i] = leading_sum(root, i, q, i + 1 if c.triangular else n)
+                end = (i // STEP + 1) * STEP if c.triangular else n
+                out[i] = dot(root[i, :end], q[:end])

@@ -14,7 +14,7 @@ import torch
 
 from imagine_cli.propagation.compiled.beliefs import next_beliefs
 from imagine_cli.propagation.compiled.gradient import by_beliefs, by_forms, by_moments, by_pairs
-from imagine_cli.propagation.compiled.kernel import exact
+from imagine_cli.propagation.compiled.kernel import kernel
 from imagine_cli.propagation.compiled.layout import Array, Gradients, Layout, Terms
 from imagine_cli.propagation.compiled.pairs import ROWS, pair_sums, rooted
 from imagine_cli.propagation.compiled.terms import forms_at_points, matrices
@@ -99,7 +99,7 @@ def backward(
     return by_mean, by_var
 
 
-@exact
+@kernel
 def _forward(
     c: Layout,
     mean: Array,
@@ -115,7 +115,7 @@ def _forward(
     next_beliefs(0, len(mean), c, mean, var, noise, t, sums, next_mean, next_var)
 
 
-@exact
+@kernel
 def _backward(
     c: Layout,
     mean: Array,
@@ -135,7 +135,7 @@ def _backward(
     by_beliefs(0, len(mean), c, by_next_mean, by_next_var, t, g, by_mean, by_var)
 
 
-@exact
+@kernel
 def _terms(c: Layout, mean: Array, var: Array, t: Terms) -> None:
     batch, (outputs, n) = len(mean), c.beta.shape
     matrices(0, batch, c, mean, var, t)

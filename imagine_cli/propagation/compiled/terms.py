@@ -10,14 +10,15 @@ from math import log1p, sqrt
 import numpy as np
 
 from imagine_cli.propagation.compiled.exponentials import exp
-from imagine_cli.propagation.compiled.kernel import exact
+from imagine_cli.propagation.compiled.instructions import dot
+from imagine_cli.propagation.compiled.kernel import kernel
 from imagine_cli.propagation.compiled.layout import Array, Layout, Terms
-from imagine_cli.propagation.compiled.sums import add_row, plain_sum, product_sum, row_sum
+from imagine_cli.propagation.compiled.sums import add_multiple, add_product, short_sum
 
 __all__ = ["forms_at_points", "matrices"]
 
 
-@exact
+@kernel
 def matrices(first: int, last: int, c: Layout, mean: Array, var: Array, t: Terms) -> None:
     """Of beliefs ``first`` to ``last``: all terms that are E x E, and ν."""
     size, n = c.columns.shape
@@ -48,7 +49,7 @@ def matrices(first: int, last: int, c: Layout, mean: Array, var: Array, t: Terms
                 t.nu[b, k, j] = c.columns[k, j] - middle
 
 
-@exact
+@kernel
 def _invert(scaled: Array, root: Array, inverse: Array) -> float:
     """``(I + X)⁻¹`` into ``inverse``, by Cholesky; ``log|I + X|``, or NaN where there is none."""
     size = len(scaled)
@@ -85,7 +86,7 @@ def _invert(scaled: Array, root: Array, inverse: Array) -> float:
     return log_det
 
 
-@exact
+@kernel
 def _twice_gain(inverse: Array, scaled: Array, gain: Array) -> None:
     """``(I + X)⁻¹ X`` plus its transpose, to which it is equal but for rounding."""
     size = len(scaled)
@@ -100,7 +101,7 @@ def _twice_gain(inverse: Array, scaled: Array, gain: Array) -> None:
             gain[k, m] = gain[m, k] = gain[k, m] + gain[m, k]
 
 
-@exact
+@kernel
 def forms_at_points(first: int, last: int, c: Layout, t: Terms) -> None:
     """Values ``first`` to ``last`` of all beliefs' R forms, and what the mean is made of."""
     size, n = c.columns.shape
@@ -110,21 +111,20 @@ def forms_at_points(first: int, last: int, c: Layout, t: Terms) -> None:
         b, form = item // forms, item % forms
         matrix, nu = t.forms[b, form], t.nu[b]
         values = t.values[b, form if form < outputs else outputs + form]
-        constant = c.offsets[form] + product_sum(c.log_dets[form], t.log_det[b], 0)
+        constant = c.offsets[form] + short_sum(c.log_dets[form], t.log_det[b])
         for j in range(n):
             values[j] = constant
         for k in range(size):
             partial[:] = 0.0
-            add_row(matrix[k, k], nu, k, partial, 0)
+            add_multiple(matrix[k, k], nu[k], partial)
             for m in range(k + 1, size):
-                add_row(matrix[k, m] + matrix[m, k], nu, m, partial, 0)
-            for j in range(n):
-                values[j] += partial[j] * nu[k, j]
+                add_multiple(matrix[k, m] + matrix[m, k], nu[m], partial)
+            add_product(1.0, partial, nu[k], values)
         if form < outputs:  # log q (Eq. 15)
             times_beta, beta = t.values[b, outputs + form], c.beta[form]
             for j in range(n):
                 values[j] = exp(values[j])
                 times_beta[j] = beta[j] * values[j]
-            t.delta[b, form] = plain_sum(times_beta, 0)
+            t.delta[b, form] = dot(beta, values)
             for k in range(size):
-                t.moved[b, form, k] = row_sum(nu, k, times_beta, 0)
+                t.moved[b, form, k] = dot(nu[k], times_beta)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -264,19 +265,39 @@ def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
         random_model(0, 2, 1, 10).compile()
 
 
-@pytest.mark.parametrize("writable", [True, False])
-def test_machine_code_is_kept_where_it_can_be(tmp_path: Path, writable: bool) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    if not writable:
-        (home / "imagine").write_text("a file where the folder would be")
-    program = (
-        "from gp_models import random_model; import torch; m = random_model(0, 2, 1, 10);"
-        "m.compile(); s = m._compiled_step();"
-        "s(m._noise, torch.zeros(1, 3).double(), torch.eye(3).double()[None])"
+def in_a_new_process(home: Path, **variables: str) -> str:
+    """The bits of a step and its derivative, with machine code kept in ``home``."""
+    program = """
+import hashlib, torch
+from gp_models import random_model, stacked
+from imagine_cli.belief import joint
+model = random_model(0, 3, 2, 40)
+model.compile()
+step, x = model._compiled_step(), joint(*stacked(model, 3, 0.1))
+grads = torch.ones(3, 3).double(), torch.ones(3, 3, 3).double()
+parts = *step(model._noise, *x), *step.backward(*x, *grads)
+print(hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest())
+"""
+    given = {"XDG_CACHE_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path), **variables}
+    env = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**env, **given}, check=True, capture_output=True
     )
-    path = os.pathsep.join(sys.path)
-    env = {**os.environ, "XDG_CACHE_HOME": str(home), "PYTHONPATH": path, "HOME": str(tmp_path)}
-    env.pop("NUMBA_CACHE_DIR", None)
-    subprocess.run([sys.executable, "-c", program], env=env, check=True)
-    assert bool(list(home.glob("imagine/*/**/*.nbi"))) is writable
+    return done.stdout.decode()
+
+
+@pytest.mark.long
+def test_machine_code_is_kept_and_changes_no_bit(tmp_path: Path) -> None:
+    """Whether it was compiled just now, or before, or can't be kept; for other processors too."""
+    kept, not_kept = tmp_path / "kept", tmp_path / "not"
+    not_kept.mkdir()
+    (not_kept / "imagine").write_text("a file where the folder would be")
+    first = in_a_new_process(kept)
+    files = sorted(kept.glob("imagine/*/**/*.nbi"))
+    assert files
+    assert in_a_new_process(kept) == first
+    assert sorted(kept.glob("imagine/*/**/*.nbi")) == files
+    assert in_a_new_process(not_kept) == first
+    assert not list(not_kept.glob("imagine/*"))
+    if platform.machine() == "x86_64":
+        assert in_a_new_process(kept, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="") == first

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from imagine_cli.propagation.compiled.exponentials import exp, expm1
-from imagine_cli.propagation.compiled.kernel import exact
+from imagine_cli.propagation.compiled.kernel import kernel
 
 mpmath.mp.dps = 40
 
 
-@exact
+@kernel
 def vector_expm1(x: np.ndarray, out: np.ndarray) -> None:
     for j in range(len(x)):
         out[j] = expm1(x[j])
 
 
-@exact
+@kernel
 def vector_exp(x: np.ndarray, out: np.ndarray) -> None:
     for j in range(len(x)):
         out[j] = exp(x[j])
