@@ -29,6 +29,14 @@ def test_every_benchmark_as_json(name: str, capsys: pytest.CaptureFixture[str]) 
         assert all("torchrl" in row["peers"] for row in found["rows"])
 
 
+def test_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["bench", "--only", "gradient", "--quick", "--seconds", "0.01", "--quiet", "--compile"]
+    assert main([*line, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["compiled"] is True
+    assert main(line) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(", compiled")
+
+
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--only", "engine", "--quick", "--seconds", "0.01"]) == 0
     captured = capsys.readouterr()

@@ -164,6 +164,34 @@ def test_bad_input_gives_one_sentence_and_status_2(
     assert Path("there.h5").read_text() == "precious"
 
 
+def test_compiled_it_is_the_same_to_rounding_and_runs_again(here: Path) -> None:
+    line = ("rollout", "--env", "Pendulum-v1", "--model", "wm.pt", "--steps", "5", "-n", "3")
+    for more in (("-o", "plain.h5"), ("-o", "compiled.h5", "--compile")):
+        assert imagine(*line, *more, cwd=here).returncode == 0
+    with h5py.File(here / "plain.h5") as plain, h5py.File(here / "compiled.h5") as compiled:
+        for name in ("mean", "var"):
+            wanted, found = (file["observation"][name][:] for file in (plain, compiled))
+            np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+        assert "compiled" not in json.loads(plain.attrs["arguments"])
+        assert json.loads(compiled.attrs["arguments"])["compiled"] is True
+    again = imagine("rerun", "compiled.h5", cwd=here)
+    assert (again.returncode, "same numbers" in again.stdout) == (0, True), again.stderr
+
+
+def test_without_numba_compile_is_one_sentence(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "numba", None)
+        assert main(["rollout", "--env", "Pendulum-v1", "--model", "wm.pt", "--compile"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.endswith(
+        "imagine: error: numba is not installed; run: pip install 'imagine-cli[compile]'\n"
+    )
+    assert not (here / "rollout.h5").exists()
+
+
 def test_force_overwrites_and_debug_shows_the_traceback(here: Path) -> None:
     (here / "r.h5").write_text("old")
     done = imagine(*ROLLOUT, "--steps", "2", "-o", "r.h5", "--force", cwd=here)

@@ -145,6 +145,15 @@ def test_where_operators_are_missing_or_refuse(which: str, monkeypatch: pytest.M
     assert FusedLayers()(random_layers(5, (8, 16)), inputs(40, 5, 8), "silu") is None
 
 
+@fused_here
+def test_operators_that_do_something_else_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.ops.mkldnn._convolution_pointwise.default
+    operators = _operators("_convolution_pointwise")
+    operators._convolution_pointwise.default = lambda *given: 1.01 * real(*given)
+    monkeypatch.setattr(torch.ops, "mkldnn", operators)
+    assert FusedLayers()(random_layers(5, (8, 16)), inputs(40, 5, 8), "silu") is None
+
+
 def test_where_the_processor_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert FusedLayers()(random_layers(5, (8, 16)), inputs(40, 5, 8), "silu") is None
