@@ -1,8 +1,9 @@
 """How the cost of a moment-matching rollout grows in n, D, B and T, as a log-log picture.
 
-One size grows at a time from n=200, D=3, B=8, T=1; the exponent is that of a least-squares line
-through the logarithms of the upper half of the sizes. Peak memory of whole commands is measured
-too, where ``--memory`` asks for it::
+As torch computes it, and compiled as with ``--compile``. One size grows at a time from n=200,
+D=3, B=8, T=1; the exponent is that of a least-squares line through the logarithms of the upper
+half of the sizes. Peak memory of whole commands is measured too, where ``--memory`` asks for
+it::
 
     python tests/benchmarks/scaling.py --output tests/benchmarks/scaling.svg --memory
 """
@@ -10,7 +11,6 @@ too, where ``--memory`` asks for it::
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import subprocess
 import sys
@@ -34,11 +34,16 @@ SIZES = {
     "T": [1, 2, 4, 8, 16, 32],
 }
 EXPECTED = {"n": 2, "D": 2, "B": 1, "T": 1}
+WAYS = {"torch": ("o-", "#2a6f97"), "compiled": ("s-", "#d1495b")}
+
+Times = dict[str, dict[str, list[float]]]
 
 
-def rollout(n: int, size: int, batch: int, steps: int) -> Callable[[], object]:
+def rollout(n: int, size: int, batch: int, steps: int, *, compiled: bool) -> Callable[[], object]:
     """A rollout with one action and no more than the model."""
     model = random_gp(n, size, 1)
+    if compiled:
+        model.compile()
     mean = model.inputs.mean(0)[:size].expand(batch, size).contiguous()
     var = 0.1 * torch.eye(size, dtype=torch.float64).expand(batch, size, size).contiguous()
     action = ActionBelief(torch.zeros(batch, 1, dtype=torch.float64))
@@ -85,7 +90,7 @@ def peak_megabytes(trajectories: int, steps: int) -> float:
         return usage.ru_maxrss / 1024
 
 
-def draw(found: dict[str, list[float]], slopes: dict[str, float], path: Path) -> None:
+def draw(found: Times, path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -93,13 +98,18 @@ def draw(found: dict[str, list[float]], slopes: dict[str, float], path: Path) ->
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, len(found), figsize=(11, 2.9), sharey=True)
-    for axis, (name, times) in zip(axes, found.items(), strict=True):
+    for axis, (name, ways) in zip(axes, found.items(), strict=True):
         sizes = SIZES[name]
-        axis.loglog(sizes, [1e3 * t for t in times], "o-", color="#2a6f97", markersize=4)
-        guide = [1e3 * times[-1] * (s / sizes[-1]) ** EXPECTED[name] for s in sizes]
-        axis.loglog(sizes, guide, "--", color="#aaaaaa", linewidth=1)
+        for way, times in ways.items():
+            line, colour = WAYS[way]
+            slope = f"{way}: {name}$^{{{exponent(sizes, times):.2f}}}$"
+            milliseconds = [1e3 * t for t in times]
+            axis.loglog(sizes, milliseconds, line, color=colour, markersize=4, label=slope)
+            guide = [milliseconds[-1] * (s / sizes[-1]) ** EXPECTED[name] for s in sizes]
+            axis.loglog(sizes, guide, "--", color="#aaaaaa", linewidth=1, zorder=0)
         fixed = ", ".join(f"{k}={v}" for k, v in BASE.items() if k != name)
-        axis.set_title(f"{name}$^{{{slopes[name]:.2f}}}$  ({fixed})", fontsize=9)
+        axis.set_title(fixed, fontsize=9)
+        axis.legend(fontsize=8)
         axis.set_xlabel(name)
         axis.set_xticks(sizes, [str(s) for s in sizes], fontsize=8)
         axis.minorticks_off()
@@ -116,21 +126,25 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="measure peak memory too")
     options = parser.parse_args()
     print(f"{torch.get_num_threads()} threads; one size from {BASE} at a time; shortest CPU times")
-    found: dict[str, list[float]] = {}
-    slopes: dict[str, float] = {}
+    found: Times = {}
     with torch.no_grad():
         for name, sizes in SIZES.items():
-            found[name] = [
-                seconds(rollout(*{**BASE, name: size}.values()), options.seconds) for size in sizes
-            ]
-            slopes[name] = exponent(sizes, found[name])
-            texts = ", ".join(
-                f"{size}: {1e3 * t:.3g}" for size, t in zip(sizes, found[name], strict=True)
-            )
-            print(f"{name}^{slopes[name]:.2f}   ms at {texts}", flush=True)
-            assert math.isfinite(slopes[name])
+            found[name] = {}
+            for way in WAYS:
+                times = [
+                    seconds(
+                        rollout(*{**BASE, name: size}.values(), compiled=way == "compiled"),
+                        options.seconds,
+                    )
+                    for size in sizes
+                ]
+                found[name][way] = times
+                texts = ", ".join(
+                    f"{size}: {1e3 * t:.3g}" for size, t in zip(sizes, times, strict=True)
+                )
+                print(f"{way} {name}^{exponent(sizes, times):.2f}   ms at {texts}", flush=True)
     if options.output is not None:
-        draw(found, slopes, options.output)
+        draw(found, options.output)
     if options.memory:
         for trajectories, steps in ((1, 1_000), (1, 20_000), (64, 200), (512, 200)):
             peak = peak_megabytes(trajectories, steps)
