@@ -17,7 +17,7 @@ from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.benchmarks.table import Bench, Row
 from imagine_cli.world_models import GaussianProcessWorldModel
 
-__all__ = ["forward", "gradient", "random_gp", "torchrls"]
+__all__ = ["forward", "gp_for", "gradient", "random_gp", "torchrls"]
 
 _SIZE, _ACTIONS = 3, 1
 # torchrl's model makes arrays of B D² n² (D + F) numbers, about four of them at once.
@@ -37,7 +37,8 @@ def random_gp(n: int, size: int = _SIZE, actions: int = _ACTIONS) -> GaussianPro
     )
 
 
-def _ours(n: int, bench: Bench) -> GaussianProcessWorldModel:
+def gp_for(n: int, bench: Bench) -> GaussianProcessWorldModel:
+    """:func:`random_gp` where and as it is measured."""
     model: GaussianProcessWorldModel = random_gp(n).to(bench.device)
     if bench.compiled:
         model.compile()
@@ -84,7 +85,7 @@ def feasible(n: int, batch: int) -> bool:
 def forward(bench: Bench) -> Iterator[Row]:
     """Steps without gradients."""
     for n in (100, 200) if bench.quick else (100, 200, 500, 1000):
-        ours = _ours(n, bench)
+        ours = gp_for(n, bench)
         theirs = torchrls(ours)
         for batch in (1, 8) if bench.quick else (1, 8, 32):
             td = beliefs(ours, batch)
@@ -117,7 +118,7 @@ def forward(bench: Bench) -> Iterator[Row]:
 def gradient(bench: Bench) -> Iterator[Row]:
     """Forward and backward at B=1, through the TensorDict modules."""
     for n in (100, 200) if bench.quick else (100, 200, 500):
-        ours = _ours(n, bench)
+        ours = gp_for(n, bench)
         theirs = torchrls(ours)
         td = beliefs(ours, 1)
 

@@ -17,6 +17,7 @@ __all__ = ["BENCHMARKS", "Bench", "Row", "run_benchmarks"]
 BENCHMARKS = {
     "moment-matching": "imagine_cli.benchmarks.moment_matching:forward",
     "gradient": "imagine_cli.benchmarks.moment_matching:gradient",
+    "policy-gradient": "imagine_cli.benchmarks.policy_gradient:rollouts",
     "rollout": "imagine_cli.benchmarks.rollouts:imagined_env",
     "engine": "imagine_cli.benchmarks.rollouts:engine",
     "ensemble": "imagine_cli.benchmarks.ensemble:step",

@@ -20,7 +20,8 @@ def bench(
         typer.Option(
             "--only",
             metavar="NAME",
-            help="moment-matching, gradient, rollout, engine or ensemble; repeatable.",
+            help="moment-matching, gradient, policy-gradient, rollout, engine or ensemble; "
+            "repeatable.",
         ),
     ] = None,
     seconds: Annotated[

@@ -25,7 +25,7 @@ def test_every_benchmark_as_json(name: str, capsys: pytest.CaptureFixture[str]) 
             assert row["times_faster"][peer] == pytest.approx(time / row["ours"])
         for floor, time in row["floors"].items():
             assert row["times_floor"][floor] == pytest.approx(row["ours"] / time)
-    if name in ("moment-matching", "gradient", "rollout"):
+    if name in ("moment-matching", "gradient", "policy-gradient", "rollout"):
         assert all("torchrl" in row["peers"] for row in found["rows"])
 
 
