@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from imagine_cli.propagation.compiled.instructions import dot
 from imagine_cli.propagation.compiled.kernel import kernel
 from imagine_cli.propagation.compiled.layout import Array, Layout, Terms
@@ -11,9 +13,12 @@ __all__ = ["input_output", "next_beliefs"]
 
 
 @kernel
-def input_output(t: Terms, belief: int, k: int, output: int) -> float:
-    """``V_ka``, with ``cov[x̃, Δ] = Σ̃ V`` (Deisenroth 2010, Eqs. 2.65-2.70)."""
-    return -2.0 * short_sum(t.forms[belief, output, k], t.moved[belief, output])
+def input_output(t: Terms, belief: int, gain: Array) -> None:
+    """V ``(E, D)``, with ``cov[x̃, Δ] = Σ̃ V`` (Deisenroth 2010, Eqs. 2.65-2.70), into ``gain``."""
+    size, outputs = gain.shape
+    for k in range(size):
+        for a in range(outputs):
+            gain[k, a] = -2.0 * short_sum(t.forms[belief, a, k], t.moved[belief, a])
 
 
 @kernel
@@ -32,7 +37,9 @@ def next_beliefs(
     """Beliefs ``first`` to ``last``: ``x' = x + Δ`` (Eqs. 10-12), with ``noise`` ``(D, D)``."""
     outputs = len(c.beta)
     size = len(c.columns)
+    gain = np.empty((size, outputs))
     for b in range(first, last):
+        input_output(t, b, gain)
         for i in range(outputs):
             next_mean[b, i] = mean[b, i] + t.delta[b, i]
             for j in range(outputs):
@@ -44,8 +51,8 @@ def next_beliefs(
                 if i == j:
                     entry += c.signal[i] - dot(t.rooted[b, i], t.rooted[b, i])
                 for k in range(size):
-                    entry += var[b, i, k] * input_output(t, b, k, j)
-                    entry += var[b, j, k] * input_output(t, b, k, i)
+                    entry += var[b, i, k] * gain[k, j]
+                    entry += var[b, j, k] * gain[k, i]
                 next_var[b, i, j] = entry + noise[i, j] + 0.5 * (var[b, i, j] + var[b, j, i])
         for i in range(outputs):  # symmetric to the bit
             for j in range(i):

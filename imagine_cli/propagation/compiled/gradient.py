@@ -211,11 +211,12 @@ def by_beliefs(
     """The derivatives by beliefs ``first`` to ``last``."""
     outputs, size = len(c.beta), len(c.columns)
     pairs, forms, count = len(c.left_weight), len(c.offsets), len(c.half_scales)
-    half = np.empty((size, size))
+    half, gain = np.empty((size, size)), np.empty((size, outputs))
     by_source = np.empty((count + outputs, size, size))
     for b in range(first, last):
         half[:] = 0.0
         by_source[:] = 0.0
+        input_output(t, b, gain)
         for k in range(size):
             by_mean[b, k] = by_next_mean[b, k] if k < outputs else 0.0
             for a in range(outputs):
@@ -256,7 +257,7 @@ def by_beliefs(
                 by_var[b, i, j] += 0.5 * (by_next_var[b, i, j] + by_next_var[b, j, i])
                 both = by_next_var[b, i, j] + by_next_var[b, j, i]
                 for k in range(size):
-                    by_var[b, i, k] += both * input_output(t, b, k, j)
+                    by_var[b, i, k] += both * gain[k, j]
 
 
 @kernel

@@ -50,8 +50,8 @@ def fma(typing: Any, one: Any, other: Any, added: Any) -> Any:
 def dot(typing: Any, one: Any, other: Any) -> Any:
     """``Σ_j one_j other_j`` of two vectors, whose length is a multiple of eight.
 
-    Summed in 32 lanes, the j with the same remainder each, whatever the processor's vectors are:
-    the same bits everywhere.
+    Always in the order of four sums of eight lanes, whatever the processor's vectors are: the same
+    bits everywhere.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
