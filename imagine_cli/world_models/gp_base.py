@@ -92,6 +92,7 @@ class GPWorldModel(WorldModel):
         self.action_size = posterior.inputs.shape[1] - self.observation_size
         self.member_size = function_size(posterior)
         self._drawn: tuple[Tensor, Tensor, Functions] | None = None
+        self.register_load_state_dict_post_hook(_prepare_again)
         self._compiled = False
         self._last_step: CompiledStep | None = None
 
@@ -151,10 +152,10 @@ class GPWorldModel(WorldModel):
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         try:
-            import numba  # noqa: F401
+            import numba
         except ImportError as error:
             raise MissingExtraError("numba", "compile") from error
-        self._compiled = True
+        self._compiled = not numba.config.DISABLE_JIT
 
     def _compiled_step(self) -> CompiledStep | None:
         """The step of the buffers as they are now, where they can be compiled for."""
@@ -234,6 +235,17 @@ class GPWorldModel(WorldModel):
             "signal variances": self.signal_variances.tolist(),
             "noise variances": self.noise_variances.tolist(),
         }
+
+
+def _prepare_again(model: GPWorldModel, _: object) -> None:
+    """After other data were loaded into a model: what is made of them. Raises InputError."""
+    data = {name: getattr(model, name).cpu() for name in model.data}
+    made = model.make(data, model.process_noise, model.jitter, model.dtype)
+    like = model.lengthscales
+    for name in (*_GPS, *_POSTERIOR, "_noise"):
+        part = getattr(made, name)
+        setattr(model, name, part.to(like) if part.is_floating_point() else part.to(like.device))
+    model._drawn = None
 
 
 def gram(signal: Tensor, lengthscales: Tensor, left: Tensor, right: Tensor) -> Tensor:

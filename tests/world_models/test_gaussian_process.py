@@ -114,6 +114,22 @@ def test_sizes_and_keys() -> None:
     }
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_state_dict_that_is_loaded_is_what_answers(compiled: bool) -> None:
+    model, other = random_model(0, 2, 1, 10), random_model(1, 2, 1, 10)
+    if compiled:
+        model.compile()
+    belief, action = random_belief(other, 1, 0.1)
+    model.predict(belief, action)
+    model.conditional(belief.mean, action.mean, torch.tensor(3))
+    model.load_state_dict(other.state_dict())
+    wanted = other.predict(belief, action)
+    for one, same in zip(model.predict(belief, action)[:2], wanted[:2], strict=True):
+        torch.testing.assert_close(one, same, rtol=1e-10, atol=1e-12)
+    drawn = (each.conditional(belief.mean, action.mean, torch.tensor(3)) for each in (model, other))
+    assert torch.equal(*(each.mean for each in drawn))
+
+
 def test_process_noise_is_the_noise_variance() -> None:
     model = random_model(0, 3, 1, 20)
     belief, action = random_belief(model, 1, 0.2)

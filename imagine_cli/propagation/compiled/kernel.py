@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache
 
 from imagine_cli.digest import sha256_of
 
@@ -27,12 +29,28 @@ def kernel(function: _Function) -> _Function:
     given = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = str(_folder(given))
-        dispatcher.enable_caching()
+        dispatcher._cache = _Kept(function)
     except (RuntimeError, OSError):  # no place to write to: compiled again in every process
         pass
     finally:
         numba.config.CACHE_DIR = given
     return cast(_Function, dispatcher)
+
+
+class _Kept(FunctionCache):  # type: ignore[misc]
+    """Machine code in files that may be damaged, or no longer be written."""
+
+    def load_overload(self, *given: Any) -> Any:
+        try:
+            return super().load_overload(*given)
+        except Exception:  # whatever unpickling a damaged file comes to
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, *given: Any) -> None:
+        with suppress(OSError):
+            super().save_overload(*given)
 
 
 @cache

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from imagine_cli.propagation.compiled.layout import Array, Layout
 from imagine_cli.propagation.compiled.run import backward, forward
@@ -29,6 +30,8 @@ class CompiledStep:
 
     def __call__(self, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """The next belief, as :func:`moment_step` gives it. Raises ImagineError."""
+        if any(forward_ad.unpack_dual(x).tangent is not None for x in (mean, var)):  # type: ignore[no-untyped-call]
+            return moment_step(self.gps, noise, mean, var)
         if torch.is_grad_enabled() and (mean.requires_grad or var.requires_grad):
             found: tuple[Tensor, Tensor] = _Step.apply(mean, var, noise, self)  # type: ignore[no-untyped-call]
             return found

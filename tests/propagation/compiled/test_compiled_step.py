@@ -19,6 +19,7 @@ from gp_reference import exact, worst
 from linear_systems import linear_model
 from sparse_gps import random_sparse
 from torch import Tensor
+from torch.autograd import forward_ad
 
 import imagine_cli.propagation.compiled.run as module
 from imagine_cli import ImagineError
@@ -250,6 +251,36 @@ def test_a_model_that_moves_is_compiled_anew_or_not_at_all() -> None:
     assert set(model.state_dict()) == set(plain.state_dict())
 
 
+def test_forward_derivatives_are_not_lost() -> None:
+    """Torch's step has none and says so."""
+    model = random_model(0, 2, 1, 10)
+    mean, var = some_beliefs(model, 2, 0.1)
+    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="forward AD"):
+        Bound(model).of(forward_ad.make_dual(mean, torch.ones_like(mean)), var)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't copy a process")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_in_a_copied_process(threads: int) -> None:
+    model = random_model(0, 3, 1, 40)
+    step, (mean, var) = Bound(model), some_beliefs(model, 8, 0.1)
+    wanted = step.of(mean, var)
+    child = os.fork()
+    if not child:
+        same = all(torch.equal(*both) for both in zip(step.of(mean, var), wanted, strict=True))
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_where_numba_does_not_compile_nothing_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    model = random_model(0, 2, 1, 10)
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
+    model.compile()
+    assert not model._compiled
+
+
 def test_other_kinds_have_nothing_to_compile() -> None:
     model = linear_model(2, 1)
     model.compile()
@@ -297,6 +328,10 @@ def test_machine_code_is_kept_and_changes_no_bit(tmp_path: Path) -> None:
     assert files
     assert in_a_new_process(kept) == first
     assert sorted(kept.glob("imagine/*/**/*.nbi")) == files
+    for k, file in enumerate(files):  # damaged machine code is made again
+        code = sorted(file.parent.glob(f"{file.stem}.*.nbc"))
+        (file if k % 2 else code[0]).write_bytes(b"\0damaged")
+    assert in_a_new_process(kept) == first
     assert in_a_new_process(not_kept) == first
     assert not list(not_kept.glob("imagine/*"))
     if platform.machine() == "x86_64":
