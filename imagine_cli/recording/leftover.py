@@ -126,7 +126,8 @@ def _first_difference(name: str, a: Any, b: Any) -> tuple[str, Any, Any]:
         one, other = json.loads(str(a)), json.loads(str(b))
         for key in sorted({*one, *other}):
             if one.get(key) != other.get(key):
-                return f"--{key.replace('_', '-')}", one.get(key), other.get(key)
+                option = "compile" if key == "compiled" else key.replace("_", "-")
+                return f"--{option}", one.get(key), other.get(key)
     except (ValueError, TypeError, AttributeError):
         pass
     return name, a, b

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imagine_cli.errors import InputError
+from imagine_cli.threads import IDLE
 
 __all__ = ["check_survives"]
 
@@ -28,7 +29,8 @@ def check_survives(work: Callable[[], object], path: Path) -> None:
     processes can't be copied nothing is tried, nor beside other threads: a copy has none of them,
     and would wait for ever for a lock that one of them held.
     """
-    if not hasattr(os, "fork") or threading.active_count() > 1:
+    others = [thread for thread in threading.enumerate() if not thread.name.startswith(IDLE)]
+    if not hasattr(os, "fork") or len(others) > 1:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of other threads: they aren't needed

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from imagine_cli.world_models.networks import through
+from imagine_cli.world_models.sources import Source, source_of, unchanged
 
 __all__ = ["FusedLayers", "may_fuse"]
 
@@ -66,7 +67,7 @@ class FusedLayers:
     """
 
     def __init__(self) -> None:
-        self._source: list[tuple[Tensor, int]] = []
+        self._source: Source = []
         self._packed: list[_Packed] | None = None
 
     def __reduce__(self) -> tuple[type[FusedLayers], tuple[()]]:
@@ -87,18 +88,22 @@ class FusedLayers:
         Returns:
             None where these layers can't be computed in this way.
         """
-        source = [(part, _version(part)) for layer in layers for part in layer]
-        if not _same(source, self._source):
+        source = source_of(part for layer in layers for part in layer)
+        if not unchanged(source, self._source):
             self._packed = _packed(layers, activation)
             self._source = source
         if self._packed is None:
             return None
         rows, groups, size = values.shape
+        given = values
         # Channels last, the rows being the image's only line: in memory it is as it was.
         values = values.reshape(1, 1, rows, groups * size).permute(0, 3, 1, 2)
         for layer in self._packed:
             values = layer(values)
-        return values.permute(0, 2, 3, 1).reshape(rows, groups, -1)
+        values = values.permute(0, 2, 3, 1).reshape(rows, groups, -1)
+        if not math.isfinite(float(given.sum())):  # of a NaN oneDNN's relu makes a zero
+            values = values.masked_fill(~given.isfinite().all(-1, keepdim=True), math.nan)
+        return values
 
 
 def may_fuse(values: Tensor) -> bool:
@@ -116,16 +121,6 @@ def may_fuse(values: Tensor) -> bool:
         and not torch._C._are_functorch_transforms_active()
         and not torch.compiler.is_compiling()
         and forward_ad.unpack_dual(values).tangent is None  # type: ignore[no-untyped-call]
-    )
-
-
-def _version(part: Tensor) -> int:
-    return 0 if part.is_inference() else part._version
-
-
-def _same(some: list[tuple[Tensor, int]], others: list[tuple[Tensor, int]]) -> bool:
-    return len(some) == len(others) and all(
-        a is b and v == w for (a, v), (b, w) in zip(some, others, strict=True)
     )
 
 
@@ -162,7 +157,9 @@ def _computes(packed: list[_Packed], layers: Layers, activation: str) -> bool:
 
 
 def _unsuited(part: Tensor) -> bool:
-    return part.dtype != torch.float32 or part.device.type != "cpu" or part.requires_grad
+    if part.dtype != torch.float32 or part.device.type != "cpu" or part.requires_grad:
+        return True
+    return not bool(part.isfinite().all())
 
 
 def _pack(weight: Tensor, bias: Tensor, activation: str, scalars: list[Any]) -> _Packed:

@@ -16,6 +16,7 @@ from imagine_cli.threads import one_thread
 from imagine_cli.world_models.base import UNLIMITED, Conditional, Prediction, WorldModel
 from imagine_cli.world_models.gp_posterior import GPPosterior
 from imagine_cli.world_models.pathwise import Functions, draw, evaluate, function_size
+from imagine_cli.world_models.sources import Source, source_of, unchanged
 from imagine_cli.world_models.tiles import in_tiles, padded
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class GPWorldModel(WorldModel):
         self.register_load_state_dict_post_hook(_prepare_again)
         self._compiled = False
         self._last_step: CompiledStep | None = None
+        self._last_source: Source = []
 
     @abstractmethod
     def _condition(self) -> tuple[GPPosterior, Tensor]:
@@ -159,14 +161,15 @@ class GPWorldModel(WorldModel):
 
     def _compiled_step(self) -> CompiledStep | None:
         """The step of the buffers as they are now, where they can be compiled for."""
-        columns, last = self._gps_columns, self._last_step
-        if last is not None and last.gps.columns is columns:
-            return last
+        gps, columns = self.gps, self._gps_columns
+        now = source_of(gps)
+        if self._last_step is not None and unchanged(now, self._last_source):
+            return self._last_step
         if columns.device.type != "cpu" or columns.dtype != torch.float64:
             return None
         from imagine_cli.propagation.compiled.step import CompiledStep
 
-        self._last_step = CompiledStep(self.gps)
+        self._last_step, self._last_source = CompiledStep(gps), now
         return self._last_step
 
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:

@@ -146,6 +146,21 @@ def test_where_operators_are_missing_or_refuse(which: str, monkeypatch: pytest.M
 
 
 @fused_here
+@pytest.mark.parametrize("activation", ["silu", "relu", "leaky_relu", "tanh"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_hidden(activation: str, bad: float) -> None:
+    layers, values = random_layers(3, (8, 16, 16, 8)), inputs(10, 3, 8)
+    plain = fused(layers, values, activation)
+    values[4, 1, 2] = bad
+    found = fused(layers, values, activation)
+    assert torch.isnan(found[4, 1]).all()
+    found[4, 1] = plain[4, 1]
+    assert torch.equal(found, plain)
+    layers[1][0][0, 0, 0] = bad
+    assert FusedLayers()(layers, values, activation) is None
+
+
+@fused_here
 def test_operators_that_do_something_else_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     real = torch.ops.mkldnn._convolution_pointwise.default
     operators = _operators("_convolution_pointwise")

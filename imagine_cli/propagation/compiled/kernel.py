@@ -28,8 +28,11 @@ def kernel(function: _Function) -> _Function:
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
     given = numba.config.CACHE_DIR
     try:
-        numba.config.CACHE_DIR = str(_folder(given))
-        dispatcher._cache = _Kept(function)
+        folder = _folder(given)
+        numba.config.CACHE_DIR = str(folder)
+        kept = _Kept(function)
+        if folder in Path(kept.cache_path).parents:  # and not where Numba falls back to
+            dispatcher._cache = kept
     except (RuntimeError, OSError):  # no place to write to: compiled again in every process
         pass
     finally:
@@ -61,5 +64,6 @@ def _folder(given: str) -> Path:
     those of the functions that this one calls: so the name is that of all sources.
     """
     sources = sorted(Path(__file__).parent.glob("*.py"))
-    home = given or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "imagine" / sha256_of(*sources)[:16]
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    home = Path(given or (named if os.path.isabs(named) else Path.home() / ".cache")).absolute()
+    return home / "imagine" / sha256_of(*sources)[:16]

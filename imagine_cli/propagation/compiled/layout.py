@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from imagine_cli.propagation.gps import GPs
 
@@ -40,12 +41,14 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, gps: GPs) -> Layout:
-        """Of GPs in float64 on the CPU, whose memory it shares but for ``inverse_root``."""
+        """Of GPs in float64 on the CPU: a copy, as tensors may move in memory."""
         parts = gps._asdict()
-        arrays = {name: parts[name].numpy() for name in cls._fields if name in parts}
+        arrays = {
+            name: parts[name].detach().clone().numpy() for name in cls._fields if name in parts
+        }
         return cls(
             **arrays,
-            inverse_root=gps.inverse_root_t.mT.contiguous().numpy(),
+            inverse_root=gps.inverse_root_t.mT.clone(memory_format=torch.contiguous_format).numpy(),
             triangular=bool((gps.inverse_root_t.tril(-1) == 0).all()),
         )
 

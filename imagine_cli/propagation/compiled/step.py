@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ class CompiledStep:
     def __init__(self, gps: GPs) -> None:
         self.gps = gps
         self._layout = Layout.of(gps)
+
+    def __reduce__(self) -> tuple[type[CompiledStep], tuple[GPs]]:
+        return CompiledStep, (self.gps,)
 
     def __call__(self, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """The next belief, as :func:`moment_step` gives it. Raises ImagineError."""
@@ -64,11 +68,14 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         mean, var = ctx.saved_tensors
-        if not torch.is_grad_enabled():
-            return *ctx.step.backward(mean, var, *grads), None, None
+        if not torch.is_grad_enabled() and all(type(grad) is Tensor for grad in grads):
+            with suppress(RuntimeError):  # several derivatives at once, which only torch can do
+                return *ctx.step.backward(mean, var, *grads), None, None
         inputs = [x for x in (mean, var) if x.requires_grad]
-        found = moment_step(ctx.step.gps, ctx.noise, mean, var)
-        wanted = iter(torch.autograd.grad(found, inputs, grads, create_graph=True))
+        again = torch.is_grad_enabled()
+        with torch.enable_grad():
+            found = moment_step(ctx.step.gps, ctx.noise, mean, var)
+        wanted = iter(torch.autograd.grad(found, inputs, grads, create_graph=again))
         return *(next(wanted) if x.requires_grad else None for x in (mean, var)), None, None
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+from imagine_cli.threads import IDLE
+
 __all__ = ["together"]
 
 
@@ -20,7 +22,7 @@ def together(works: Sequence[Callable[[], None]]) -> None:
 
 @cache
 def _pool(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="imagine")
+    return ThreadPoolExecutor(count, thread_name_prefix=IDLE)
 
 
 if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads

@@ -281,6 +281,45 @@ def test_where_numba_does_not_compile_nothing_is(monkeypatch: pytest.MonkeyPatch
     assert not model._compiled
 
 
+def change(model: GPWorldModel, how: str) -> None:
+    if how == "share":
+        model.share_memory()
+    elif how == "in place":
+        model._gps_inverse_root_t.mul_(0.5)
+    elif how == "data":
+        model._gps_columns.data = model._gps_columns.data + 0.1
+    else:
+        model._gps_beta = 2.0 * model._gps_beta
+
+
+@pytest.mark.parametrize("how", ["share", "in place", "data", "another"])
+@pytest.mark.parametrize("copied", [False, True])
+def test_buffers_that_change_are_what_answers(how: str, copied: bool) -> None:
+    model, plain = random_model(0, 2, 1, 10, units=False), random_model(0, 2, 1, 10, units=False)
+    belief, action = random_belief(model, 1, 0.1)
+    model.compile()
+    model.predict(belief, action)
+    if copied:
+        model = copy.deepcopy(model)
+        model.predict(belief, action)
+    for each in (model, plain):
+        change(each, how)
+    found, wanted = model.predict(belief, action), plain.predict(belief, action)
+    torch.testing.assert_close(found[:2], wanted[:2], rtol=1e-9, atol=1e-12)
+
+
+def test_several_derivatives_at_once() -> None:
+    model = random_model(0, 2, 1, 10, units=False)
+    mean, var = some_beliefs(model, 1, 0.1)
+
+    def jacobian(vectorize: bool) -> Tensor:
+        return torch.autograd.functional.jacobian(  # type: ignore[no-untyped-call,no-any-return]
+            lambda x: Bound(model).of(x, var)[1], mean, vectorize=vectorize
+        )
+
+    torch.testing.assert_close(jacobian(True), jacobian(False), rtol=1e-10, atol=1e-12)
+
+
 def test_other_kinds_have_nothing_to_compile() -> None:
     model = linear_model(2, 1)
     model.compile()
@@ -333,6 +372,7 @@ def test_machine_code_is_kept_and_changes_no_bit(tmp_path: Path) -> None:
         (file if k % 2 else code[0]).write_bytes(b"\0damaged")
     assert in_a_new_process(kept) == first
     assert in_a_new_process(not_kept) == first
-    assert not list(not_kept.glob("imagine/*"))
+    package = Path(module.__file__).parent
+    assert not list(package.glob("__pycache__/*.nb[ci]"))
     if platform.machine() == "x86_64":
         assert in_a_new_process(kept, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="") == first
