@@ -13,7 +13,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 __all__ = ["SteadyFile", "interrupts_held_back"]
@@ -147,19 +147,23 @@ class SteadyFile:
 
 @contextlib.contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C takes effect at the end of the block instead of inside it.
+    """What handles Ctrl-C and SIGTERM in Python does so at the end of the block, not inside it.
 
     Python code called by HDF5, as :class:`SteadyFile` is, would raise it into the library.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
     held: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
+    if threading.current_thread() is threading.main_thread():  # which alone gets signals
+        for wanted in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(wanted)
+            if callable(handler):
+                handlers[wanted] = handler
     try:
+        for number in handlers:
+            signal.signal(number, lambda number, frame: held.append((number, frame)))
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
-        if held:
-            handler(*held[0])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, frame in held[:1]:
+            handlers[number](number, frame)

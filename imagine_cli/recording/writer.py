@@ -16,6 +16,7 @@ from imagine_cli.recording.disk_room import check_room
 from imagine_cli.recording.leftover import Leftover
 from imagine_cli.recording.partial_file import PartialFile
 from imagine_cli.recording.schema import MAX_SIZE, RolloutHeader, chunk_lengths
+from imagine_cli.recording.steady_file import interrupts_held_back
 
 __all__ = ["RolloutWriter"]
 
@@ -122,18 +123,9 @@ class RolloutWriter:
             self._partial.target, self.header.trajectories, self.header.steps,
             self._sizes["observation"] * self.dtype.itemsize,
         )  # fmt: skip
-        descriptor = self._partial.claim()
         try:
-            self.replaces = self._partial.leftover and not self._resume
-            if self._resume and self._partial.leftover:
-                self.leftover = Leftover(self._partial.path, self.header, self._used_up)
-                self.header = self.leftover.header
-            self._store = ChunkStore(
-                descriptor, self._partial.target, self.header, self._sizes, self.dtype,
-                self._chunk, self._wanted,
-            )  # fmt: skip
-            if self.leftover is None:
-                self._partial.show()
+            with interrupts_held_back():
+                self._open()
         except BaseException:
             self._abandon(keep=False)
             raise
@@ -249,6 +241,19 @@ class RolloutWriter:
                 raise ValueError(f"{name} has shape {array.shape}, not {shape}")
             self._store.add(name, first_trajectory, first_step, array)
 
+    def _open(self) -> None:
+        descriptor = self._partial.claim()
+        self.replaces = self._partial.leftover and not self._resume
+        if self._resume and self._partial.leftover:
+            self.leftover = Leftover(self._partial.path, self.header, self._used_up)
+            self.header = self.leftover.header
+        self._store = ChunkStore(
+            descriptor, self._partial.target, self.header, self._sizes, self.dtype,
+            self._chunk, self._wanted,
+        )  # fmt: skip
+        if self.leftover is None:
+            self._partial.show()
+
     def _used_up(self) -> None:
         """Everything in the leftover was handed over: the new file takes its place."""
         if self.leftover is not None:
@@ -259,13 +264,17 @@ class RolloutWriter:
 
     def _abandon(self, *, keep: bool) -> None:
         """Close without publishing; ``keep`` is for a partial file worth going on from."""
+        with interrupts_held_back():
+            self._close(keep and self._keep)
+
+    def _close(self, keep: bool) -> None:
         store, self._store = self._store, None
         if store is not None:
-            store.abandon(keep=keep and self._keep)
+            store.abandon(keep=keep)
         worth = self.leftover is not None or (store is not None and store.chunks_stored > 0)
         if self.leftover is not None:
             self.leftover.close()
-        if keep and self._keep and worth:
+        if keep and worth:
             self._partial.release()
             self.kept = self._partial.path
         else:

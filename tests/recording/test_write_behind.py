@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
@@ -63,3 +64,24 @@ def test_dropping_makes_no_more() -> None:
     threading.Timer(0.05, gate.set).start()
     behind.drop()
     assert made == []
+
+
+@pytest.mark.parametrize("wait", ["put", "end"])
+def test_ctrl_c_while_waiting_does_not_lose_sight_of_the_thread(wait: str) -> None:
+    gate, made = threading.Event(), list[str]()
+
+    def first() -> None:
+        gate.wait()
+        time.sleep(0.1)
+        made.append("first")
+
+    behind = WriteBehind(10)
+    behind.put(10, first)
+    main = threading.get_ident()
+    threading.Timer(0.05, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        behind.put(10, lambda: made.append("second")) if wait == "put" else behind.end()
+    gate.set()
+    behind.drop()
+    assert made == ["first"]
+    behind.drop()
