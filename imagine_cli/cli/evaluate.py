@@ -162,7 +162,7 @@ def evaluate(
     from imagine_cli.cli.warnings import as_lines
 
     with as_lines(), progress(quiet) as display:
-        display.stage("loading", total=None)
+        display.stage("loading and compiling" if compiled else "loading", total=None)
         from imagine_cli.evaluation import evaluate_model
         from imagine_cli.evaluation.gates import check_gates, judge, parse_gate
 

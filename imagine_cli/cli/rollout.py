@@ -149,7 +149,7 @@ def rollout(
 
     panel = growing_panel(env, steps) if watch and not quiet else None
     with stopping(output) as stop, as_lines(), progress(quiet, panel) as display:
-        display.stage("loading", total=None)
+        display.stage("loading and compiling" if compiled else "loading", total=None)
         from imagine_cli.rollout import run_rollout
 
         if video is not None:

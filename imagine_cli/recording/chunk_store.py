@@ -13,10 +13,11 @@ import h5py
 import numpy as np
 
 from imagine_cli.errors import DiskError, ImagineError
+from imagine_cli.interrupts import interrupts_held_back
 from imagine_cli.recording.chunk_codec import encode
 from imagine_cli.recording.groups import NewFile
 from imagine_cli.recording.schema import RolloutHeader
-from imagine_cli.recording.steady_file import SteadyFile, interrupts_held_back
+from imagine_cli.recording.steady_file import SteadyFile
 from imagine_cli.recording.windows import Piece, Windows
 from imagine_cli.recording.write_behind import WriteBehind
 

@@ -1,4 +1,4 @@
-"""Disk errors, kills and Ctrl-C kept away from the HDF5 library, which survives none of them.
+"""Disk errors and kills kept away from the HDF5 library, which survives neither.
 
 When a write fails inside HDF5 (a full disk), it loses data without a word where the write came
 from its caches, and ends the process with a segmentation fault when it can't flush a file that
@@ -11,12 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from types import FrameType
 
-__all__ = ["SteadyFile", "interrupts_held_back"]
+__all__ = ["SteadyFile"]
 
 
 class SteadyFile:
@@ -143,27 +139,3 @@ class SteadyFile:
                 os.ftruncate(self._descriptor, size)
             except OSError as error:
                 self.error = error
-
-
-@contextlib.contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """What handles Ctrl-C and SIGTERM in Python does so at the end of the block, not inside it.
-
-    Python code called by HDF5, as :class:`SteadyFile` is, would raise it into the library.
-    """
-    held: list[tuple[int, FrameType | None]] = []
-    handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
-    if threading.current_thread() is threading.main_thread():  # which alone gets signals
-        for wanted in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(wanted)
-            if callable(handler):
-                handlers[wanted] = handler
-    try:
-        for number in handlers:
-            signal.signal(number, lambda number, frame: held.append((number, frame)))
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number, frame in held[:1]:
-            handlers[number](number, frame)

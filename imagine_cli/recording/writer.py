@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from imagine_cli.errors import DiskError, ImagineError, InputError, Interrupted
+from imagine_cli.interrupts import interrupts_held_back
 from imagine_cli.recording.chunk_store import ChunkStore
 from imagine_cli.recording.disk_room import check_room
 from imagine_cli.recording.leftover import Leftover
 from imagine_cli.recording.partial_file import PartialFile
 from imagine_cli.recording.schema import MAX_SIZE, RolloutHeader, chunk_lengths
-from imagine_cli.recording.steady_file import interrupts_held_back
 
 __all__ = ["RolloutWriter"]
 

@@ -114,8 +114,8 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
         """From now on, predict by compiled functions, where this kind has any that are faster.
 
         In place, as :meth:`torch.nn.Module.compile`, whose arguments change nothing here. What
-        comes out is the same to rounding. Where there is nothing to gain (another kind, dtype or
-        device) everything goes on as before.
+        comes out is the same to rounding. The first time on a machine takes seconds. Where there
+        is nothing to gain (another kind, dtype or device) everything goes on as before.
 
         Raises:
             MissingExtraError: the extra "compile" is not installed.

@@ -158,6 +158,9 @@ class GPWorldModel(WorldModel):
         except ImportError as error:
             raise MissingExtraError("numba", "compile") from error
         self._compiled = not numba.config.DISABLE_JIT
+        step = self._compiled_step() if self._compiled else None
+        if step is not None:
+            step.prepare()
 
     def _compiled_step(self) -> CompiledStep | None:
         """The step of the buffers as they are now, where they can be compiled for."""

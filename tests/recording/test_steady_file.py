@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from rollout_files import numbers, write
 
 from imagine_cli.recording import open_rollout
-from imagine_cli.recording.steady_file import SteadyFile, interrupts_held_back
+from imagine_cli.recording.steady_file import SteadyFile
 
 
 @settings(max_examples=50, deadline=None)
@@ -87,31 +86,6 @@ def test_a_reader_sees_the_file_of_the_last_commit(tmp_path: Path) -> None:
     steady.commit()
     assert path.read_bytes() == b"HEADboDYta"
     os.close(descriptor)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_handled_at_the_end_of_the_block(number: signal.Signals) -> None:
-    reached = []
-
-    class Handled(BaseException):
-        pass
-
-    def handle(number: int, frame: object) -> None:
-        raise Handled
-
-    def work() -> None:
-        with interrupts_held_back():
-            signal.raise_signal(number)
-            reached.append("the end")
-
-    before = signal.signal(number, handle)
-    try:
-        with pytest.raises(Handled):
-            work()
-        assert signal.getsignal(number) is handle
-    finally:
-        signal.signal(number, before)
-    assert reached == ["the end"]
 
 
 FULL = """

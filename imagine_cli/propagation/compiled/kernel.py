@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, wraps
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from imagine_cli.digest import sha256_of
+from imagine_cli.interrupts import interrupts_held_back
 
 __all__ = ["kernel"]
 
@@ -26,6 +29,7 @@ def kernel(function: _Function) -> _Function:
     on where it is called from and on what lies where in memory, changes no bit.
     """
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher.compile = _whole(dispatcher.compile)
     given = numba.config.CACHE_DIR
     try:
         folder = _folder(given)
@@ -40,8 +44,24 @@ def kernel(function: _Function) -> _Function:
     return cast(_Function, dispatcher)
 
 
+def _whole(compile: _Function) -> _Function:
+    """Without Ctrl-C in the midst of it."""
+
+    @wraps(compile)
+    def whole(*given: Any) -> Any:
+        with interrupts_held_back():
+            return compile(*given)
+
+    return cast(_Function, whole)
+
+
 class _Kept(FunctionCache):  # type: ignore[misc]
     """Machine code in files that may be damaged, or no longer be written."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _Checked(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, *given: Any) -> Any:
         try:
@@ -54,6 +74,26 @@ class _Kept(FunctionCache):  # type: ignore[misc]
     def save_overload(self, *given: Any) -> None:
         with suppress(OSError):
             super().save_overload(*given)
+
+
+class _Checked(IndexDataCacheFile):  # type: ignore[misc]
+    """A digest goes before the machine code, which damaged would run all the same."""
+
+    def _save_data(self, name: str, data: Any) -> None:
+        packed = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(_digest(name, packed) + packed)
+
+    def _load_data(self, name: str) -> Any:
+        found = Path(self._data_path(name)).read_bytes()
+        size = sha256().digest_size
+        if found[:size] != _digest(name, found[size:]):
+            raise OSError(f"{name} is damaged")  # as if it were not there
+        return pickle.loads(found[size:])
+
+
+def _digest(name: str, packed: bytes) -> bytes:
+    return sha256(name.encode() + b"\0" + packed).digest()
 
 
 @cache

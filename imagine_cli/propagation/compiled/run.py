@@ -20,7 +20,7 @@ from imagine_cli.propagation.compiled.pairs import ROWS, pair_sums, rooted
 from imagine_cli.propagation.compiled.terms import forms_at_points, matrices
 from imagine_cli.propagation.compiled.threads import together
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward", "forward", "prepare"]
 
 # To hand work to a sleeping thread takes as long as so many exponentials.
 _FEWEST = 400_000
@@ -28,6 +28,20 @@ _FEWEST = 400_000
 _BLOCKS = 8
 # The most numbers that a thread has of its beliefs at once: 16 MiB.
 _NUMBERS = 2**21
+
+
+def prepare(c: Layout) -> None:
+    """Have :func:`forward` compiled, in parts between which Ctrl-C takes effect."""
+    size, outputs = len(c.columns), len(c.beta)
+    mean, var, t = np.empty((0, size)), np.empty((0, size, size)), Terms.empty(c, 0)
+    next_mean, next_var = np.empty((0, outputs)), np.empty((0, outputs, outputs))
+    noise, sums = np.empty((outputs, outputs)), np.empty((0, 0, 0))
+    matrices(0, 0, c, mean, var, t)
+    forms_at_points(0, 0, c, t)
+    rooted(0, 0, c, t)
+    pair_sums(0, 0, c, t, sums)
+    next_beliefs(0, 0, c, mean, var, noise, t, sums, next_mean, next_var)
+    _forward(c, mean, var, noise, t, sums, next_mean, next_var)
 
 
 def forward(c: Layout, mean: Array, var: Array, noise: Array) -> tuple[Array, Array, Array]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from imagine_cli.propagation.compiled.layout import Array, Layout
-from imagine_cli.propagation.compiled.run import backward, forward
+from imagine_cli.propagation.compiled.run import backward, forward, prepare
 from imagine_cli.propagation.gps import GPs
 from imagine_cli.propagation.moment_step import moment_step
 from imagine_cli.propagation.moment_terms import no_covariance
@@ -28,6 +28,10 @@ class CompiledStep:
     def __init__(self, gps: GPs) -> None:
         self.gps = gps
         self._layout = Layout.of(gps)
+
+    def prepare(self) -> None:
+        """Do at once what takes seconds the first time on a machine."""
+        prepare(self._layout)
 
     def __reduce__(self) -> tuple[type[CompiledStep], tuple[GPs]]:
         return CompiledStep, (self.gps,)

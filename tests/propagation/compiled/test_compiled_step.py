@@ -368,8 +368,13 @@ def test_machine_code_is_kept_and_changes_no_bit(tmp_path: Path) -> None:
     assert in_a_new_process(kept) == first
     assert sorted(kept.glob("imagine/*/**/*.nbi")) == files
     for k, file in enumerate(files):  # damaged machine code is made again
-        code = sorted(file.parent.glob(f"{file.stem}.*.nbc"))
-        (file if k % 2 else code[0]).write_bytes(b"\0damaged")
+        code = sorted(file.parent.glob(f"{file.stem}.*.nbc"))[0]
+        flipped = bytearray(code.read_bytes())
+        flipped[len(flipped) // 2] ^= 1
+        if k % 2:
+            code.write_bytes(flipped)
+        else:
+            file.write_bytes(b"\0damaged")
     assert in_a_new_process(kept) == first
     assert in_a_new_process(not_kept) == first
     package = Path(module.__file__).parent

@@ -1,0 +1,36 @@
+"""Ctrl-C kept away from libraries that it would break."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+__all__ = ["interrupts_held_back"]
+
+
+@contextlib.contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """What handles Ctrl-C and SIGTERM in Python does so at the end of the block, not inside it.
+
+    Native code that calls Python code, as HDF5 and LLVM do, gets what a handler raises there, and
+    goes on as if nothing had happened, or as if something else had.
+    """
+    held: list[tuple[int, FrameType | None]] = []
+    handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
+    if threading.current_thread() is threading.main_thread():  # which alone gets signals
+        for wanted in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(wanted)
+            if callable(handler):
+                handlers[wanted] = handler
+    try:
+        for number in handlers:
+            signal.signal(number, lambda number, frame: held.append((number, frame)))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, frame in held[:1]:
+            handlers[number](number, frame)
