@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,12 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None) -> gymnasium.Env
         hint = "; run: pip install 'imagine-cli[mujoco]'" if "mujoco" in str(error).lower() else ""
         raise InputError(f"env {env_id!r} can't be made: {_one_line(error)}{hint}") from error
     except Exception as error:  # an env's constructor may raise anything at all
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is not None and unknown[1] in (kwargs or {}):
+            raise InputError(
+                f"env {env_id!r} can't be made: it takes no argument {unknown[1]!r}; leave "
+                f"--env-kwarg {unknown[1]}=... out"
+            ) from error
         raise InputError(
             f"env {env_id!r} with {kwargs or 'no keyword arguments'} can't be made: "
             f"{type(error).__name__}: {_one_line(error)}"

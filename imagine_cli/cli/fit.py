@@ -215,7 +215,7 @@ def _command(command: str, output: Path) -> str:
 
 def _scores(scores: dict[str, Any], names: list[str]) -> Table:
     """So many steps ahead, on transitions held out: each dimension, all, and the reward."""
-    from imagine_cli.cli.tables import number_table, plural, significant
+    from imagine_cli.cli.tables import number_table, plural, significant, times
 
     others = {"all": scores["overall"], "reward": scores.get("reward")}
     below = {name: some for name, some in others.items() if some is not None}
@@ -229,5 +229,5 @@ def _scores(scores: dict[str, Any], names: list[str]) -> Table:
     ]
     held_out = f"{plural(scores['transitions'], 'step')} held out"
     if scores["steps"] > 1:
-        held_out = f"{plural(scores['steps'], 'step')} ahead, {scores['transitions']} times"
+        held_out = f"{plural(scores['steps'], 'step')} ahead, {times(scores['transitions'])}"
     return number_table([held_out, "RMSE", "NLL (nats)", "in 95 % interval"], rows)

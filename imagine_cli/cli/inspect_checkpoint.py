@@ -14,6 +14,7 @@ from imagine_cli.cli.tables import (
     plural,
     printable,
     significant,
+    times,
 )
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _further_ahead(scores: Any) -> Iterator[tuple[str, Table | None]]:
     for entry in _listed(horizons.get("ahead")):
         if isinstance(entry, dict) and isinstance(entry.get("steps"), int) and entry["steps"] > 1:
             named = {**entry, "observation_names": scores.get("observation_names")}
-            title = f"{entry['steps']} steps ahead, {entry.get('transitions')} times, by "
+            title = f"{entry['steps']} steps ahead, {times(entry.get('transitions'))}, by "
             yield title + str(horizons.get("propagation")), _score_table(named)
     for sentence in _listed(horizons.get("left_out")):
         yield str(sentence), None

@@ -18,6 +18,7 @@ __all__ = [
     "plural",
     "printable",
     "significant",
+    "times",
 ]
 
 
@@ -49,6 +50,11 @@ def fixed(values: Sequence[float], digits: int = 4) -> list[str]:
     texts = [f"{value:.{decimals}f}" for value in values]
     # What rounds to zero has no sign.
     return [text.lstrip("-") if float(text) == 0 else text for text in texts]
+
+
+def times(count: int | None) -> str:
+    """``once``, ``5 times``."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def plural(count: int, noun: str) -> str:

@@ -45,8 +45,14 @@ def device_named(name: str) -> torch.device:
     """The torch device of that name, once it is known to work. Raises InputError."""
     try:
         device = torch.device(name)
+    except Exception as error:  # torch lists every name that it ever had
+        raise InputError(
+            f"--device {name!r} can't be used: torch has no device of that name; cpu and cuda are "
+            "usual ones"
+        ) from error
+    try:
         torch.empty(0, device=device)
-    except Exception as error:  # torch raises several kinds, some only when a tensor is made
+    except Exception as error:  # torch raises several kinds
         reason = (str(error).splitlines() or [""])[0].rstrip(".")
         raise InputError(f"--device {name!r} can't be used: {reason}") from error
     return device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,7 @@ def _from_file(path: Path, description: EnvDescription, count: int) -> Start:
     where = f"--start {path}"
     kind = path.suffix.lower()
     var: np.ndarray | None = None
+    there: int | None = None
     try:
         if kind == ".csv":
             mean = np.atleast_2d(np.loadtxt(path, delimiter=",", ndmin=2))
@@ -104,7 +106,7 @@ def _from_file(path: Path, description: EnvDescription, count: int) -> Start:
                 mean = arrays["mean"]
                 var = arrays.get("var", None)
         elif kind in (".h5", ".hdf5"):
-            mean, var = _last_beliefs(path, count)
+            mean, var, there = _last_beliefs(path, count)
         else:
             raise InputError(f"{where}: a start is a .npy, .csv, .npz or rollout .h5 file")
     except InputError:
@@ -122,18 +124,24 @@ def _from_file(path: Path, description: EnvDescription, count: int) -> Start:
     if var.shape in single and not (len(mean) > 1 and var.shape == mean.shape):
         var = np.broadcast_to(var, (len(mean), *var.shape))
     means, variances = _checked(mean, var, description, where, count)
+    there = there or len(means)
+    if there > count:
+        used = "first is" if count == 1 else f"first {count} are"
+        warnings.warn(f"{where} has starts for {there} trajectories; the {used} used", stacklevel=2)
     if len(means) == 1:
         return _always(means[0], variances[0])
     return lambda first, b: (means[first : first + b], variances[first : first + b])
 
 
-def _last_beliefs(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _last_beliefs(path: Path, count: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Up to ``count`` means and covariances, and how many there are."""
     from imagine_cli.recording import open_rollout
 
     with open_rollout(path) as rollout:
         rows = slice(0, min(count, rollout.trajectories))
         last = slice(rollout.steps, rollout.steps + 1)
-        return rollout.mean(rows, last)[:, 0], rollout.var(rows, last)[:, 0]
+        mean, var = rollout.mean(rows, last)[:, 0], rollout.var(rows, last)[:, 0]
+        return mean, var, rollout.trajectories
 
 
 def _checked(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagine_cli.cli.sparkline import ASCII, BLOCKS, sparkline
-from imagine_cli.cli.tables import bytes_text, fixed, plural, printable, significant
+from imagine_cli.cli.tables import bytes_text, fixed, plural, printable, significant, times
 
 FINITE = st.floats(-1e300, 1e300)
 NUMBERS = FINITE | st.sampled_from([math.nan, math.inf, -math.inf])
@@ -93,6 +93,7 @@ def test_fixed_is_within_a_digit_of_the_largest(values: list[float]) -> None:
 def test_words() -> None:
     assert [plural(n, "trajectory") for n in (1, 2)] == ["1 trajectory", "2 trajectories"]
     assert plural(0, "step") == "0 steps"
+    assert [times(n) for n in (1, 2)] == ["once", "2 times"]
     assert [bytes_text(n) for n in (999, 1500, 2_500_000)] == ["999 B", "1.50 kB", "2.50 MB"]
     assert bytes_text(12_000_000_000) == "12.0 GB"
 

@@ -142,7 +142,7 @@ print("interrupted")
 
 
 @pytest.mark.parametrize(
-    ("times", "apart"), [(5, 0.05), pytest.param(200, 0.002, marks=pytest.mark.long)]
+    ("times", "apart"), [(5, 0.05), pytest.param(100, 0.003, marks=pytest.mark.long)]
 )
 def test_ctrl_c_in_the_midst_of_writing_breaks_nothing(
     tmp_path: Path, times: int, apart: float

@@ -83,6 +83,10 @@ def test_files(tmp_path: Path) -> None:
     assert np.array_equal(mean, [one, one])
     assert np.array_equal(var, [np.eye(3)] * 2)
     assert np.array_equal(start(str(tmp_path / "beliefs.npz"))(0, 4)[1], [np.eye(3)] * 4)
+    with pytest.warns(UserWarning, match="starts for 4 trajectories; the first 2 are used"):
+        assert np.array_equal(start(str(tmp_path / "many.npy"), count=2)(0, 2)[0], many[:2])
+    with pytest.warns(UserWarning, match="starts for 4 trajectories; the first is used"):
+        assert np.array_equal(start(str(tmp_path / "many.npy"), count=1)(0, 1)[0], many[:1])
     with pytest.raises(InputError, match="starts for 4 trajectories and 5 are needed"):
         start(str(tmp_path / "many.npy"), count=5)
     np.save(tmp_path / "object.npy", np.array([{}], dtype=object))
