@@ -16,6 +16,7 @@ from imagine_cli.policies.parametric import (
     take,
 )
 from imagine_cli.policies.squash import squash_sin
+from imagine_cli.world_models.tiles import padded
 
 __all__ = ["LinearPolicy"]
 
@@ -43,11 +44,12 @@ class LinearPolicy(ParametricPolicy):
         self.bias = nn.Parameter(bias)
         self.register_buffer("max_action", max_action, persistent=False)
 
-    def act(self, step: int, observation: Belief) -> ActionBelief:
+    def respond(self, observation: Belief) -> ActionBelief:
         mean, var = observation
-        weight = self.weight.to(mean)
-        u = mean @ weight.mT + self.bias.to(mean)
-        u_var = symmetrise(weight @ var @ weight.mT)
+        weight, size = self.weight.to(mean), self.action_size
+        wide, wide_var = padded(weight, -1, -2), padded(var, -1, -2)
+        u = (padded(mean, -1) @ wide.mT)[..., :size] + self.bias.to(mean)
+        u_var = symmetrise((wide @ wide_var @ wide.mT)[..., :size, :size])
         cross = weight.mT.expand(*mean.shape[:-1], -1, -1)
         if self.max_action is None:
             return ActionBelief(u, u_var, cross)

@@ -14,6 +14,7 @@ from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.parametric import ParametricPolicy, choice, take
+from imagine_cli.world_models.tiles import padded
 
 __all__ = ["MLPPolicy"]
 
@@ -66,11 +67,18 @@ class MLPPolicy(ParametricPolicy):
         self.register_buffer("low", torch.as_tensor(bounds[0], dtype=dtype), persistent=False)
         self.register_buffer("high", torch.as_tensor(bounds[1], dtype=dtype), persistent=False)
 
-    def act(self, step: int, observation: Belief) -> ActionBelief:
-        value = observation.mean.to(self.low.dtype)
-        for layer in self.layers[:-1]:
-            value = _ACTIVATIONS[self._activation](layer(value))
-        return ActionBelief(self._to_action(self.layers[-1](value)).to(observation.mean.dtype))
+    def respond(self, observation: Belief) -> ActionBelief:
+        value = padded(observation.mean.to(self.low.dtype), -1)
+        for k in range(len(self.layers)):
+            if k > 0:
+                value = _ACTIVATIONS[self._activation](value)
+            weight, bias = (
+                self.get_parameter(f"layers.{k}.weight"),
+                self.get_parameter(f"layers.{k}.bias"),
+            )
+            value = nn.functional.linear(value, padded(weight, -1, -2), padded(bias, -1))
+        action = self._to_action(value[..., : self.action_size])
+        return ActionBelief(action.to(observation.mean.dtype))
 
     def _to_action(self, value: Tensor) -> Tensor:
         if self._choices:

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import sizes, symmetric_bounds
 from imagine_cli.policies.base import Policy
+from imagine_cli.world_models.tiles import in_tiles
 
 __all__ = ["ParametricPolicy", "choice", "max_action_for", "require_continuous", "take"]
 
@@ -24,14 +26,37 @@ class ParametricPolicy(nn.Module, Policy):
 
     Attributes:
         kind: the name it has in checkpoints.
+        together: how many beliefs it answers at a time.
         observation_size: D.
         action_size: F.
     """
 
     kind: ClassVar[str]
+    together: ClassVar[int] = 32
 
     observation_size: int
     action_size: int
+
+    def act(self, step: int, observation: Belief) -> ActionBelief:
+        shape = observation.mean.shape[:-1]
+        size = self.observation_size
+        rows = torch.cat([observation.mean.unsqueeze(-2), observation.var], -2)
+        rows = rows.reshape(-1, size + 1, size)
+
+        def answer(some: Tensor) -> tuple[Tensor, ...]:
+            action = self.respond(Belief(some[:, 0], some[:, 1:]))
+            return tuple(part for part in action if part is not None)
+
+        parts = in_tiles(answer, rows, self.together)
+        return ActionBelief(*(part.reshape(*shape, *part.shape[1:]) for part in parts))
+
+    @abstractmethod
+    def respond(self, observation: Belief) -> ActionBelief:
+        """The action at a belief ``(B, D)``, ``(B, D, D)``, where B is always :attr:`together`.
+
+        With matrices that are :func:`~imagine_cli.world_models.tiles.padded`, a belief's action
+        then depends on that belief alone, whatever else is acted on, to the bit.
+        """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from imagine_cli.policies.parametric import (
     take,
 )
 from imagine_cli.policies.squash import scaled_expm1, squash_sin
+from imagine_cli.world_models.tiles import padded
 
 __all__ = ["RBFPolicy"]
 
@@ -51,6 +52,7 @@ class RBFPolicy(ParametricPolicy):
     """
 
     kind = "rbf"
+    together = 8  # each takes N² numbers
     gives_variance = True
 
     max_action: Tensor | None
@@ -69,7 +71,7 @@ class RBFPolicy(ParametricPolicy):
         self.lengthscales = nn.Parameter(lengthscales)
         self.register_buffer("max_action", max_action, persistent=False)
 
-    def act(self, step: int, observation: Belief) -> ActionBelief:
+    def respond(self, observation: Belief) -> ActionBelief:
         v, v_var, cross = self.before_squashing(observation)
         if self.max_action is None:
             return ActionBelief(v, v_var, cross)
@@ -78,9 +80,11 @@ class RBFPolicy(ParametricPolicy):
 
     def before_squashing(self, observation: Belief) -> tuple[Tensor, Tensor, Tensor]:
         """``E[v]`` ``(*B, F)``, ``cov[v]`` ``(*B, F, F)`` and ``Σ⁻¹ cov[x, v]`` ``(*B, D, F)``."""
-        mean, var = observation
-        weights, scales = self.weights.to(mean), self.lengthscales.to(mean)
-        z = (self.centers.to(mean) - mean.unsqueeze(-2)) / scales  # (*B, N, D)
+        size, actions = self.observation_size, self.action_size
+        mean, var = padded(observation.mean, -1), padded(observation.var, -1, -2)
+        centers, weights = self._wide(mean)
+        scales = padded(self.lengthscales.to(mean), -1, fill=1.0)
+        z = (centers - mean.unsqueeze(-2)) / scales  # (*B, N, D)
         s = symmetrise(var) / (scales.unsqueeze(-1) * scales)
         eye = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
 
@@ -97,10 +101,19 @@ class RBFPolicy(ParametricPolicy):
         d = (
             carried @ z.mT
             - 0.5 * (own.unsqueeze(-1) + own.unsqueeze(-2))
-            + 0.5 * _log_det_of_one_plus(s @ m)[..., None, None]
+            + 0.5 * _log_det_of_one_plus((s @ m)[..., :size, :size])[..., None, None]
         )
         covariance = scaled_expm1(log_q.unsqueeze(-1) + log_q.unsqueeze(-2), d)
-        return weighted.sum(-2), symmetrise(weights.mT @ covariance @ weights), cross
+        v_var = symmetrise(weights.mT @ covariance @ weights)
+        v = weighted.sum(-2)
+        return v[..., :actions], v_var[..., :actions, :actions], cross[..., :size, :actions]
+
+    def _wide(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The centers and weights padded; what is added has a weight of zero."""
+        centers, weights = padded(self.centers.to(like), -1), self.weights.to(like)
+        weights = padded(weights, -2, -1)
+        more = centers[:1].expand(len(weights) - len(centers), -1)
+        return torch.cat([centers, more]), weights
 
     def config(self) -> dict[str, Any]:
         squash = "none" if self.max_action is None else "sin"

@@ -36,9 +36,9 @@ def group_rows(points: Tensor, together: int, groups: int) -> int:
 
 
 def in_tiles(
-    function: Callable[[Tensor], tuple[Tensor, ...]], points: Tensor
+    function: Callable[[Tensor], tuple[Tensor, ...]], points: Tensor, rows: int | None = None
 ) -> tuple[Tensor, ...]:
-    """``function`` of ``(N, E)``, computed for so many rows at a time as :func:`tile_rows` says.
+    """``function`` of ``(N, E)``, computed for ``rows`` at a time, or as many as :func:`tile_rows`.
 
     Matrix products choose their kernels, and with them the order of their sums, by the number of
     rows. In tiles of one size, the last one filled up with copies of the first row, and with
@@ -46,21 +46,22 @@ def in_tiles(
 
     Args:
         function: takes ``(rows, E)`` and returns tensors ``(rows, ...)``, row by row.
-        points: ``(N, E)``, N >= 1.
+        points: ``(N, E)``, or with more axes, N >= 1.
+        rows: of a tile.
 
     Returns:
         Tensors ``(N, ...)``.
     """
-    count, rows = points.shape[0], tile_rows(points)
+    count, rows = points.shape[0], rows or tile_rows(points)
     missing = -count % rows
     if missing:
-        points = torch.cat([points, points[:1].expand(missing, -1)])
+        points = torch.cat([points, points[:1].expand(missing, *points.shape[1:])])
     parts = [function(tile) for tile in torch.split(points, rows)]
     return tuple(torch.cat(some)[:count] for some in zip(*parts, strict=True))
 
 
-def padded(values: Tensor, *axes: int) -> Tensor:
-    """``values`` with zeros added at the end of these axes, up to a multiple of eight.
+def padded(values: Tensor, *axes: int, fill: float = 0.0) -> Tensor:
+    """``values`` with ``fill`` added at the end of these axes, up to a multiple of eight.
 
     In products of other widths a row's bits may depend on its place in the tile, as rows then
     begin at odd addresses.
@@ -70,7 +71,7 @@ def padded(values: Tensor, *axes: int) -> Tensor:
         if missing:
             shape = list(values.shape)
             shape[axis] = missing
-            values = torch.cat([values, values.new_zeros(shape)], dim=axis)
+            values = torch.cat([values, values.new_full(shape, fill)], dim=axis)
     return values
 
 
