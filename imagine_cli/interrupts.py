@@ -20,17 +20,19 @@ def interrupts_held_back() -> Iterator[None]:
     """
     held: list[tuple[int, FrameType | None]] = []
     handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
-    if threading.current_thread() is threading.main_thread():  # which alone gets signals
-        for wanted in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(wanted)
-            if callable(handler):
-                handlers[wanted] = handler
-    try:
-        for number in handlers:
-            signal.signal(number, lambda number, frame: held.append((number, frame)))
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number, frame in held[:1]:
+
+    def deliver() -> None:
+        for number, frame in held:
             handlers[number](number, frame)
+
+    # Each of its callbacks is called, in reverse order, whatever a handler raises between them.
+    with contextlib.ExitStack() as restore:
+        restore.callback(deliver)
+        if threading.current_thread() is threading.main_thread():  # which alone gets signals
+            for wanted in (signal.SIGINT, signal.SIGTERM):
+                handler = signal.getsignal(wanted)
+                if callable(handler):
+                    handlers[wanted] = handler
+                    restore.callback(signal.signal, wanted, handler)
+                    signal.signal(wanted, lambda number, frame: held.append((number, frame)))
+        yield

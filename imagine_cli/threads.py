@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,10 @@ __all__ = ["IDLE", "one_thread"]
 
 # What threads are called that hold no lock while they wait for work.
 IDLE = "imagine-idle"
+
+# Blocks of :func:`one_thread` that are in progress, and the threads there were before the first.
+_lock = threading.Lock()
+_blocks = _threads = 0
 
 
 @contextmanager
@@ -20,9 +25,15 @@ def one_thread() -> Iterator[None]:
     """
     import torch
 
-    threads = torch.get_num_threads()
+    global _blocks, _threads
+    with _lock:
+        if _blocks == 0:
+            _threads = torch.get_num_threads()
+        _blocks += 1
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        with _lock:
+            _blocks -= 1
+            torch.set_num_threads(_threads)

@@ -184,6 +184,7 @@ def rollout(
             on_block=stop.look,
         )
         teller.finish()
+        stop.done(output)
         if video is not None:
             render_video(output, video, env_id=env, overwrite=force, progress=display)
             display.finish()

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -30,15 +30,27 @@ class Stop:
         """Raises Interrupted where a signal came since the last time."""
         self._working = True
         if self._asked is not None:
-            word = "terminated" if self._asked == signal.SIGTERM else "interrupted"
-            raise Interrupted(word, _STATUS[signal.Signals(self._asked)])
+            self._raise()
+
+    def done(self, output: Path) -> None:
+        """The work came to its end. As :meth:`look`, and from now on the first signal ends all."""
+        self._working = False
+        if self._asked is not None:
+            print(f"imagine: {output} was finished all the same", file=sys.stderr)
+            self._raise()
+
+    def _raise(self) -> None:
+        assert self._asked is not None
+        word = "terminated" if self._asked == signal.SIGTERM else "interrupted"
+        raise Interrupted(word, _STATUS[signal.Signals(self._asked)])
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The first signal lets the work get to where it looks; the second ends it at once."""
         if self._working and self._asked is None:
             self._asked = number
-            # Not print, which might be what was interrupted.
-            os.write(2, b"imagine: finishing the steps in progress; once more stops at once\n")
+            with suppress(OSError):  # of a reader that is gone
+                # Not print, which might be what was interrupted.
+                os.write(2, b"imagine: finishing the steps in progress; once more stops at once\n")
         elif number == signal.SIGTERM:
             raise SystemExit(_STATUS[signal.SIGTERM])
         else:

@@ -216,6 +216,47 @@ def test_a_file_size_limit_is_a_sentence_and_leaves_nothing(here: Path) -> None:
     assert sorted(p.name for p in here.iterdir()) == ["wm.pt"]
 
 
+def test_a_signal_in_the_last_steps_stops_what_would_come_after_them(here: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagine_cli", *ROLLOUT, "--steps", "7000", "--video", "v.gif"],
+        cwd=here,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("imagining"):
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(60) == 130
+    assert "imagine: rollout.h5 was finished all the same" in rest
+    with h5py.File(here / "rollout.h5") as file:
+        assert file.attrs["complete"]
+    assert sorted(path.name for path in here.iterdir()) == ["rollout.h5", "wm.pt"]
+
+
+def test_what_was_done_is_kept_although_nobody_reads_what_is_said(here: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagine_cli", *ROLLOUT, "-n", "64", "--steps", "1000000"],
+        cwd=here,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("imagining"):
+            break
+    process.stderr.close()
+    size = (here / "rollout.h5.partial").stat().st_size
+    while (here / "rollout.h5.partial").stat().st_size < size + 1_000_000:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) != 0
+    assert (here / "rollout.h5.partial").exists()
+
+
 @pytest.mark.parametrize(
     ("number", "status", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
