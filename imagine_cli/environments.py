@@ -37,6 +37,7 @@ class EnvDescription:
     action_low: np.ndarray
     action_high: np.ndarray
     choices: list[int] = field(default_factory=list)
+    multi_discrete: bool = False
 
     @property
     def is_discrete(self) -> bool:
@@ -64,7 +65,7 @@ class EnvDescription:
             return np.asarray(code, dtype=np.float32)
         parts = np.split(np.asarray(code), np.cumsum(self.choices)[:-1])
         numbers = np.array([int(np.argmax(part)) for part in parts])
-        return numbers if len(numbers) > 1 else int(numbers[0])
+        return numbers if self.multi_discrete else int(numbers[0])
 
 
 def make_env(env_id: str, kwargs: dict[str, Any] | None = None) -> gymnasium.Env[Any, Any]:
@@ -117,11 +118,18 @@ def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None)
             raise InputError(f"env {env_id!r}: a Discrete action space must start at 0")
         choices = [int(action.n)]
     elif isinstance(action, spaces.MultiDiscrete) and action.nvec.ndim == 1:
+        if action.start.any():
+            raise InputError(f"env {env_id!r}: a MultiDiscrete action space must start at 0")
         choices = [int(n) for n in action.nvec]
     elif not (isinstance(action, spaces.Box) and len(action.shape) == 1):
         raise InputError(
             f"env {env_id!r} has the action space {action}; imagine works on a flat Box, Discrete "
             "or MultiDiscrete"
+        )
+    elif not np.issubdtype(action.dtype, np.floating):
+        raise InputError(
+            f"env {env_id!r} has actions of {action.dtype}; imagine works on real numbers, or on "
+            "Discrete or MultiDiscrete choices"
         )
     size = sum(choices) if choices else int(action.shape[0])
     return EnvDescription(
@@ -136,6 +144,7 @@ def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None)
         action_low=np.zeros(size) if choices else action.low.astype(np.float64),
         action_high=np.ones(size) if choices else action.high.astype(np.float64),
         choices=choices,
+        multi_discrete=isinstance(action, spaces.MultiDiscrete),
     )
 
 

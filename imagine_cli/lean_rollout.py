@@ -37,8 +37,8 @@ def can_be_lean(
     """Whether :func:`lean_rollout` does all that is asked for.
 
     It does not for a callback or another rare option; a start with entries beside the env's own; a
-    policy that is no TensorDictModule, or that writes below ``"next"``, as recurrent ones do; or a
-    subclass of ``known`` with a step of its own.
+    policy that is no TensorDictModule, or that writes below ``"next"``, as recurrent ones do, or
+    among the env's own entries; or a subclass of ``known`` with a step of its own.
     """
     if max_steps < 1 or env.run_type_checks or env._post_step_mdp_hooks is not None:
         return False
@@ -54,8 +54,8 @@ def can_be_lean(
         return False  # TorchRL's error
     if start is None and not auto_reset:
         return False  # likewise
+    keys = {*env.observation_spec.keys(), *env.full_done_spec.keys()}
     if start is not None:
-        keys = {*env.observation_spec.keys(), *env.full_done_spec.keys()}
         if start.batch_size != env.batch_size or not set(start.keys()) <= keys:
             return False
         if not auto_reset and not keys <= set(start.keys()):
@@ -63,7 +63,7 @@ def can_be_lean(
     if policy is None or type(policy) is RandomPolicy:
         return True
     return isinstance(policy, TensorDictModuleBase) and not any(
-        isinstance(key, tuple) and key[0] == "next" for key in policy.out_keys
+        (key[0] if isinstance(key, tuple) else key) in {"next", *keys} for key in policy.out_keys
     )
 
 

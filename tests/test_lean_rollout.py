@@ -167,6 +167,18 @@ def test_rarer_wishes_go_the_way_of_torchrl(lean: list[int]) -> None:
         env.rollout(2, break_when_any_done=True, break_when_all_done=True)
 
 
+def test_what_a_policy_writes_among_the_envs_entries_counts(lean: list[int]) -> None:
+    env = make("gp")
+
+    def beside(mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(2, 1, dtype=mean.dtype), 2.0 * mean
+
+    keys = ["action", ("observation", "twice")]
+    rollout = env.rollout(2, TensorDictModule(beside, [("observation", "mean")], keys))
+    assert torch.equal(rollout["observation", "twice"], 2.0 * rollout["observation", "mean"])
+    assert lean == []
+
+
 def test_a_subclass_with_a_step_of_its_own_keeps_it(lean: list[int]) -> None:
     class Doubled(ImaginedEnv):
         def _step(self, tensordict: TensorDictBase) -> TensorDictBase:

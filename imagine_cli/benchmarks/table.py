@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from typing import Any
 
-import torch
-
 from imagine_cli.benchmarks.timing import Work, milliseconds
 from imagine_cli.errors import InputError
+from imagine_cli.rollout.loading import device_named
 
 __all__ = ["BENCHMARKS", "Bench", "Row", "run_benchmarks"]
 
@@ -107,11 +106,7 @@ def run_benchmarks(only: Sequence[str] | None = None, bench: Bench | None = None
         raise InputError(f"no benchmark {unknown[0]!r}; there is {', '.join(BENCHMARKS)}")
     if not 0 < bench.seconds < float("inf"):
         raise InputError(f"a benchmark takes more than 0 seconds, not {bench.seconds}")
-    try:
-        torch.empty(1, device=bench.device)
-    except (RuntimeError, AssertionError) as error:
-        sentence = str(error).splitlines()[0]
-        raise InputError(f"device {bench.device!r} can't be used: {sentence}") from error
+    device_named(bench.device)
     return _rows(list(only or BENCHMARKS), bench)
 
 

@@ -97,7 +97,7 @@ class CovarianceCheck:
 
     Variances below zero are looked for everywhere. Eigenvalues and symmetry are looked at in a
     sample, spread evenly over trajectories and steps and with the last step in it: of 1024
-    beliefs where D is up to 17, of fewer where D is larger. An eigenvalue is negative where it is
+    beliefs where D is up to 169, of fewer where D is larger. An eigenvalue is negative where it is
     below ``-1e-9`` of the largest, or below what rounding does in the file's own type.
     """
 

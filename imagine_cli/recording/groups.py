@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from imagine_cli.recording.chunk_codec import LEVEL
 from imagine_cli.recording.schema import RolloutHeader, chunk_lengths
 
 __all__ = ["NewFile"]
@@ -73,7 +74,7 @@ class NewFile:
                 chunks=self._chunk_shape(axes, shape),
                 fillvalue=np.nan,
                 compression="gzip",
-                compression_opts=1,
+                compression_opts=LEVEL,
                 shuffle=True,
                 fletcher32=True,
             )

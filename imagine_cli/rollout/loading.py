@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,21 +25,39 @@ def load_for(
     trust_pickle: bool,
     device: torch.device,
     compiled: bool = False,
+    dtype: str | None = None,
 ) -> tuple[Any, str, str]:
-    """The model, its path and its SHA-256 (empty for a model that is no file)."""
+    """The model, its path and its SHA-256 (empty for a model that is no file).
+
+    A model that is given is left as it is: where it has to change, a copy does.
+    """
     from imagine_cli.world_models import WorldModel
 
+    if dtype not in (None, "float32", "float64"):
+        raise InputError(f"--dtype {dtype!r} is not float32 or float64")
     path, digest = "", ""
+    loaded: Any
     if isinstance(model, (str, Path)):
         loaded = load_world_model(
             model, trust_pickle=trust_pickle, device=device, check=check_env(description)
         )
         path, digest = str(model), sha256_of(*checkpoint_files(model))
+    elif compiled or dtype is not None or _is_elsewhere(model, device):
+        loaded = deepcopy(model).to(device)
     else:
-        loaded = model.to(device)
+        loaded = model
+    if dtype is not None:
+        if isinstance(loaded, WorldModel):
+            loaded.dtype = getattr(torch, dtype)
+        else:
+            loaded = loaded.to(getattr(torch, dtype))
     if compiled and isinstance(loaded, WorldModel):
         loaded.compile()
     return loaded, path, digest
+
+
+def _is_elsewhere(model: torch.nn.Module, device: torch.device) -> bool:
+    return any(part.device != device for part in (*model.parameters(), *model.buffers()))
 
 
 def device_named(name: str) -> torch.device:
@@ -51,7 +70,7 @@ def device_named(name: str) -> torch.device:
             "usual ones"
         ) from error
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # which a device without numbers refuses
     except Exception as error:  # torch raises several kinds
         reason = (str(error).splitlines() or [""])[0].rstrip(".")
         raise InputError(f"--device {name!r} can't be used: {reason}") from error

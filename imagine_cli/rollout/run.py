@@ -92,7 +92,7 @@ def run_rollout(
 
     Args:
         env_id: Gymnasium id of the real env; it lends its specs and its resets.
-        model: a checkpoint's path, or a world model (any TensorDictModule).
+        model: a checkpoint's path, or a world model (any TensorDictModule), which stays as it is.
         steps: T, 1 or more.
         trajectories: B, 1 or more.
         policy: as :func:`imagine_cli.policies.make_policy` takes it.
@@ -196,14 +196,7 @@ def _run(
     from imagine_cli.world_models import WorldModel
 
     place = device_named(device)
-    world_model, path, digest = load_for(model, description, trust_pickle, place, compiled)
-    if dtype is not None:
-        if dtype not in ("float32", "float64"):
-            raise InputError(f"--dtype {dtype!r} is not float32 or float64")
-        if isinstance(world_model, WorldModel):
-            world_model.dtype = getattr(torch, dtype)
-        else:
-            world_model = world_model.to(getattr(torch, dtype))
+    world_model, path, digest = load_for(model, description, trust_pickle, place, compiled, dtype)
     world_model, way = propagated(world_model, propagation, parameters, description)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -216,3 +216,18 @@ def test_a_model_of_another_env_is_refused(tmp_path: Path) -> None:
     save_world_model(small_gp(2, 1), tmp_path / "wm.pt", env=env)
     with pytest.raises(InputError, match="is a model of MountainCarContinuous-v0"):
         run_rollout("Pendulum-v1", tmp_path / "wm.pt", output=tmp_path / "r.h5")
+
+
+def test_a_model_that_is_given_stays_as_it_is(tmp_path: Path) -> None:
+    gp, module = small_gp(3, 1), linear_module(3, 1)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    for model in (gp, module):
+        run_rollout(
+            "Pendulum-v1", model, steps=2, dtype="float32", compiled=model is gp,
+            output=tmp_path / f"{model is gp}.h5",
+        )  # fmt: skip
+    assert gp.dtype == torch.float64
+    assert not gp._compiled
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])
+        assert value.dtype == before[name].dtype
