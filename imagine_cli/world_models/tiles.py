@@ -31,7 +31,7 @@ def group_rows(points: Tensor, together: int, groups: int) -> int:
     if points.device.type != "cpu":
         return tile_rows(points)
     share = -(-together // groups)
-    pieces = -(-share // (_LARGEST_GROUP // points.element_size()))
+    pieces = max(1, -(-share // (_LARGEST_GROUP // points.element_size())))
     return max(_SMALLEST_GROUP, -(-share // (pieces * _WIDTH)) * _WIDTH)
 
 
@@ -46,15 +46,16 @@ def in_tiles(
 
     Args:
         function: takes ``(rows, E)`` and returns tensors ``(rows, ...)``, row by row.
-        points: ``(N, E)``, N >= 1.
+        points: ``(N, E)``. Where N is 0 a tile of zeros says what shapes the results have.
 
     Returns:
         Tensors ``(N, ...)``.
     """
     count, rows = points.shape[0], tile_rows(points)
-    missing = -count % rows
+    missing = -count % rows if count else rows
     if missing:
-        points = torch.cat([points, points[:1].expand(missing, -1)])
+        filling = points[:1] if count else points.new_zeros(1, points.shape[1])
+        points = torch.cat([points, filling.expand(missing, -1)])
     parts = [function(tile) for tile in torch.split(points, rows)]
     return tuple(torch.cat(some)[:count] for some in zip(*parts, strict=True))
 
@@ -91,6 +92,8 @@ def in_groups(
     Returns:
         ``(N, K)``.
     """
+    if not len(points):
+        return function(points.new_zeros(rows, groups, points.shape[1])).flatten(0, 1)[:0]
     each = torch.arange(groups, device=group.device).unsqueeze(1)
     # How many of its group there are up to each point, itself among them, and in all.
     counted = (group == each).cumsum(1)
