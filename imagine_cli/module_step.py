@@ -10,7 +10,7 @@ from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Prediction, read_observation
 from imagine_cli.world_models.module import written
-from imagine_cli.world_models.roles import role
+from imagine_cli.world_models.roles import check_shapes, role
 
 __all__ = ["module_step", "pilco_action", "writes_reward"]
 
@@ -34,9 +34,10 @@ def module_step(
         dtype: of an action that is given as a belief.
 
     Raises:
-        InputError: nothing is written there, or the module doesn't take beliefs.
+        InputError: nothing is written there, or in other shapes, or the module doesn't take
+            beliefs.
     """
-    shape = tensordict.batch_size
+    shape, size = tensordict.batch_size, _observation_size(tensordict)
     if ("action", "mean") in getattr(module, "in_keys", []):
         action = tensordict.get("action")
         if isinstance(action, Tensor):
@@ -54,12 +55,18 @@ def module_step(
         ) from error
     found = written(out, next_observation_key, module)
     mean, var = found["mean"], found.get("var")
+    one_axis = (shape.numel(),)  # of the batch, which some modules answer in
+    try:
+        check_shapes(found, (*(one_axis if mean.shape[:-1] == one_axis else shape), size))
+    except InputError as error:
+        raise InputError(
+            f"the {type(module).__name__} can't be used as a world model: {error}"
+        ) from error
     if var is None:
         var = mean.new_zeros((*mean.shape, mean.shape[-1]))
     elif var.ndim == mean.ndim:
         var = torch.diag_embed(var)
     reward, reward_var = found.get("reward_mean"), found.get("reward_var")
-    size = mean.shape[-1]
     return Prediction(
         mean.reshape(*shape, size),
         var.reshape(*shape, size, size),
@@ -68,9 +75,9 @@ def module_step(
     )
 
 
-def writes_reward(module: torch.nn.Module) -> bool:
-    """Whether a module says that it writes a reward."""
-    return any(role(key) == "reward_mean" for key in getattr(module, "out_keys", []))
+def writes_reward(module: torch.nn.Module, part: str = "mean") -> bool:
+    """Whether a module says that it writes a reward, or another ``part`` of it, its ``"var"``."""
+    return any(role(key) == f"reward_{part}" for key in getattr(module, "out_keys", []))
 
 
 def pilco_action(observation: Belief, action: ActionBelief) -> TensorDictBase:
@@ -82,3 +89,9 @@ def pilco_action(observation: Belief, action: ActionBelief) -> TensorDictBase:
     cross = action.cross_covariance
     cross = zeros((*shape, size, actions)) if cross is None else cross
     return TensorDict({"mean": action.mean, "var": var, "cross_covariance": cross}, shape)
+
+
+def _observation_size(tensordict: TensorDictBase) -> int:
+    observation = tensordict.get("observation")
+    mean = observation if isinstance(observation, Tensor) else observation.get("mean")
+    return int(mean.shape[-1])

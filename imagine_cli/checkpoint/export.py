@@ -20,7 +20,8 @@ from imagine_cli.checkpoint.pt2 import DECLARATION, FORMAT, VERSION, read_archiv
 from imagine_cli.checkpoint.writer import described
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.exported import ExportedWorldModel, check_process_noise
+from imagine_cli.world_models.exported import ExportedWorldModel
+from imagine_cli.world_models.process_noise import check_process_noise
 from imagine_cli.world_models.roles import roles
 
 __all__ = ["export_world_model"]
@@ -100,8 +101,8 @@ def export_world_model(
     writes = [list(key) if isinstance(key, tuple) else key for key in writes]
     if len(writes) != len(found):
         raise InputError(f"the module gives {len(found)} outputs, and there are keys for {writes}")
-    noise = [float(sd) for sd in process_noise or []]
-    check_process_noise(noise, sizes[0], roles(writes))
+    deterministic = "var" not in roles(writes)
+    noise = check_process_noise(process_noise, sizes[0], dtype, deterministic=deterministic)
     declared = {
         "format": FORMAT,
         "version": VERSION,

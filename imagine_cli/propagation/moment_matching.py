@@ -99,7 +99,10 @@ def blocks(gps: GPs, batch: int) -> list[slice]:
 
 
 def _in_blocks(gps: GPs, mean: Tensor, var: Tensor) -> Moments:
-    found = [_moments(gps, mean[some], var[some], pair_sum) for some in blocks(gps, len(mean))]
+    found = [
+        _moments(gps, mean[some], var[some], pair_sum, some.start)
+        for some in blocks(gps, len(mean))
+    ]
     delta, spread, cross = (_together([each[k] for each in found]) for k in range(3))
     return delta, spread, cross
 
@@ -108,8 +111,8 @@ def _together(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _moments(gps: GPs, mean: Tensor, var: Tensor, sums: PairSum) -> Moments:
-    terms = terms_of(gps, mean, var)
+def _moments(gps: GPs, mean: Tensor, var: Tensor, sums: PairSum, number: int = 0) -> Moments:
+    terms = terms_of(gps, mean, var, number)
     outputs, _, size, _ = gps.sizes
     # The mean (Eqs. 14, 15) and the input-output covariance.
     q, beta_q = terms.weights[:, :outputs], terms.weights[:, outputs:]

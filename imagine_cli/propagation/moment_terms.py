@@ -43,8 +43,8 @@ class Terms(NamedTuple):
     right_weight: Tensor
 
 
-def terms_of(gps: GPs, mean: Tensor, var: Tensor) -> Terms:
-    """The terms at beliefs ``(B, E)``, ``(B, E, E)``."""
+def terms_of(gps: GPs, mean: Tensor, var: Tensor, number: int = 0) -> Terms:
+    """The terms at beliefs ``(B, E)``, ``(B, E, E)``; ``number`` is the first one's, in errors."""
     outputs, pairs, size, n = gps.sizes
     batch = len(mean)
     # I + Λ^(-1/2) Σ̃ Λ^(-1/2) for every Λ at once: symmetric positive definite for any Σ̃.
@@ -53,7 +53,7 @@ def terms_of(gps: GPs, mean: Tensor, var: Tensor) -> Terms:
     scaled = gps.half_scales * doubled.unsqueeze(1)
     root, failed = torch.linalg.cholesky_ex(scaled + gps.eye)
     if failed.any():
-        raise no_covariance(int(failed.any(-1).nonzero()[0]))
+        raise no_covariance(number + int(failed.any(-1).nonzero()[0]))
     # By what the squared pivots exceed one: its error is relative to Σ̃, as everything in d must be.
     pivots = scaled.diagonal(dim1=-2, dim2=-1) - root.tril(-1).square().sum(-1)
     log_det = pivots.log1p().sum(-1)

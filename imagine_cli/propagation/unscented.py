@@ -43,7 +43,7 @@ class Unscented(Propagation):
         beta: 0, or 2 for the best fourth moment of a Gaussian with a small alpha.
         kappa: above -E. None takes ``max(3 - E, 0)``: a Gaussian's fourth moment along each axis
             where E <= 3, and no negative weight at any E. With a negative one a weighted sum may
-            be no covariance; the nearest that is one is taken then.
+            be no covariance or variance; the nearest that is one is taken then.
     """
 
     alpha: float = 1.0
@@ -88,8 +88,9 @@ class Unscented(Propagation):
             if at.reward_var is not None:
                 reward_var = reward_var + (in_mean * at.reward_var).sum(-1)
         var = symmetrise(spread + within)
-        if float(in_var[0]) < 0.0:
+        if float(torch.minimum(in_mean[0], in_var[0])) < 0.0:
             var, _ = nearest_covariance(var)
+            reward_var = None if reward_var is None else reward_var.clamp_min(0.0)
         return Prediction(mean, var, reward, reward_var), state
 
     def _points(self, belief: Belief) -> tuple[Tensor, Tensor, Tensor]:

@@ -33,15 +33,22 @@ class Block:
     def empty(
         cls, b: int, t: int, like: Tensor, actions: int, wanted: dict[str, bool], particles: int
     ) -> Block:
-        """Room for what is ``wanted``, in the dtype and on the device of ``like`` ``(b, D)``."""
+        """Room for what is ``wanted``, in the dtype and on the device of ``like`` ``(b, D)``.
+
+        What a step may leave out is NaN until it is put there.
+        """
         size = like.shape[-1]
+
+        def unknown(*shape: int) -> Tensor:
+            return like.new_full((b, t, *shape), torch.nan)
+
         return cls(
             mean=like.new_empty((b, t, size)),
             var=like.new_empty((b, t, size, size)),
             action=like.new_empty((b, t, actions)),
-            action_var=like.new_empty((b, t, actions, actions)) if wanted["action_var"] else None,
-            reward=like.new_empty((b, t)) if wanted["reward"] else None,
-            reward_var=like.new_empty((b, t)) if wanted["reward_var"] else None,
+            action_var=unknown(actions, actions) if wanted["action_var"] else None,
+            reward=unknown() if wanted["reward"] else None,
+            reward_var=unknown() if wanted["reward_var"] else None,
             particles=like.new_empty((b, particles, t, size))
             if wanted.get("particles", False)
             else None,

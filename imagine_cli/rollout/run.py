@@ -188,6 +188,7 @@ def _run(
     from torchrl.envs import GymWrapper
 
     from imagine_cli.imagined_env import ImaginedEnv
+    from imagine_cli.module_step import writes_reward
     from imagine_cli.policies import make_policy
     from imagine_cli.propagation.particles import Particles
     from imagine_cli.rollout.engine import imagine_all, room
@@ -218,7 +219,7 @@ def _run(
     wanted = {"action_var": acting.gives_variance, "reward": reward, "reward_var": reward}
     wanted["particles"] = save_particles
     if reward and not isinstance(world_model, WorldModel):
-        wanted["reward_var"] = ("next", "reward", "var") in world_model.out_keys
+        wanted["reward_var"] = writes_reward(world_model, "var")
     header = RolloutHeader(
         command=command,
         env_id=description.id,

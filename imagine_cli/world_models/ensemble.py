@@ -13,6 +13,7 @@ from imagine_cli.world_models.base import Conditional, WorldModel
 from imagine_cli.world_models.ensemble_checks import DTYPES, SCALES, check_state
 from imagine_cli.world_models.fused_layers import FusedLayers, may_fuse
 from imagine_cli.world_models.networks import ACTIVATIONS, bounded_variance, through
+from imagine_cli.world_models.process_noise import process_variances
 from imagine_cli.world_models.tiles import group_rows, in_groups, in_tiles, padded
 
 __all__ = ["EnsembleWorldModel"]
@@ -69,8 +70,8 @@ class EnsembleWorldModel(WorldModel):
         self.observation_size = len(self.target_mean) - self.has_reward
         self.action_size = len(self.input_mean) - self.observation_size
         noise = torch.zeros_like(self.target_mean)
-        if self.process_noise:
-            noise[: self.observation_size] = noise.new_tensor(self.process_noise).square()
+        size = self.observation_size
+        noise[:size] = process_variances(self.process_noise, size, noise.dtype)
         self.register_buffer("_noise", noise, persistent=False)
         differs = torch.ones(self.observation_size, dtype=torch.bool)
         differs[self.absolute] = False

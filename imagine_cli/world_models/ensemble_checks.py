@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
+from imagine_cli.world_models.process_noise import check_process_noise
 
 __all__ = ["BOUNDS", "DTYPES", "SCALES", "check_state"]
 
@@ -71,21 +72,12 @@ def check_state(state: dict[str, Tensor], config: dict[str, Any]) -> None:
         raise InputError(
             f"the elites {elites.tolist()} of an ensemble are not all among its {members} members"
         )
-    _check_lists(config, size)
-
-
-def _check_lists(config: dict[str, Any], size: int) -> None:
-    absolute, noise = config.get("absolute", []), config.get("process_noise", [])
+    absolute = config.get("absolute", [])
     if not isinstance(absolute, list) or not set(absolute) <= set(range(size)):
         raise InputError(
             f"the absolute dimensions {absolute} of an ensemble are not all among its {size}"
         )
-    if not isinstance(noise, list) or not all(
-        isinstance(sd, (int, float)) and 0 <= sd < float("inf") for sd in noise
-    ):
-        raise InputError(f"the process_noise {noise} of an ensemble must be numbers of 0 or more")
-    if noise and (len(noise) != size or not config.get("deterministic", False)):
-        raise InputError(
-            f"process_noise is a standard deviation for each of the {size} dimensions of an "
-            f"ensemble of deterministic networks, not {noise}"
-        )
+    noise = config.get("process_noise", [])
+    if not isinstance(noise, list):
+        raise InputError(f"the process_noise of an ensemble is {noise}, not a list")
+    check_process_noise(noise, size, first.dtype, deterministic=deterministic)

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Conditional, WorldModel
+from imagine_cli.world_models.process_noise import check_process_noise, process_variances
 from imagine_cli.world_models.program import check_program, layers_of, run_program
 from imagine_cli.world_models.roles import as_conditional, roles
 from imagine_cli.world_models.steady_products import widened
 from imagine_cli.world_models.tiles import in_tiles
 
-__all__ = ["ExportedWorldModel", "check_process_noise"]
+__all__ = ["ExportedWorldModel"]
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _INPUTS = ("observation", "action")
@@ -41,7 +42,6 @@ class ExportedWorldModel(WorldModel):
         self.observation_size = config["observation_size"]
         self.action_size = config["action_size"]
         self.dtype = _DTYPES[config["dtype"]]
-        self.computes_in = _DTYPES[config["computes_in"]]
         self.program: dict[str, Any] = config["program"]
         self.reads: list[str] = list(config["in_keys"])
         self.writes: list[Any] = list(config["out_keys"])
@@ -56,12 +56,17 @@ class ExportedWorldModel(WorldModel):
             both = widened(state[weight], None if bias is None else state[bias])
             self.register_buffer(f"_wide_weight{k}", both[0], persistent=False)
             self.register_buffer(f"_wide_bias{k}", both[1], persistent=False)
-        noise = torch.tensor(self.process_noise or [0.0] * self.observation_size)
-        noise = noise.to(self.computes_in).square()
+        computes_in = _DTYPES[config["computes_in"]]
+        noise = process_variances(self.process_noise, self.observation_size, computes_in)
         self.register_buffer("_noise", noise, persistent=False)
         self.has_reward = "reward_mean" in self._roles
         if self.has_reward:
             self.out_keys += [("next", "reward", "mean"), ("next", "reward", "var")]
+
+    @property
+    def computes_in(self) -> torch.dtype:
+        """The dtype of the program's numbers, which ``float()`` and ``double()`` change."""
+        return self._noise.dtype
 
     @property
     def deterministic(self) -> bool:
@@ -163,17 +168,8 @@ def _check(config: dict[str, Any]) -> None:
         raise InputError("an exported model needs an out_key for each output of its program")
     if not isinstance(config.get("difference"), bool):
         raise InputError("an exported model needs to say whether it predicts the difference")
-    check_process_noise(config.get("process_noise"), config["observation_size"], found)
-
-
-def check_process_noise(noise: Any, size: int, found: list[str | None]) -> None:
-    """Raises InputError but for a list of D standard deviations, or none, where no var is given."""
-    if not isinstance(noise, list) or not all(
-        isinstance(sd, (int, float)) and 0 <= sd < float("inf") for sd in noise
-    ):
-        raise InputError(f"the process_noise of an exported model is {noise}, not numbers from 0")
-    if noise and (len(noise) != size or "var" in found):
-        raise InputError(
-            f"process_noise is a standard deviation for each of {size} dimensions, for a program "
-            "that gives no var of its own"
-        )
+    size, computes_in = config["observation_size"], _DTYPES[config["computes_in"]]
+    noise = config.get("process_noise")
+    if not isinstance(noise, list):
+        raise InputError(f"the process_noise of an exported model is {noise}, not a list")
+    check_process_noise(noise, size, computes_in, deterministic="var" not in found)

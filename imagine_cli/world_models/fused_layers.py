@@ -145,7 +145,8 @@ def _packed(layers: Layers, activation: str) -> list[_Packed] | None:
 def _computes(packed: list[_Packed], layers: Layers, activation: str) -> bool:
     """Whether the operators, which no release promises, do what they are taken to do."""
     groups, size, _ = layers[0][0].shape
-    some = torch.linspace(-2.0, 2.0, 8 * groups * size).view(1, 1, 8, groups * size)
+    some = torch.linspace(-2.0, 2.0, 8 * groups * size, dtype=torch.float32)
+    some = some.view(1, 1, 8, groups * size)
     values = some.permute(0, 3, 1, 2)
     for layer in packed:
         values = layer(values)

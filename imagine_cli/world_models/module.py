@@ -11,7 +11,8 @@ from torch import Tensor
 
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Conditional, WorldModel
-from imagine_cli.world_models.roles import as_conditional
+from imagine_cli.world_models.process_noise import check_process_noise, process_variances
+from imagine_cli.world_models.roles import as_conditional, role
 from imagine_cli.world_models.steady_products import SteadyProducts
 from imagine_cli.world_models.tiles import in_tiles
 
@@ -37,7 +38,7 @@ class ModuleWorldModel(WorldModel):
         next_observation_key: where it writes, as :class:`~imagine_cli.ImaginedEnv` takes it.
         process_noise: standard deviations ``(D,)`` of what comes to the next observation; zero
             if None.
-        dtype: of the beliefs; None takes what the module declares, else float32.
+        dtype: of the beliefs; None takes what the module declares, else torch's default.
 
     Raises:
         InputError: a module that doesn't take plain observations, or writes other shapes.
@@ -61,18 +62,20 @@ class ModuleWorldModel(WorldModel):
         self.module = module
         self.observation_size, self.action_size = observation_size, action_size
         self.next_observation_key = next_observation_key
-        self.computes_in = declared_dtype(module) or dtype or torch.get_default_dtype()
-        self.dtype = dtype or self.computes_in
-        noise = torch.tensor(list(process_noise or [0.0] * observation_size))
-        if noise.shape != (observation_size,) or not (noise >= 0).all():
-            raise InputError(
-                f"process_noise is {observation_size} standard deviations, not {process_noise}"
-            )
-        self.register_buffer("_noise", noise.to(self.computes_in).square(), persistent=False)
+        computes_in = declared_dtype(module) or dtype or torch.get_default_dtype()
+        self.dtype = dtype or computes_in
+        told = check_process_noise(process_noise, observation_size, computes_in)
+        noise = process_variances(told, observation_size, computes_in)
+        self.register_buffer("_noise", noise, persistent=False)
         at = self._tried()
         self.has_reward = at.reward_mean is not None
         if self.has_reward:
             self.out_keys += [("next", "reward", "mean"), ("next", "reward", "var")]
+
+    @property
+    def computes_in(self) -> torch.dtype:
+        """The dtype of the module's numbers, which ``float()`` and ``double()`` change."""
+        return self._noise.dtype
 
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         shape, size = x.shape[:-1], self.observation_size
@@ -122,27 +125,35 @@ class ModuleWorldModel(WorldModel):
 def written(out: TensorDictBase, key: Key, module: torch.nn.Module) -> dict[str, Tensor]:
     """What a world model wrote: ``"mean"``, and where it did ``"var"`` and the reward's.
 
-    Raises InputError where it wrote nothing at ``key``.
+    The reward is at ``("next", "reward")``, or at ``"reward"`` where the module says so.
+
+    Raises InputError where it wrote no mean at ``key``.
     """
-    found = out.get(key, None)
-    if found is None:
+    parts = _moments(out.get(key, None))
+    if "mean" not in parts:
         raise InputError(
-            f"the world model wrote nothing at next_observation_key "
-            f"{key!r}; it wrote {sorted(map(str, out.keys(True, True)))}"
+            f"the world model wrote nothing at next_observation_key {key!r}, or no 'mean' below "
+            f"it; it wrote {sorted(map(str, out.keys(True, True)))}"
         )
-    parts = {"mean": found} if isinstance(found, Tensor) else {"mean": found.get("mean")}
-    if not isinstance(found, Tensor) and found.get("var", None) is not None:
-        parts["var"] = found.get("var")
-    reward = out.get(_REWARD, None)
-    if reward is None and "reward" in getattr(module, "out_keys", []):
-        reward = out.get("reward")
-    if isinstance(reward, Tensor):
-        parts["reward_mean"] = reward
-    elif reward is not None:
-        parts["reward_mean"] = reward.get("mean")
-        if reward.get("var", None) is not None:
-            parts["reward_var"] = reward.get("var")
-    return parts
+    reward = _moments(out.get(_REWARD, None))
+    if not reward and any(map(_is_reward_of_root, getattr(module, "out_keys", []))):
+        reward = _moments(out.get("reward", None))
+    return parts | {f"reward_{name}": value for name, value in reward.items()}
+
+
+def _moments(entry: Any) -> dict[str, Tensor]:
+    """``"mean"`` and ``"var"`` of an entry: a tensor is the mean, and they may be below it."""
+    if isinstance(entry, Tensor):
+        return {"mean": entry}
+    if not isinstance(entry, TensorDictBase):
+        return {}
+    below = {name: entry.get(name, None) for name in ("mean", "var")}
+    return {name: value for name, value in below.items() if isinstance(value, Tensor)}
+
+
+def _is_reward_of_root(key: Any) -> bool:
+    parts = (key,) if isinstance(key, str) else key
+    return parts[0] == "reward" and role(key) in ("reward_mean", "reward_var")
 
 
 def declared_dtype(module: torch.nn.Module) -> torch.dtype | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import Conditional
 
-__all__ = ["as_conditional", "role", "roles"]
+__all__ = ["as_conditional", "check_shapes", "role", "roles"]
 
 _OBSERVATION = (("next", "observation"), ("next_observation",))
 _REWARD = (("next", "reward"), ("reward",))
@@ -33,16 +34,49 @@ def role(key: Any) -> str | None:
 
 
 def roles(keys: Sequence[Any]) -> list[str | None]:
-    """The role of each key. Raises InputError where none, or two, are the mean."""
+    """The role of each key.
+
+    Raises InputError where none, or two, are the mean, or a reward has a var and no mean.
+    """
     found = [role(key) for key in keys]
     named = [name for name in found if name is not None]
     if found.count("mean") != 1 or len(set(named)) != len(named):
         raise InputError(
             "a world model writes one mean of the next observation, at ('next', 'observation', "
             "'mean') or ('next', 'observation'), and at most one 'var', reward and reward 'var'; "
-            f"these keys don't: {[key if isinstance(key, str) else list(key) for key in keys]}"
+            f"these keys don't: {_listed(keys)}"
+        )
+    if "reward_var" in named and "reward_mean" not in named:
+        raise InputError(
+            "a reward 'var' needs a reward's mean beside it, at ('next', 'reward', 'mean') or "
+            f"('next', 'reward'); these keys have none: {_listed(keys)}"
         )
     return found
+
+
+def _listed(keys: Sequence[Any]) -> list[Any]:
+    return [key if isinstance(key, str) else list(key) for key in keys]
+
+
+def check_shapes(found: dict[str, Tensor], shape: tuple[int, ...]) -> None:
+    """Raises InputError unless what was written, by role, is that at observations ``(*S, D)``.
+
+    The mean is ``(*S, D)``; a var ``(*S, D)`` or ``(*S, D, D)``; a reward and its variance have a
+    number for each of ``*S``.
+    """
+    mean, var = found["mean"], found.get("var")
+    if tuple(mean.shape) != shape:
+        raise InputError(f"it gives a mean of shape {tuple(mean.shape)} at {shape} observations")
+    if var is not None and tuple(var.shape) not in (shape, (*shape, shape[-1])):
+        raise InputError(f"it gives a var of shape {tuple(var.shape)} at {shape} observations")
+    points = math.prod(shape[:-1])
+    for name in ("reward_mean", "reward_var"):
+        if name in found and found[name].numel() != points:
+            raise InputError(
+                f"it gives a reward of shape {tuple(found[name].shape)} at {points} points"
+            )
+    if "reward_var" in found and "reward_mean" not in found:
+        raise InputError("it gives the variance of a reward, and no mean of it")
 
 
 def as_conditional(
@@ -61,21 +95,11 @@ def as_conditional(
         InputError: shapes that are none of these.
     """
     shape = tuple(x.shape)
-    mean, var = found["mean"], found.get("var")
-    if tuple(mean.shape) != shape:
-        raise InputError(f"it gives a mean of shape {tuple(mean.shape)} at {shape} observations")
-    if var is None:
-        var = noise.expand(shape)
-    elif tuple(var.shape) not in (shape, (*shape, shape[-1])):
-        raise InputError(f"it gives a var of shape {tuple(var.shape)} at {shape} observations")
-    rewards: list[Tensor | None] = []
-    for name in ("reward_mean", "reward_var"):
-        value = found.get(name)
-        if value is not None and value.numel() != shape[0]:
-            raise InputError(
-                f"it gives a reward of shape {tuple(value.shape)} at {shape[0]} points"
-            )
-        rewards.append(None if value is None else value.reshape(shape[0]))
-    if rewards[0] is not None and rewards[1] is None:
-        rewards[1] = rewards[0] * 0.0
-    return Conditional(x + mean if difference else mean, var, *rewards)
+    check_shapes(found, shape)
+    mean = x + found["mean"] if difference else found["mean"]
+    var = found["var"] if "var" in found else noise.expand(shape)
+    if "reward_mean" not in found:
+        return Conditional(mean, var)
+    reward = found["reward_mean"].reshape(shape[0])
+    spread = found["reward_var"].reshape(shape[0]) if "reward_var" in found else reward * 0.0
+    return Conditional(mean, var, reward, spread)

@@ -8,6 +8,7 @@ number, and take that away. Networks that somebody else wrote come with products
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -21,15 +22,18 @@ __all__ = ["PRODUCTS", "SteadyProducts", "linear", "widened"]
 
 
 def linear(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     wide: tuple[Tensor, Tensor | None] | None = None,
 ) -> Tensor:
-    """``x Wᵀ + b``; ``wide`` is what :func:`widened` makes of W and b, and is made here if None."""
-    if weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
-        return functional.linear(x, weight, bias)
-    product = functional.linear(padded(x, -1), *(wide or widened(weight, bias)))
+    """``x Wᵀ + b`` of the input x.
+
+    ``wide`` is what :func:`widened` makes of W and b, and is made here if None.
+    """
+    if weight.ndim != 2 or input.shape[-1] != weight.shape[1]:
+        return functional.linear(input, weight, bias)
+    product = functional.linear(padded(input, -1), *(wide or widened(weight, bias)))
     return product[..., : weight.shape[0]]
 
 
@@ -38,35 +42,46 @@ def widened(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]
     return padded(weight, -1, -2), None if bias is None else padded(bias, -1)
 
 
-def _matmul(left: Tensor, right: Tensor) -> Tensor:
-    if left.ndim < 2 or right.ndim < 2 or left.shape[-1] != right.shape[-2]:
-        return torch.matmul(left, right)
-    return torch.matmul(padded(left, -1), padded(right, -1, -2))[..., : right.shape[-1]]
+def _matmul(input: Tensor, other: Tensor) -> Tensor:
+    if input.ndim < 2 or other.ndim < 2 or input.shape[-1] != other.shape[-2]:
+        return torch.matmul(input, other)
+    return torch.matmul(padded(input, -1), padded(other, -1, -2))[..., : other.shape[-1]]
+
+
+def _mm(input: Tensor, mat2: Tensor) -> Tensor:
+    return _matmul(input, mat2)
 
 
 def _addmm(
-    bias: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
-    product = _matmul(left, right)
+    product = _matmul(mat1, mat2)
     product = product if alpha == 1 else alpha * product
-    return product + (bias if beta == 1 else beta * bias)
+    return product + (input if beta == 1 else beta * input)
+
+
+def _baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    return _addmm(input, batch1, batch2, beta=beta, alpha=alpha)
 
 
 PRODUCTS: dict[str, Callable[..., Tensor]] = {
     "linear": linear,
     "matmul": _matmul,
-    "mm": _matmul,
-    "bmm": _matmul,
+    "mm": _mm,
+    "bmm": _mm,
     "addmm": _addmm,
-    "baddbmm": _addmm,
+    "baddbmm": _baddbmm,
 }
-"""Each under the name of the function of torch that it stands for."""
+"""Each under the name of the function of torch that it stands for, and with its keywords."""
 
 _FOUND: dict[Any, Callable[..., Tensor]] = {functional.linear: linear}
 for _name in ("matmul", "mm", "bmm", "addmm", "baddbmm"):
     _FOUND[getattr(torch, _name)] = PRODUCTS[_name]
     _FOUND[getattr(torch.Tensor, _name)] = PRODUCTS[_name]
 _FOUND[torch.Tensor.__matmul__] = _matmul
+_SIGNATURES = {function: signature(function) for function in _FOUND.values()}
 
 
 class SteadyProducts(TorchFunctionMode):
@@ -75,8 +90,17 @@ class SteadyProducts(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        kwargs = kwargs or {}
         try:
-            found = _FOUND.get(func, func)
+            found = _FOUND.get(func)
         except TypeError:  # not hashable
-            found = func
-        return found(*args, **(kwargs or {}))
+            found = None
+        if found is None:
+            return func(*args, **kwargs)
+        named = {name: value for name, value in kwargs.items() if name != "out"}
+        try:
+            _SIGNATURES[found].bind(*args, **named)
+        except TypeError:  # called in a way of torch's that is not written here
+            return func(*args, **kwargs)
+        product, out = found(*args, **named), kwargs.get("out")
+        return product if out is None else out.resize_(product.shape).copy_(product)

@@ -31,7 +31,7 @@ def group_rows(points: Tensor, together: int, groups: int) -> int:
     if points.device.type != "cpu":
         return tile_rows(points)
     share = -(-together // groups)
-    pieces = -(-share // (_LARGEST_GROUP // points.element_size()))
+    pieces = max(1, -(-share // (_LARGEST_GROUP // points.element_size())))
     return max(_SMALLEST_GROUP, -(-share // (pieces * _WIDTH)) * _WIDTH)
 
 
@@ -46,16 +46,18 @@ def in_tiles(
 
     Args:
         function: takes ``(rows, E)`` and returns tensors ``(rows, ...)``, row by row.
-        points: ``(N, E)``, or with more axes, N >= 1.
+        points: ``(N, E)``, or with more axes. Where N is 0 a tile of zeros says what shapes the
+            results have.
         rows: of a tile.
 
     Returns:
         Tensors ``(N, ...)``.
     """
     count, rows = points.shape[0], rows or tile_rows(points)
-    missing = -count % rows
+    missing = -count % rows if count else rows
     if missing:
-        points = torch.cat([points, points[:1].expand(missing, *points.shape[1:])])
+        filling = points[:1] if count else points.new_zeros(1, *points.shape[1:])
+        points = torch.cat([points, filling.expand(missing, *points.shape[1:])])
     parts = [function(tile) for tile in torch.split(points, rows)]
     return tuple(torch.cat(some)[:count] for some in zip(*parts, strict=True))
 
@@ -92,6 +94,8 @@ def in_groups(
     Returns:
         ``(N, K)``.
     """
+    if not len(points):
+        return function(points.new_zeros(rows, groups, points.shape[1])).flatten(0, 1)[:0]
     each = torch.arange(groups, device=group.device).unsqueeze(1)
     # How many of its group there are up to each point, itself among them, and in all.
     counted = (group == each).cumsum(1)

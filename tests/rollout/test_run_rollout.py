@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from tensordict.nn import TensorDictModule
 from worlds import MultiDiscreteEnv, linear_module, small_gp
 
 from imagine_cli import ImagineError, InputError, run_rollout, save_world_model
@@ -133,6 +134,16 @@ def test_a_reward_is_written_only_where_there_is_a_model_of_it(tmp_path: Path, r
         assert np.allclose(data["reward/mean"], expected, rtol=1e-6)
     if reward == "both":
         assert (data["reward/var"] == 0.25).all()
+
+
+def test_a_reward_below_reward_is_the_modules_own(tmp_path: Path) -> None:
+    module = linear_module(3, 1, reward="both")
+    wanted = go(tmp_path, module, trajectories=2)
+    keys = [*module.out_keys[:2], ("reward", "mean"), ("reward", "var")]
+    moved = TensorDictModule(module.module, in_keys=module.in_keys, out_keys=keys)
+    found = go(tmp_path, moved, trajectories=2)
+    for name in ("reward/mean", "reward/var"):
+        assert np.array_equal(found[name], wanted[name])
 
 
 def test_discrete_and_multidiscrete_envs(tmp_path: Path) -> None:

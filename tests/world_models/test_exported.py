@@ -156,13 +156,13 @@ def test_a_deterministic_program_has_the_noise_it_is_told(tmp_path: Path) -> Non
     state, config = dict(model.state_dict()), model.config()
     with pytest.raises(InputError, match="for each of 3 dimensions"):
         model.from_config({**config, "process_noise": [0.1]}, state)
-    with pytest.raises(InputError, match="not numbers from 0"):
+    with pytest.raises(InputError, match="finite numbers from 0"):
         model.from_config({**config, "process_noise": [0.1, -0.1, 0.1]}, state)
     model = exported(Network("mean"), tmp_path, process_noise=[0.1, 0.0, 0.2])
     var = model.predict(point(x), action).var
     wanted = torch.diag(torch.tensor([0.1, 0.0, 0.2]).square()).expand(5, 3, 3)
     torch.testing.assert_close(var, wanted, rtol=1e-6, atol=0)
-    with pytest.raises(InputError, match="program that gives no var of its own"):
+    with pytest.raises(InputError, match="model that gives no var of its own"):
         exported(Network("mean", "var"), tmp_path, process_noise=[0.1, 0.1, 0.1])
 
 
@@ -262,3 +262,34 @@ def test_operators_that_are_not_run_are_made_of_those_that_are(tmp_path: Path) -
     model = exported(module, tmp_path)
     x, u = points(9, torch.float32)
     torch.testing.assert_close(model.conditional(x, u).mean, x + u.sum(-1, True))
+
+
+def test_it_computes_in_the_dtype_that_it_is_put_in(tmp_path: Path) -> None:
+    model = exported(Network("mean", "var", "reward"), tmp_path)
+    x, u = points(5, torch.float32)
+    plain = model.conditional(x, u)
+    model.double()
+    assert (model.computes_in, model.dtype) == (torch.float64, torch.float32)
+    found = model.conditional(x, u)
+    assert found.mean.dtype == torch.float32
+    torch.testing.assert_close(found.mean, plain.mean, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(found.mean, plain.mean)
+    again = model.from_config(model.config(), dict(model.state_dict()))
+    assert torch.equal(again.conditional(x, u).mean, found.mean)
+    assert model.float().conditional(x, u).mean.dtype == torch.float32
+
+
+def test_noise_has_the_digits_of_float64(tmp_path: Path) -> None:
+    noise = np.array([0.1, 0.0, 1e39])
+    model = exported(Network("mean").double(), tmp_path, process_noise=noise)
+    x, u = points(2)
+    assert model.conditional(x, u).var[0].tolist() == [0.1 * 0.1, 0.0, 1e39 * 1e39]
+    with pytest.raises(InputError, match="too large for torch.float32"):
+        exported(Network("mean"), tmp_path, process_noise=noise)
+
+
+def test_a_variance_of_a_reward_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a reward 'var' needs a reward's mean"):
+        exported(
+            Network("mean", "reward_var"), tmp_path, out_keys=[KEYS["mean"], KEYS["reward_var"]]
+        )

@@ -12,6 +12,9 @@ from ensembles import random_ensemble
 from threads import threads
 from torch.autograd import forward_ad
 
+from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.propagation import make_propagation
+from imagine_cli.propagation.noise import TorchNoise
 from imagine_cli.world_models import EnsembleWorldModel
 from imagine_cli.world_models.base import Conditional
 
@@ -148,3 +151,20 @@ def test_a_state_dict_that_is_loaded_is_what_answers() -> None:
     within = torch.nn.ModuleList([single()])
     within.load_state_dict({f"0.{name}": value for name, value in other.state_dict().items()})
     assert equal(within[0].conditional(x, u, member), wanted)
+
+
+@pytest.mark.parametrize("way", ["linearized", "unscented", "particles"])
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64])
+def test_an_empty_batch(way: str, weights: torch.dtype) -> None:
+    model = random_ensemble(3, 1, reward=True, weights=weights)
+    made = make_propagation(way, model)
+    belief = Belief(torch.zeros(0, 3, dtype=model.dtype), torch.zeros(0, 3, 3, dtype=model.dtype))
+    noise = TorchNoise((0,), model.dtype)
+    action = ActionBelief(torch.zeros(0, 1, dtype=model.dtype))
+    with torch.no_grad():
+        found, _ = made.step(model, belief, action, made.begin(model, belief, noise), noise)
+    assert (found.mean.shape, found.var.shape) == ((0, 3), (0, 3, 3))
+    assert found.reward_mean is not None
+    assert found.reward_mean.shape == (0,)
+    none = torch.zeros(0, dtype=torch.int64)
+    assert model.conditional(belief.mean, action.mean, none).mean.shape == (0, 3)

@@ -199,3 +199,16 @@ def test_only_numbers_alone_may_be_fused() -> None:
         torch.func.jvp(lambda v: (asked.append(may_fuse(v)), v)[1], (values,), (values,))
         torch.func.vmap(lambda v: (asked.append(may_fuse(v)), v)[1])(values)
         assert asked == [False] * 3
+
+
+@fused_here
+def test_torchs_default_dtype_changes_nothing() -> None:
+    layers, values = random_layers(5, (8, 24, 16)), inputs(40, 5, 8)
+    plain = fused(layers, values)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = fused(layers, values)
+    finally:
+        torch.set_default_dtype(default)
+    assert torch.equal(found, plain)

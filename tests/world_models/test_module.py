@@ -105,7 +105,7 @@ def test_a_deterministic_module_adds_no_noise_unless_told(key: Any) -> None:
     )
     var = noisy.predict(point(x), ActionBelief(u)).var[0]
     torch.testing.assert_close(var, torch.diag(torch.tensor([0.0, 0.01, 0.04])))
-    with pytest.raises(InputError, match="process_noise is 3 standard deviations"):
+    with pytest.raises(InputError, match="for each of 3 dimensions"):
         ModuleWorldModel(pendulum(), 3, 1, process_noise=[0.1])
 
 
@@ -174,3 +174,39 @@ def test_modules_that_can_not_be_asked_at_points(tmp_path: Path) -> None:
         save_world_model(ModuleWorldModel(pendulum(), 3, 1), tmp_path / "wm.pt")
     assert list(tmp_path.iterdir()) == []
     save_world_model(small_gp(3, 1), tmp_path / "wm.pt")  # as others can
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_computes_in_the_dtype_that_it_is_put_in(dtype: torch.dtype) -> None:
+    first = torch.float64 if dtype == torch.float32 else torch.float32
+    module = TensorDictModule(Network("mean", "var", "reward").to(first), IN, [MEAN, VAR, REWARD])
+    model = ModuleWorldModel(module, 3, 2).to(dtype)
+    assert (model.computes_in, model.dtype) == (dtype, first)
+    x, u = points(5, first)
+    at = model.conditional(x, u)
+    assert at.mean.dtype == first
+    with torch.no_grad():
+        mean = module.module(x.to(dtype), u.to(dtype))[0]
+    torch.testing.assert_close(at.mean, mean.to(first), rtol=1e-5, atol=1e-5)
+
+
+def test_without_a_dtype_of_its_own_it_has_torchs_default() -> None:
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert ModuleWorldModel(takes_plain(), 3, 1).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(default)
+
+
+def test_a_reward_is_found_below_reward_too() -> None:
+    network = Network("mean", "var", "reward")
+    keys: list[list[Any]] = [[MEAN, VAR, REWARD], [MEAN, VAR, ("reward", "mean")]]
+    x, u = points(5, torch.float32)
+    one, other = (
+        ModuleWorldModel(TensorDictModule(network, IN, some), 3, 2).conditional(x, u)
+        for some in keys
+    )
+    assert one.reward_mean is not None
+    assert other.reward_mean is not None
+    assert torch.equal(one.reward_mean, other.reward_mean)

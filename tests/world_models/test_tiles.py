@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from imagine_cli.world_models.tiles import group_rows, in_groups
+from imagine_cli.world_models.tiles import group_rows, in_groups, in_tiles
 
 
 @pytest.mark.parametrize("group", [[0], [2, 2, 2], [1, 0, 2, 1, 1, 1, 1, 1, 1, 1, 1, 0]])
@@ -35,3 +35,18 @@ def test_a_large_share_is_cut_evenly(dtype: torch.dtype) -> None:
         assert 40 <= rows <= most
         # of the last tile less than eight rows for each of the others are empty
         assert rows == 40 or -(-share // rows) * rows - share < 8 * -(-share // rows)
+
+
+def test_no_points_at_all() -> None:
+    points = torch.zeros(0, 2, requires_grad=True)
+
+    def of_rows(tile: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        assert len(tile) == 32
+        return tile[:, :1], tile.unsqueeze(1).expand(-1, 4, -1)
+
+    found = in_tiles(of_rows, points)
+    assert [tuple(part.shape) for part in found] == [(0, 1), (0, 4, 2)]
+    assert found[0].requires_grad
+    none = torch.zeros(0, dtype=torch.int64)
+    grouped = in_groups(lambda tile: tile[..., :1], points, none, 4, group_rows(points, 0, 4))
+    assert tuple(grouped.shape) == (0, 1)
