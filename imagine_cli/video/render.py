@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagine_cli.environments import describe, make_env
+from imagine_cli.environments import describe, env_named, make_env
 from imagine_cli.errors import ImagineError, InputError, MissingExtraError
 from imagine_cli.recording import open_rollout
 from imagine_cli.video.frames import frames, prepare
@@ -45,7 +45,8 @@ def render_video(
         rollout: a rollout file.
         output: a .gif or .mp4 file; it appears when it is complete.
         trajectory: which one.
-        env_id: the env, where the file's ``env_id`` needs a ``module:`` before it.
+        env_id: the env, where the file's ``env_id`` needs a ``module:`` before it: what a file
+            says is no reason to run code.
         overwrite: replace a file that is there.
         progress: told of each frame.
 
@@ -66,9 +67,10 @@ def render_video(
             )
         if "action/mean" not in source:
             raise InputError(f"{source.path} has no actions, so that there is no real run of them")
-        env_id = env_id or source.env_id
+        if source.env_id:
+            env_id = env_named(source.env_id, source.path, env_id)
         if not env_id:
-            raise InputError(f"{source.path} does not say of which env it is")
+            raise InputError(f"{source.path} does not say of which env it is; give --env")
         imagined, real = (_drawing(stack, env_id, source.env_kwargs or {}) for _ in range(2))
         about = describe(real)
         if (about.observation_size, about.action_size) != (
