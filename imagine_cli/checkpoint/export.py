@@ -20,6 +20,7 @@ from imagine_cli.checkpoint.pt2 import DECLARATION, FORMAT, VERSION, read_archiv
 from imagine_cli.checkpoint.writer import described
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
+from imagine_cli.whole_file import check_writable, whole_file
 from imagine_cli.world_models.exported import ExportedWorldModel, check_process_noise
 from imagine_cli.world_models.roles import roles
 
@@ -118,9 +119,9 @@ def export_world_model(
     with _evaluating(module):
         content = _exported(_Plain(module, reads), given, declared)
     _compare(content, found, difference, points)
-    plain_data.write_whole(
-        lambda file: file.write(content), Path(path), "world model", overwrite=overwrite
-    )
+    check_writable(Path(path), overwrite)
+    with whole_file(Path(path), f"the world model {path}") as file:
+        file.write(content)
 
 
 class _Plain(torch.nn.Module):

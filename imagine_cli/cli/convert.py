@@ -71,7 +71,7 @@ def convert(
         typer.Option(
             "--no-delta",
             metavar="K,K,...",
-            help="mbrl-lib's: dimensions it predicts as they are all the same.",
+            help="mbrl-lib's: dimensions it predicts as they are all the same; '' for none.",
         ),
     ] = None,
     force: Force = False,
@@ -92,7 +92,7 @@ def convert(
     """
     check_output(output, force)
     sds = _numbers(process_noise, "--process-noise", "0.1,0.1,0.2", float)
-    dimensions = _numbers(no_delta, "--no-delta", "0,3", int)
+    dimensions = [] if no_delta == "" else _numbers(no_delta, "--no-delta", "0,3", int)
 
     from imagine_cli.checkpoint import convert_world_model
 

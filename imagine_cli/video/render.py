@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagine_cli.environments import describe, env_named, make_env
-from imagine_cli.errors import ImagineError, InputError, MissingExtraError
+from imagine_cli.errors import InputError, MissingExtraError
 from imagine_cli.recording import open_rollout
 from imagine_cli.video.frames import frames, prepare
 from imagine_cli.video.states import setter_for
+from imagine_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from imagine_cli.fitting.progress import Progress
@@ -134,16 +135,10 @@ def _writing(output: Path, fps: float) -> Iterator[Any]:
     from imagine_cli.video.gif import GifWriter
     from imagine_cli.video.mp4 import Mp4Writer
 
-    partial = Path(f"{output}.partial")
-    try:
+    with whole_file(output) as file:
         if output.suffix.lower() == ".mp4":
-            with Mp4Writer(partial, fps) as video:
+            with Mp4Writer(Path(file.name), fps) as video:
                 yield video.write
         else:
-            with open(partial, "wb") as stream, GifWriter(stream, fps) as gif:
+            with GifWriter(file, fps) as gif:
                 yield gif.write
-        os.replace(partial, output)
-    except OSError as error:
-        raise ImagineError(f"{output} could not be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
