@@ -36,7 +36,6 @@ class EnvDescription:
     id: str
     kwargs: dict[str, Any]
     observation_size: int
-    observation_dtype: str
     observation_low: np.ndarray
     observation_high: np.ndarray
     observation_names: list[str]
@@ -151,7 +150,6 @@ def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None)
         id=env_id,
         kwargs=dict(kwargs or {}),
         observation_size=int(observation.shape[0]),
-        observation_dtype=str(observation.dtype),
         observation_low=observation.low.astype(np.float64),
         observation_high=observation.high.astype(np.float64),
         observation_names=observation_names(env_id, int(observation.shape[0])),

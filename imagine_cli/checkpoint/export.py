@@ -54,7 +54,7 @@ def export_world_model(
     The module, in evaluation mode, takes observations ``(N, D)`` and actions ``(N, F)``, points
     of any number N, and gives the mean ``(N, D)`` of the next observation; then, as far as it has
     them, its variances ``(N, D)`` or covariance ``(N, D, D)``, and the reward's mean and variance,
-    ``(N,)`` or ``(N, 1)``. What is written is read again and compared with the module.
+    ``(N,)`` or ``(N, 1)``. What is written is read again, and its mean compared with the module's.
 
     Args:
         module: a TensorDictModule, whose keys say what is what, or any module.

@@ -81,10 +81,12 @@ def convert(
 ) -> None:
     """Make a checkpoint of a model that another library made.
 
-    It predicts the same to the bit; nothing in the source is run. Such models
-    also go to --model as they are: a checkpoint is one file that says its
-    env. What a model of mbrl-lib is comes from .hydra/config.yaml in its
-    folder, and from the options where there is none.
+    Such models also go to --model as they are, and the checkpoint predicts the
+    same to the bit; it is one file that says its env. The other library
+    predicts the same but for rounding; the 1e-8 that torchrl adds to every
+    variance is left out. Nothing in the source is run. What a model of
+    mbrl-lib is comes from .hydra/config.yaml in its folder, and from the
+    options where there is none.
 
     Example: imagine convert runs/pets -o wm.pt --env Pendulum-v1
 
