@@ -20,8 +20,6 @@ __all__ = [
     "nearest_covariance",
     "point",
     "product",
-    "sample",
-    "square_root",
     "symmetrise",
 ]
 
@@ -99,18 +97,6 @@ def joint(observation: Belief, action: ActionBelief) -> Belief:
     return Belief(mean, torch.cat([upper, torch.cat([cross.mT, own], dim=-1)], dim=-2))
 
 
-def square_root(var: Tensor) -> Tensor:
-    """A matrix ``A`` with ``A Aᵀ = var``, also where ``var`` is singular or zero.
-
-    By eigenvalues, with those that rounding left below zero set to zero. Not differentiable at
-    repeated eigenvalues: for sampling, not for gradients.
-    """
-    values, vectors = torch.linalg.eigh(var)
-    roots = values.clamp_min(0.0).sqrt()
-    root: Tensor = vectors * roots.unsqueeze(-2)
-    return root
-
-
 def product(left: Tensor, right: Tensor) -> Tensor:
     """The matrix product of ``(*B, I, K)`` and ``(*B, K, J)`` for small K, one k after the other.
 
@@ -142,14 +128,6 @@ def lower_root(var: Tensor) -> Tensor:
         columns.append(column)
         var = var - column.unsqueeze(-1) * column.unsqueeze(-2)
     return torch.stack(columns, dim=-1)
-
-
-def sample(belief: Belief, count: int, generator: torch.Generator | None = None) -> Tensor:
-    """``count`` particles of the belief, ``(*B, count, D)``."""
-    mean, var = belief
-    shape = (*mean.shape[:-1], count, mean.shape[-1])
-    noise = torch.randn(shape, generator=generator, dtype=mean.dtype, device=mean.device)
-    return mean.unsqueeze(-2) + noise @ square_root(var).mT
 
 
 def fit_to_particles(particles: Tensor) -> Belief:

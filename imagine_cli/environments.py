@@ -14,7 +14,14 @@ from imagine_cli.observation_names import observation_names
 if TYPE_CHECKING:
     import gymnasium
 
-__all__ = ["EnvDescription", "describe", "make_env", "real_resets", "reset_seed"]
+__all__ = [
+    "EnvDescription",
+    "describe",
+    "env_named",
+    "make_env",
+    "real_resets",
+    "reset_seed",
+]
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,6 @@ class EnvDescription:
     id: str
     kwargs: dict[str, Any]
     observation_size: int
-    observation_dtype: str
     observation_low: np.ndarray
     observation_high: np.ndarray
     observation_names: list[str]
@@ -100,6 +106,22 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None) -> gymnasium.Env
         ) from error
 
 
+def env_named(said: str, source: Any, given: str | None) -> str:
+    """The env's id: ``given``, or what the file ``source`` has ``said`` where None is given.
+
+    Raises:
+        InputError: they are of different envs, or the file alone names a module: what a file says
+            is no reason to run code.
+    """
+    if given is None and ":" in said:
+        raise InputError(
+            f"{source} names a module to import, {said!r}; if that may run, give --env {said}"
+        )
+    if given is not None and given.rsplit(":", 1)[-1] != said.rsplit(":", 1)[-1]:
+        raise InputError(f"{source} is of {said}, not of {given}")
+    return said if given is None else given
+
+
 def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None) -> EnvDescription:
     """The sizes and bounds of an env with a flat Box observation; InputError for any other."""
     from gymnasium import spaces
@@ -136,7 +158,6 @@ def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None)
         id=env_id,
         kwargs=dict(kwargs or {}),
         observation_size=int(observation.shape[0]),
-        observation_dtype=str(observation.dtype),
         observation_low=observation.low.astype(np.float64),
         observation_high=observation.high.astype(np.float64),
         observation_names=observation_names(env_id, int(observation.shape[0])),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.errors import InputError
 from imagine_cli.plain_archive import Refused, read_archive
+from imagine_cli.whole_file import check_writable, whole_file
 
-__all__ = ["check_looks", "check_tensors", "plain", "read", "write", "write_whole"]
+__all__ = ["check_looks", "check_tensors", "plain", "read", "write"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -133,28 +133,9 @@ def write(content: dict[str, Any], path: Path, what: str, *, overwrite: bool) ->
         InputError: ``path`` can't or mustn't be written.
         ImagineError: the disk refused.
     """
-    write_whole(lambda file: torch.save(content, file), path, what, overwrite=overwrite)
-
-
-def write_whole(
-    fill: Callable[[IO[bytes]], Any], path: Path, what: str, *, overwrite: bool
-) -> None:
-    """Write a file with what ``fill`` writes, whole or not at all. Raises as :func:`write`."""
-    if path.is_dir():
-        raise InputError(f"the output {path} is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; give --force (overwrite=True) to replace it")
-    if not path.parent.is_dir():
-        raise InputError(f"the output folder {path.parent} does not exist; make it first")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch turns some disk errors into RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise ImagineError(f"the {what} {path} could not be written: {reason}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    check_writable(path, overwrite)
+    with whole_file(path, f"the {what} {path}") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # what torch turns some disk errors into
+            raise OSError(str(error)) from error

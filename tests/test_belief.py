@@ -13,8 +13,6 @@ from imagine_cli.belief import (
     joint,
     nearest_covariance,
     point,
-    sample,
-    square_root,
     symmetrise,
 )
 
@@ -91,52 +89,6 @@ def test_joint_is_differentiable() -> None:
         return tuple(joint(Belief(*x[:2]), ActionBelief(*x[2:])))
 
     assert torch.autograd.gradcheck(function, leaves)
-
-
-@pytest.mark.parametrize("rank", [None, 1, 2])
-@pytest.mark.parametrize("batch", BATCHES)
-def test_square_root(batch: tuple[int, ...], rank: int | None) -> None:
-    var = covariance(*batch, 4, rank=rank)
-    root = square_root(var)
-    torch.testing.assert_close(root @ root.mT, var, rtol=1e-13, atol=1e-13)
-
-
-def test_square_root_of_zero_and_of_rounding_below_it() -> None:
-    assert (square_root(torch.zeros(2, 3, 3)) == 0).all()
-    root = square_root(torch.diag(torch.tensor([1.0, -1e-17, 0.0], dtype=torch.float64)))
-    wanted = torch.diag(torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64))
-    torch.testing.assert_close(root @ root.mT, wanted, rtol=0.0, atol=1e-16)
-
-
-@pytest.mark.parametrize("rank", [None, 1])
-def test_samples_have_the_belief_s_moments(rank: int | None) -> None:
-    count = 200_000
-    belief = Belief(normal(2, 3), covariance(2, 3, rank=rank))
-    particles = sample(belief, count, torch.Generator().manual_seed(1))
-    assert particles.shape == (2, count, 3)
-    centred = particles - belief.mean.unsqueeze(-2)
-    deviation = belief.var.diagonal(dim1=-2, dim2=-1).sqrt()
-    assert (centred.mean(-2).abs() < 4.0 * deviation / count**0.5).all()
-    terms = centred.unsqueeze(-1) * centred.unsqueeze(-2)
-    error = (terms.mean(1) - belief.var).abs()
-    assert (error < 4.0 * terms.std(1) / count**0.5).all()
-    standard = centred[..., 0] / deviation[:, :1]
-    inside = (standard.abs() < 1.959964).double().mean(-1)
-    assert ((inside - 0.95).abs() < 4.0 * (0.95 * 0.05 / count) ** 0.5).all()
-
-
-def test_samples_of_a_point_are_the_point() -> None:
-    mean = normal(4, 2)
-    assert torch.equal(sample(point(mean), 5), mean.unsqueeze(1).expand(4, 5, 2))
-
-
-def test_samples_repeat_with_their_seed() -> None:
-    belief = Belief(normal(3), covariance(3))
-    draws = [sample(belief, 7, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
-    assert torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[0], draws[2])
-    single = Belief(belief.mean.float(), belief.var.float())
-    assert sample(single, 7).dtype == torch.float32
 
 
 @pytest.mark.parametrize("batch", BATCHES)

@@ -34,7 +34,11 @@ def convert_world_model(
     no_delta: Sequence[int] | None = None,
     overwrite: bool = False,
 ) -> WorldModel:
-    """Make a checkpoint of ours from somebody else's. Its predictions are the same to the bit.
+    """Make a checkpoint of ours from somebody else's.
+
+    It predicts to the bit what the source predicts when it is loaded as it is. The library that
+    made it predicts the same but for rounding; the 1e-8 that torchrl adds to every variance is
+    left out.
 
     Args:
         source: a torchrl ``GPWorldModel.state_dict()`` in a file, a folder with a model of

@@ -20,6 +20,7 @@ from imagine_cli.checkpoint.pt2 import DECLARATION, FORMAT, VERSION, read_archiv
 from imagine_cli.checkpoint.writer import described
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
+from imagine_cli.whole_file import check_writable, whole_file
 from imagine_cli.world_models.exported import ExportedWorldModel
 from imagine_cli.world_models.process_noise import check_process_noise
 from imagine_cli.world_models.roles import roles
@@ -54,7 +55,7 @@ def export_world_model(
     The module, in evaluation mode, takes observations ``(N, D)`` and actions ``(N, F)``, points
     of any number N, and gives the mean ``(N, D)`` of the next observation; then, as far as it has
     them, its variances ``(N, D)`` or covariance ``(N, D, D)``, and the reward's mean and variance,
-    ``(N,)`` or ``(N, 1)``. What is written is read again and compared with the module.
+    ``(N,)`` or ``(N, 1)``. What is written is read again, and its mean compared with the module's.
 
     Args:
         module: a TensorDictModule, whose keys say what is what, or any module.
@@ -119,9 +120,9 @@ def export_world_model(
     with _evaluating(module):
         content = _exported(_Plain(module, reads), given, declared)
     _compare(content, found, difference, points)
-    plain_data.write_whole(
-        lambda file: file.write(content), Path(path), "world model", overwrite=overwrite
-    )
+    check_writable(Path(path), overwrite)
+    with whole_file(Path(path), f"the world model {path}") as file:
+        file.write(content)
 
 
 class _Plain(torch.nn.Module):

@@ -43,8 +43,10 @@ class Told:
 
     def over(self, other: Told) -> Told:
         """What is said here, and from ``other`` what is not."""
-        mine = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Told(**{k: getattr(other, k) if v in (None, ()) else v for k, v in mine.items()})
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not self.notes:
+            said["notes"] = None
+        return Told(**{k: getattr(other, k) if v is None else v for k, v in said.items()})
 
 
 def config_path(folder: Path) -> Path:

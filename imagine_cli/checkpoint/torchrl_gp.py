@@ -9,6 +9,7 @@ from torch import Tensor
 
 from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.errors import InputError
+from imagine_cli.world_models.gp_base import gram
 
 __all__ = ["is_state_dict", "read_state_dict"]
 
@@ -55,13 +56,11 @@ def read_state_dict(data: dict[str, Any], path: str) -> Checkpoint:
     for name in _BUFFERS:
         if not torch.isfinite(data[name]).all():
             raise InputError(f"{path} holds numbers that are not finite, in {name}")
-    scaled = inputs / ell.unsqueeze(1)
-    distance = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist").square()
-    gram = signal[:, None, None] * torch.exp(-0.5 * distance)
-    gram.diagonal(dim1=-2, dim2=-1).add_((noise + _JITTER).unsqueeze(-1))
+    noisy = gram(signal, ell, inputs, inputs)
+    noisy.diagonal(dim1=-2, dim2=-1).add_((noise + _JITTER).unsqueeze(-1))
     state = {
         "inputs": inputs,
-        "targets": (gram @ beta.unsqueeze(-1)).squeeze(-1).mT.contiguous(),
+        "targets": (noisy @ beta.unsqueeze(-1)).squeeze(-1).mT.contiguous(),
         "lengthscales": ell,
         "signal_variances": signal,
         "noise_variances": noise,

@@ -71,7 +71,7 @@ def convert(
         typer.Option(
             "--no-delta",
             metavar="K,K,...",
-            help="mbrl-lib's: dimensions it predicts as they are all the same.",
+            help="mbrl-lib's: dimensions it predicts as they are all the same; '' for none.",
         ),
     ] = None,
     force: Force = False,
@@ -81,10 +81,12 @@ def convert(
 ) -> None:
     """Make a checkpoint of a model that another library made.
 
-    It predicts the same to the bit; nothing in the source is run. Such models
-    also go to --model as they are: a checkpoint is one file that says its
-    env. What a model of mbrl-lib is comes from .hydra/config.yaml in its
-    folder, and from the options where there is none.
+    Such models also go to --model as they are, and the checkpoint predicts the
+    same to the bit; it is one file that says its env. The other library
+    predicts the same but for rounding; the 1e-8 that torchrl adds to every
+    variance is left out. Nothing in the source is run. What a model of
+    mbrl-lib is comes from .hydra/config.yaml in its folder, and from the
+    options where there is none.
 
     Example: imagine convert runs/pets -o wm.pt --env Pendulum-v1
 
@@ -92,7 +94,7 @@ def convert(
     """
     check_output(output, force)
     sds = _numbers(process_noise, "--process-noise", "0.1,0.1,0.2", float)
-    dimensions = _numbers(no_delta, "--no-delta", "0,3", int)
+    dimensions = [] if no_delta == "" else _numbers(no_delta, "--no-delta", "0,3", int)
 
     from imagine_cli.checkpoint import convert_world_model
 

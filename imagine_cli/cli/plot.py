@@ -64,6 +64,10 @@ def plot(
             show_default="first, middle and last; the last of several models",
         ),
     ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option("--env", help="Of a video: its env, needed where that is module:Id."),
+    ] = None,
     force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -94,12 +98,13 @@ def plot(
         "--trajectory": bool(trajectory) and kind == "an evaluation",
         "--dimension": bool(dimension) and video,
         "--horizon": bool(horizon) and kind != "an evaluation",
+        "--env": env is not None and not video,
     }
     for option, given in unused.items():
         if given:
             raise InputError(f"{option} says nothing about {kind}; leave it out")
     if video:
-        _video(file, target, trajectory or [0], force, quiet)
+        _video(file, target, trajectory or [0], env, force, quiet)
         return
 
     from imagine_cli.plots import plot_evaluation, plot_rollout
@@ -135,7 +140,9 @@ def _is_json(file: Path) -> bool:
         return file.suffix.lower() == ".json"
 
 
-def _video(file: Path, target: Path, trajectories: list[int], force: bool, quiet: bool) -> None:
+def _video(
+    file: Path, target: Path, trajectories: list[int], env: str | None, force: bool, quiet: bool
+) -> None:
     from imagine_cli.cli.progress import progress
     from imagine_cli.cli.warnings import as_lines
     from imagine_cli.errors import InputError
@@ -146,6 +153,8 @@ def _video(file: Path, target: Path, trajectories: list[int], force: bool, quiet
         display.stage("loading", total=None)
         from imagine_cli.video import render_video
 
-        render_video(file, target, trajectory=trajectories[0], overwrite=force, progress=display)
+        render_video(
+            file, target, trajectory=trajectories[0], env_id=env, overwrite=force, progress=display
+        )
         display.finish()
     print(target)

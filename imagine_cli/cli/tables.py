@@ -16,8 +16,10 @@ __all__ = [
     "fixed",
     "number_table",
     "plural",
+    "plus_minus",
     "printable",
     "significant",
+    "speaks_unicode",
     "times",
 ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.environments import EnvDescription, describe, env_named, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.baselines import linear_gaussian, no_change
 from imagine_cli.evaluation.imagining import LoadedModel, imagine_run
@@ -24,6 +24,7 @@ from imagine_cli.evaluation.report import Evaluation, ModelReport, compare_to
 from imagine_cli.evaluation.scores import require_scores
 from imagine_cli.evaluation.ways import find_ways
 from imagine_cli.fitting.progress import Progress, Silent
+from imagine_cli.recording.provenance import Provenance
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +105,8 @@ def evaluate_model(
         if value is not None and value < least:
             raise InputError(f"--{name} is {value}; it must be {least} or more")
     progress = progress or Silent()
-    run, known = (None, {}) if real is None else read_real(real)
+    run, attributes = (None, {}) if real is None else read_real(real)
+    known = Provenance(attributes)
     env_id, env_kwargs = _which_env(env_id, env_kwargs, real, known)
     env = make_env(env_id, env_kwargs)
     with ExitStack() as stack:
@@ -112,7 +114,7 @@ def evaluate_model(
         about = describe(env, env_kwargs)
         if run is not None:
             run = _cut(run, about, trajectories, steps, real)
-            policy, seed = str(known.get("policy", "not said")), int(known.get("seed", 0))
+            policy, seed = known.policy or "not said", known.seed or 0
         length = run.steps if run is not None else steps or 50
         if check is not None:
             check(about, length)
@@ -171,27 +173,21 @@ def evaluate_model(
 
 
 def _which_env(
-    env_id: str | None, env_kwargs: dict[str, Any] | None, real: Any, known: dict[str, Any]
+    env_id: str | None,
+    env_kwargs: dict[str, Any] | None,
+    real: Any,
+    known: Provenance,
 ) -> tuple[str, dict[str, Any]]:
     """The env's id and arguments, from the options or from the real file."""
-    import json
-
     if real is None:
         if env_id is None:
             raise InputError("no env: give --env, or --real with a recorded real run")
         return env_id, dict(env_kwargs or {})
-    said = str(known.get("env_id", "")) or env_id
-    if said is None:
+    if known.env_id:
+        env_id = env_named(known.env_id, real, env_id)
+    if env_id is None:
         raise InputError(f"{real} does not say of which env it is; give --env")
-    if env_id is not None and env_id.rsplit(":", 1)[-1] != said.rsplit(":", 1)[-1]:
-        raise InputError(f"{real} is a run of {said}, not of {env_id}")
-    if env_kwargs:
-        return env_id or said, dict(env_kwargs)
-    try:
-        kwargs = json.loads(known.get("env_kwargs", "{}"))
-    except (TypeError, ValueError):
-        kwargs = {}
-    return env_id or said, kwargs if isinstance(kwargs, dict) else {}
+    return env_id, dict(env_kwargs or known.env_kwargs or {})
 
 
 def _cut(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from xml.etree import ElementTree
 
-from imagine_cli.errors import ImagineError
 from imagine_cli.evaluation.gates import Verdict
+from imagine_cli.whole_file import whole_file
 
 __all__ = ["write_junit"]
 
@@ -33,12 +32,8 @@ def write_junit(verdicts: list[Verdict], path: str | Path) -> None:
             failure.text = message
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
-    partial = Path(f"{path}.partial")
-    try:
-        partial.write_bytes(text)
-        os.replace(partial, path)
-    except OSError as error:
-        raise ImagineError(f"{path} could not be written: {error.strerror}") from error
+    with whole_file(Path(path)) as file:
+        file.write(text)
 
 
 def _clean(text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagine_cli.digest import sha256_of
+from imagine_cli.environments import env_named
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.compare import Comparison, compare_rollouts
 from imagine_cli.recording import open_rollout
@@ -42,8 +43,8 @@ def rerun_rollout(
         path: the rollout file.
         output: where the new one goes; it is removed again if None.
         model: the world model, where it is no longer at the path it was at, or never was a file.
-        env_id: the env, where its id imports a module (``module:Id``): what a file says is no
-            reason to run code.
+        env_id: the env, where its id imports a module (``module:Id``), which a file can't have
+            done.
         overwrite: replace a file that is at ``output``.
         trust_pickle: load a pickled model, whatever the file says; see :func:`run_rollout`.
         command: what the new file says made it.
@@ -61,13 +62,7 @@ def rerun_rollout(
 
     path = Path(path)
     arguments, attributes = _read(path)
-    said = str(arguments.pop("env"))
-    if env_id != said and (env_id is not None or ":" in said):
-        raise InputError(
-            f"{path} is of env {said!r}"
-            + (f", not {env_id!r}" if env_id else ", which imports a module")
-            + f"; give --env {said}"
-        )
+    env_id = env_named(str(arguments.pop("env")), path, env_id)
     found = _model(path, attributes, model)
     files = _json(path, attributes, "files_sha256")
     for name in ("policy", "start"):
@@ -82,7 +77,7 @@ def rerun_rollout(
             raise InputError(f"{output} is the rollout that is run again; name another output")
         try:
             run_rollout(
-                said, found, output=output, overwrite=overwrite, command=command,
+                env_id, found, output=output, overwrite=overwrite, command=command,
                 on_step=on_step, **arguments,
             )  # fmt: skip
         except TypeError as error:

@@ -191,15 +191,19 @@ def _counted(place: np.ndarray, probability: np.ndarray, length: int) -> np.ndar
 def _marginal(
     real: np.ndarray, mean: np.ndarray, var: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Each score's terms ``(N, D)``, and the PIT; of zero variance, their limits."""
+    """Each score's terms ``(N, D)``, and the PIT; of zero variance, their limits.
+
+    Where a forecast is not finite, every score is infinite, nothing is covered and the PIT is 0.
+    """
     import scoringrules
     from scipy.special import ndtr, ndtri
 
-    sd = np.sqrt(np.maximum(var, 0.0))
-    error = mean - real
+    lost = ~(np.isfinite(mean) & np.isfinite(var))
+    sd = np.sqrt(np.maximum(np.where(lost, 1.0, var), 0.0))
+    error = np.where(lost, np.inf, mean - real)
     certain = sd == 0
     some = np.where(certain, 1.0, sd)
-    crps = scoringrules.crps_normal(real, mean, some, backend="numpy")
+    crps = scoringrules.crps_normal(real, np.where(lost, real, mean), some, backend="numpy")
     # Not the library's log score: it is the logarithm of a density, infinite 39 deviations out.
     nll = 0.5 * (error / some) ** 2 + np.log(some) + 0.5 * np.log(2 * np.pi)
     pit = ndtr(-error / some)
@@ -207,11 +211,11 @@ def _marginal(
         crps = np.where(certain, np.abs(error), crps)
         nll = np.where(certain, np.where(error == 0, -np.inf, np.inf), nll)
         pit = np.where(certain, 0.5 * (1.0 - np.sign(error)), pit)
-    terms = {"square": error**2, "error": error, "nll": nll, "crps": crps}
+    terms = {"square": error**2, "error": error, "nll": nll, "crps": np.where(lost, np.inf, crps)}
     for level in LEVELS:
         half = float(ndtri(0.5 + level / 200))
         terms[f"coverage{level}"] = (np.abs(error) <= half * sd).astype(np.float64)
-    terms["width"] = 2.0 * float(ndtri(0.95)) * sd
+    terms["width"] = 2.0 * float(ndtri(0.95)) * np.where(lost, np.inf, sd)
     return terms, pit
 
 
@@ -221,7 +225,7 @@ def _joint(
     """Terms ``(N,)`` of the joint scores, and the probability inside the ellipsoid.
 
     Eigenvalues that are lost in the rounding of the largest count as that rounding. Where a
-    covariance is not finite every score is infinite and nothing is covered.
+    forecast is not finite every score is infinite and nothing is covered.
     """
     from scipy.special import chdtr, chdtri
 
@@ -232,11 +236,13 @@ def _joint(
     floored = np.maximum(values, size * epsilon * values[:, -1:])
     terms = np.where(along == 0, 0.0, along**2 / np.maximum(floored, 0.0))
     distance = terms.sum(-1)
+    lost |= np.isnan(distance)  # of numbers whose squares overflow
     nll = 0.5 * (distance + np.log(np.maximum(floored, 0.0)).sum(-1) + size * np.log(2 * np.pi))
     # 0 variance and an error: the distance's infinity outweighs the logarithm's.
     nll = np.where(np.isposinf(distance) | lost, np.inf, nll)
     distance = np.where(lost, np.inf, distance)
-    joint = {"nll": nll, "energy": np.where(lost, np.inf, energy_score(along, values))}
+    energy = energy_score(along, values)
+    joint = {"nll": nll, "energy": np.where(lost | np.isnan(energy), np.inf, energy)}
     for level in LEVELS:
         joint[f"mahalanobis{level}"] = (distance <= chdtri(size, 1.0 - level / 100)).astype(
             np.float64

@@ -10,11 +10,15 @@ wall, a clipped velocity) or so many are so near that the 95 % interval would th
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from imagine_cli.fitting.scores import Z
+from imagine_cli.fitting.collect import Transitions
+from imagine_cli.fitting.scores import Z, marginals, score
+from imagine_cli.world_models.gp_base import GPWorldModel
 
-__all__ = ["variance_factors"]
+__all__ = ["calibration_summary", "variance_factors"]
 
 # What part of the calibration transitions the 95 % interval may cover.
 _COVERED = (0.94, 0.96)
@@ -26,3 +30,25 @@ def variance_factors(mean: np.ndarray, var: np.ndarray, actual: np.ndarray) -> n
     fewest, most = np.quantile(squared, _COVERED, axis=0) / Z**2
     factors = np.clip(squared.mean(axis=0), fewest, most)
     return np.where(factors > 0.0, factors, 1.0)
+
+
+def calibration_summary(
+    before: GPWorldModel, after: GPWorldModel, factors: np.ndarray, data: Transitions
+) -> dict[str, Any]:
+    """What the metadata say of a calibration on ``data``: plain data."""
+    return {
+        "transitions": len(data),
+        "variance_factors": factors.tolist(),
+        "before": _scored(before, data),
+        "after": _scored(after, data),
+    }
+
+
+def _scored(model: GPWorldModel, data: Transitions) -> dict[str, Any]:
+    scores = score(*marginals(model, data), data.next_observations)
+    return {
+        "noise_variances": model.noise_variances.tolist(),
+        "signal_variances": model.signal_variances.tolist(),
+        "nll": scores.nll.tolist(),
+        "coverage_95": scores.coverage.tolist(),
+    }

@@ -13,14 +13,12 @@ from imagine_cli.environments import EnvDescription, describe, make_env, reset_s
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.policies.base import Policy
+from imagine_cli.world_models.gp_base import LARGEST
 
 if TYPE_CHECKING:
     import gymnasium
 
 __all__ = ["Transitions", "check_sizes", "collect"]
-
-# Products of four such numbers are finite in float64.
-_LARGEST = 1e75
 
 
 @dataclass(frozen=True)
@@ -99,13 +97,13 @@ def check_sizes(data: Transitions, names: list[str]) -> None:
     columns |= {f"action {k}": data.actions[:, k] for k in range(data.actions.shape[1])}
     columns["reward"] = data.rewards
     for name, values in columns.items():
-        bad = np.flatnonzero(np.abs(values) > _LARGEST)
+        bad = np.flatnonzero(np.abs(values) > LARGEST)
         if len(bad):
             row = int(bad[0])
             step = row - int(np.searchsorted(data.episode, data.episode[row]))
             raise InputError(
                 f"{name} is {values[row]:.3g} at step {step} of episode {data.episode[row]}, and "
-                f"numbers beyond {_LARGEST:g} can't be fitted to; scale it"
+                f"numbers beyond {LARGEST:g} can't be fitted to; scale it"
             )
 
 

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.progress import Progress
-from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, scales
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.ensemble import EnsembleWorldModel
@@ -30,7 +29,7 @@ __all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
 
 OPTIONS = {
     "members": Option(7),
-    "elites": Option(5),
+    "elites": Option(5, within="members"),
     "hidden": Option(128),
     "layers": Option(3),
     "epochs": Option(100),
@@ -67,11 +66,8 @@ def fit(
     """``members`` networks of ``layers`` hidden layers of ``hidden`` units, the best ``elites``.
 
     Raises:
-        InputError: more elites than members.
         ImagineError: the loss is no number any more.
     """
-    if elites > members:
-        raise InputError(f"elites must be {members} or less, as many as there are members")
     inputs, targets = data.training.inputs, _targets(data.training, reward)
     standards = {
         "input_mean": inputs.mean(axis=0), "input_scale": scales(inputs),
@@ -106,7 +102,7 @@ def fit(
         "validation_transitions": len(data.calibration),
         "training": {**history, "validation_losses": networks.best.tolist()},
     }
-    return Fit(model, summary, lambda some: marginals(model, some))
+    return Fit(model, summary)
 
 
 def _targets(data: Transitions, reward: bool) -> np.ndarray:

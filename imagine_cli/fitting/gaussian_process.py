@@ -15,17 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from imagine_cli.fitting.calibration import variance_factors
-from imagine_cli.fitting.collect import Transitions
+from imagine_cli.fitting.calibration import calibration_summary, variance_factors
 from imagine_cli.fitting.hyperparameters import (
     Hyperparameters,
     fit_hyperparameters,
     require_fit_extra,
 )
 from imagine_cli.fitting.kinds import Fit, Option
-from imagine_cli.fitting.posterior import Posterior
 from imagine_cli.fitting.progress import Progress
-from imagine_cli.fitting.scores import score
+from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, farthest_points
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gaussian_process import GaussianProcessWorldModel
@@ -66,11 +64,22 @@ def fit(
         sequence = np.random.SeedSequence(seed, spawn_key=(3, k))
         found.append(fit_hyperparameters(inputs, targets[:, k], starts=restarts, seed=sequence))
         progress.advance()
-    before = [Posterior(inputs, targets[:, k], found[k]) for k in range(size)]
+
+    def model(given: list[Hyperparameters]) -> GaussianProcessWorldModel:
+        return GaussianProcessWorldModel.from_hyperparameters(
+            inputs=inputs,
+            targets=targets,
+            lengthscales=np.stack([hyper.lengthscales for hyper in given]),
+            signal_variances=np.array([hyper.signal_variance for hyper in given]),
+            noise_variances=np.array([hyper.noise_variance for hyper in given]),
+            process_noise=True,
+        )
+
+    before = model(found)
     factors = variance_factors(
-        *_marginals(before, data.calibration), data.calibration.next_observations
+        *marginals(before, data.calibration), data.calibration.next_observations
     )
-    after = [
+    calibrated = [
         replace(
             hyper,
             signal_variance=c * hyper.signal_variance,
@@ -78,45 +87,15 @@ def fit(
         )
         for c, hyper in zip(factors, found, strict=True)
     ]
-    model = GaussianProcessWorldModel.from_hyperparameters(
-        inputs=inputs,
-        targets=targets,
-        lengthscales=np.stack([hyper.lengthscales for hyper in after]),
-        signal_variances=np.array([hyper.signal_variance for hyper in after]),
-        noise_variances=np.array([hyper.noise_variance for hyper in after]),
-        process_noise=True,
-    )
-    posteriors = [Posterior(inputs, targets[:, k], after[k]) for k in range(size)]
+    after = model(calibrated)
     summary = {
         "points": len(chosen),
         "training_transitions": len(data.training),
         "log_marginal_likelihoods": [hyper.log_marginal_likelihood for hyper in found],
-        "hyperparameters": _summary(after),
-        "calibration": {
-            "transitions": len(data.calibration),
-            "variance_factors": factors.tolist(),
-            "before": _calibration_scores(before, data.calibration),
-            "after": _calibration_scores(posteriors, data.calibration),
-        },
+        "hyperparameters": _summary(calibrated),
+        "calibration": calibration_summary(before, after, factors, data.calibration),
     }
-    return Fit(model, summary, lambda some: _marginals(posteriors, some))
-
-
-def _marginals(posteriors: list[Posterior], data: Transitions) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the next observation, ``(N, D)`` each."""
-    predicted = [posterior.at(data.inputs) for posterior in posteriors]
-    differences = np.stack([mean for mean, _ in predicted], axis=1)
-    return data.observations + differences, np.stack([var for _, var in predicted], axis=1)
-
-
-def _calibration_scores(posteriors: list[Posterior], data: Transitions) -> dict[str, Any]:
-    scores = score(*_marginals(posteriors, data), data.next_observations)
-    return {
-        "noise_variances": [posterior.given.noise_variance for posterior in posteriors],
-        "signal_variances": [posterior.given.signal_variance for posterior in posteriors],
-        "nll": scores.nll.tolist(),
-        "coverage_95": scores.coverage.tolist(),
-    }
+    return Fit(after, summary)
 
 
 def _summary(found: list[Hyperparameters]) -> dict[str, Any]:

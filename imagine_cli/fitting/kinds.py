@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.split import Split
 from imagine_cli.world_models.base import WorldModel
 
-__all__ = ["Fit", "Kind", "Marginals", "Option", "fitted_kinds", "fitter", "settle"]
+__all__ = ["Fit", "Kind", "Option", "fitted_kinds", "fitter", "settle"]
 
 _KINDS = {
     "gp": "imagine_cli.fitting.gaussian_process",
@@ -23,9 +20,6 @@ _KINDS = {
     "linear": "imagine_cli.fitting.linear_gaussian",
     "ensemble": "imagine_cli.fitting.ensemble",
 }
-
-Marginals = Callable[[Transitions], tuple[np.ndarray, np.ndarray]]
-"""Transitions -> mean and variance ``(N, D)`` each of their next observations."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +29,24 @@ class Fit:
     Attributes:
         model: the world model.
         summary: what goes into the checkpoint's metadata: plain data.
-        marginals: the model's one-step predictions from points, where there is a faster way to
-            them than its ``predict``.
     """
 
     model: WorldModel
     summary: dict[str, Any]
-    marginals: Marginals | None = None
 
 
 class Option(NamedTuple):
-    """A number that the fitting of a kind takes: what it is by default, and the least it may be."""
+    """A number that the fitting of a kind takes.
+
+    Attributes:
+        default: what it is where nobody says.
+        least: what it may not be below.
+        within: the option that it may not be above.
+    """
 
     default: int
     least: int = 1
+    within: str | None = None
 
 
 class Kind(Protocol):
@@ -100,6 +98,11 @@ def settle(kind: str, how: Kind, reward: bool, given: Mapping[str, int]) -> dict
         )
     options = {name: given.get(name, option.default) for name, option in how.OPTIONS.items()}
     for name, value in options.items():
-        if value < how.OPTIONS[name].least:
-            raise InputError(f"{name} must be {how.OPTIONS[name].least} or more, not {value}")
+        _, least, within = how.OPTIONS[name]
+        if value < least:
+            raise InputError(f"{name} must be {least} or more, not {value}")
+        if within is not None and value > options[within]:
+            raise InputError(
+                f"{name} must be {options[within]} or less, as many as there are {within}"
+            )
     return options

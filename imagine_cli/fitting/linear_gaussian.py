@@ -12,7 +12,6 @@ import numpy as np
 
 from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.progress import Progress
-from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, scales
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.linear_gaussian import LinearGaussianWorldModel
@@ -69,7 +68,7 @@ def fit(data: Split, *, reward: bool, seed: int, progress: Progress) -> Fit:
     )
     progress.advance()
     summary = {"training_transitions": len(inputs), "rank": rank}
-    return Fit(model, summary, lambda some: marginals(model, some))
+    return Fit(model, summary)
 
 
 def _least_squares(

@@ -8,18 +8,14 @@ leaves every mean as it is and multiplies every variance.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import numpy as np
 
-from imagine_cli.fitting.calibration import variance_factors
-from imagine_cli.fitting.collect import Transitions
+from imagine_cli.fitting.calibration import calibration_summary, variance_factors
 from imagine_cli.fitting.hyperparameters import require_fit_extra
 from imagine_cli.fitting.inducing import ITERATIONS, fit_inducing_points
 from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.progress import Progress
-from imagine_cli.fitting.scores import marginals, score
+from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, farthest_points
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.sparse_gp import SparseGPWorldModel
@@ -72,21 +68,6 @@ def fit(data: Split, *, points: int, seed: int, progress: Progress, reward: bool
             "signal_sd": np.sqrt(factors * found.signal_variances).tolist(),
             "noise_sd": np.sqrt(factors * found.noise_variances).tolist(),
         },
-        "calibration": {
-            "transitions": len(data.calibration),
-            "variance_factors": factors.tolist(),
-            "before": _calibration_scores(before, data.calibration),
-            "after": _calibration_scores(after, data.calibration),
-        },
+        "calibration": calibration_summary(before, after, factors, data.calibration),
     }
-    return Fit(after, summary, partial(marginals, after))
-
-
-def _calibration_scores(model: SparseGPWorldModel, data: Transitions) -> dict[str, Any]:
-    scores = score(*marginals(model, data), data.next_observations)
-    return {
-        "noise_variances": model.noise_variances.tolist(),
-        "signal_variances": model.signal_variances.tolist(),
-        "nll": scores.nll.tolist(),
-        "coverage_95": scores.coverage.tolist(),
-    }
+    return Fit(after, summary)

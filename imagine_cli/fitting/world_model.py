@@ -18,7 +18,7 @@ from imagine_cli.fitting.collect import check_sizes
 from imagine_cli.fitting.horizons import score_horizons
 from imagine_cli.fitting.kinds import fitter, settle
 from imagine_cli.fitting.progress import Progress, Silent
-from imagine_cli.fitting.scores import score, score_reward, score_world_model
+from imagine_cli.fitting.scores import marginals, score, score_reward
 from imagine_cli.fitting.split import check_fraction, split
 from imagine_cli.world_models.base import WorldModel
 
@@ -115,10 +115,7 @@ def fit_world_model(
     check_sizes(transitions, found.env.observation_names)
     parts = split(transitions, held_out, seed)
     fitted = how.fit(parts, reward=reward, seed=seed, progress=progress, **options)
-    if fitted.marginals is None:
-        scores = score_world_model(fitted.model, parts.held_out, progress=progress)
-    else:
-        scores = score(*fitted.marginals(parts.held_out), parts.held_out.next_observations)
+    scores = score(*marginals(fitted.model, parts.held_out), parts.held_out.next_observations)
     one_step = scores.as_dict()
     if fitted.model.has_reward:
         one_step["reward"] = score_reward(fitted.model, parts.held_out).as_dict()["overall"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 import io
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.errors import InputError
+from imagine_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,9 @@ def check_picture(output: Path, overwrite: bool) -> None:
 
 def save_picture(figure: Figure, output: Path, title: str) -> None:
     """Write it in the format that the name ends in. ImagineError where that fails."""
-    _write(_rendered(figure, output.suffix.lower(), title), output)
+    content = _rendered(figure, output.suffix.lower(), title)
+    with whole_file(output) as file:
+        file.write(content)
 
 
 def _rendered(figure: Figure, kind: str, title: str) -> bytes:
@@ -59,13 +61,3 @@ def _rendered(figure: Figure, kind: str, title: str) -> bytes:
         f"</head>\n<body>\n{svg[svg.index('<svg') :]}</body>\n</html>\n"
     )
     return page.encode()
-
-
-def _write(content: bytes, output: Path) -> None:
-    partial = Path(f"{output}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, output)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ImagineError(f"{output} could not be written: {error.strerror}") from error

@@ -97,8 +97,8 @@ def save_policy(
     if env is not None:
         content["env"] = {
             "id": env.id,
-            "kwargs": env.kwargs,
-            "observation_names": env.observation_names,
+            "kwargs": plain_data.plain(env.kwargs, "the env's arguments"),
+            "observation_names": list(env.observation_names),
             "observation_size": env.observation_size,
             "action_size": env.action_size,
         }

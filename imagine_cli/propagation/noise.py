@@ -12,7 +12,10 @@ from torch import Tensor
 
 __all__ = ["Noise", "TorchNoise", "TrajectoryNoise"]
 
-# The streams of a seed: 0 the real resets, 1 the random policy, 2 what a propagation draws.
+# The streams of a seed by their spawn keys. Of trajectory i: (0, i) the real reset, (1, i) the
+# random policy, (2, i) what a propagation draws. Of a fit: (2,) the split, (3, k) the starts for
+# dimension k of a GP, (4,) what fitting an ensemble draws, and so what fitting a sparse GP draws.
+# Of an evaluation: (4,) too, the seed of its real run, whose own streams are those above.
 _STREAM = 2
 
 
@@ -38,26 +41,18 @@ class TorchNoise:
         batch: Sequence[int],
         dtype: torch.dtype,
         device: torch.device | str | None = None,
-        generator: torch.Generator | None = None,
     ) -> None:
-        self._batch, self._dtype = tuple(batch), dtype
-        self._device, self._generator = device, generator
+        self._batch, self._dtype, self._device = tuple(batch), dtype, device
 
     def normal(self, *shape: int) -> Tensor:
-        return torch.randn(
-            (*self._batch, *shape), dtype=self._dtype, device=self._device,
-            generator=self._generator,
-        )  # fmt: skip
+        return torch.randn((*self._batch, *shape), dtype=self._dtype, device=self._device)
 
     def shares(self, count: int, among: int) -> Tensor:
         order = self._uniform(count).argsort(-1)
         return (order + (self._uniform(1) * among).long()) % among
 
     def _uniform(self, count: int) -> Tensor:
-        return torch.rand(
-            (*self._batch, count), dtype=torch.float64, device=self._device,
-            generator=self._generator,
-        )  # fmt: skip
+        return torch.rand((*self._batch, count), dtype=torch.float64, device=self._device)
 
 
 class TrajectoryNoise:

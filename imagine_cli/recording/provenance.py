@@ -29,7 +29,8 @@ class _Text:
 class Provenance:
     """The root attributes of a rollout file, by the names that RolloutHeader has for them."""
 
-    attributes: dict[str, Any]
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self.attributes = attributes
 
     created = _Text()
     command = _Text()
@@ -43,9 +44,10 @@ class Provenance:
     @property
     def seed(self) -> int | None:
         try:
-            return int(self.attributes["seed"])
-        except (KeyError, TypeError, ValueError):
+            value = int(self.attributes["seed"])
+        except (KeyError, OverflowError, TypeError, ValueError):
             return None
+        return value if value >= 0 else None
 
     @property
     def complete(self) -> bool | None:
@@ -63,7 +65,7 @@ class Provenance:
     def env_kwargs(self) -> dict[str, Any] | None:
         try:
             value = json.loads(self.attributes["env_kwargs"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, RecursionError, TypeError, ValueError):
             return None
         return value if isinstance(value, dict) else None
 

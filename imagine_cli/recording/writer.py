@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -49,7 +48,6 @@ class RolloutWriter:
     Attributes:
         leftover: what is taken over, until it is all written again; None where nothing is.
         replaces: whether a partial file was there that is not taken over.
-        kept: the partial file that was left after an interrupt or a disk error.
 
     Raises:
         InputError: on entry where ``path`` can't be or mustn't be written.
@@ -106,7 +104,6 @@ class RolloutWriter:
         self._partial = PartialFile(path, overwrite=overwrite)
         self._store: ChunkStore | None = None
         self._written = 0
-        self.kept: Path | None = None
 
     @property
     def time_chunk(self) -> int:
@@ -276,7 +273,6 @@ class RolloutWriter:
             self.leftover.close()
         if keep and worth:
             self._partial.release()
-            self.kept = self._partial.path
         else:
             self._partial.discard()
 

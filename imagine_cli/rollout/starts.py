@@ -113,15 +113,15 @@ def _from_file(path: Path, description: EnvDescription, count: int) -> Start:
         raise
     except Exception as error:  # numpy's readers raise many kinds
         raise InputError(f"{where} can't be read: {' '.join(str(error).split())}") from error
-    if not np.issubdtype(np.asarray(mean).dtype, np.number):
-        raise InputError(f"{where} holds no numbers")
-    mean = np.atleast_2d(np.asarray(mean, dtype=np.float64))
-    if var is None:
-        var = np.zeros(mean.shape[-1])
-    var = np.asarray(var, dtype=np.float64)
+    mean = np.atleast_2d(_real(mean, "mean", where))
+    var = np.zeros(mean.shape[-1]) if var is None else _real(var, "var", where)
     size = description.observation_size
-    single = {(size,), (size, size)}
-    if var.shape in single and not (len(mean) > 1 and var.shape == mean.shape):
+    if len(mean) > 1 and mean.shape == var.shape == (size, size):
+        raise InputError(
+            f"{where} has a var of shape {var.shape}, which may be variances of each trajectory or "
+            f"one covariance for all; give covariances, of shape {(size, size, size)}"
+        )
+    if var.shape in {(size,), (size, size)}:
         var = np.broadcast_to(var, (len(mean), *var.shape))
     means, variances = _checked(mean, var, description, where, count)
     there = there or len(means)
@@ -131,6 +131,13 @@ def _from_file(path: Path, description: EnvDescription, count: int) -> Start:
     if len(means) == 1:
         return _always(means[0], variances[0])
     return lambda first, b: (means[first : first + b], variances[first : first + b])
+
+
+def _real(numbers: Any, name: str, where: str) -> np.ndarray:
+    array = np.asarray(numbers)
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{where}: its {name} holds {array.dtype}, not real numbers")
+    return array
 
 
 def _last_beliefs(path: Path, count: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -147,8 +154,17 @@ def _last_beliefs(path: Path, count: int) -> tuple[np.ndarray, np.ndarray, int]:
 def _checked(
     mean: np.ndarray, var: np.ndarray, description: EnvDescription, where: str, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means ``(b, D)`` and covariances ``(b, D, D)``, or an InputError."""
+    """Means ``(b, D)`` and covariances ``(b, D, D)``, float64, or an InputError.
+
+    A covariance may be as far from one as rounding its own numbers can leave it.
+    """
+    import torch
+
+    from imagine_cli.belief import nearest_covariance
+
     size = description.observation_size
+    slack = np.finfo(var.dtype if var.dtype.kind == "f" else np.float64).eps ** 0.5
+    mean, var = mean.astype(np.float64), var.astype(np.float64)
     if mean.ndim != 2 or mean.shape[1] != size:
         raise InputError(
             f"{where} has means of shape {mean.shape}, but an observation of {description.id} is "
@@ -170,9 +186,9 @@ def _checked(
         )
     if not (np.isfinite(mean).all() and np.isfinite(var).all()):
         raise InputError(f"{where}: not every number is finite")
-    if not np.allclose(var, var.swapaxes(1, 2), rtol=1e-9, atol=0.0):
+    if not np.allclose(var, var.swapaxes(1, 2), rtol=slack, atol=0.0):
         raise InputError(f"{where}: a covariance is not symmetric")
     lowest = np.linalg.eigvalsh(var).min(axis=-1)
-    if (lowest < -1e-9 * np.abs(var).max(axis=(1, 2))).any():
+    if (lowest < -slack * np.abs(var).max(axis=(1, 2))).any():
         raise InputError(f"{where}: a covariance is not positive semi-definite")
-    return mean, var
+    return mean, nearest_covariance(torch.from_numpy(var))[0].numpy()

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from imagine_cli.errors import ImagineError
-
 __all__ = ["Mp4Writer"]
 
 
 class Mp4Writer:
-    """A video of frames whose sides are even."""
+    """A video of frames whose sides are even. OSError where ffmpeg can't write it."""
 
     def __init__(self, path: Path, fps: float) -> None:
         self._path, self._fps = path, fps
@@ -32,7 +30,7 @@ class Mp4Writer:
         if self._pipe is not None:
             self._pipe.close()
             if kind is None and not (self._path.is_file() and self._path.stat().st_size):
-                raise ImagineError(f"{self._path} could not be written: ffmpeg wrote nothing")
+                raise OSError("ffmpeg wrote nothing")
 
     def write(self, frame: np.ndarray) -> None:
         """One frame, ``(H, W, 3)`` uint8."""
@@ -49,4 +47,4 @@ class Mp4Writer:
             self._pipe.send(np.ascontiguousarray(frame))
         except OSError as error:
             lines = str(error).strip().splitlines() or ["ffmpeg ended"]
-            raise ImagineError(f"{self._path} could not be written: {lines[-1]}") from error
+            raise OSError(lines[-1]) from error

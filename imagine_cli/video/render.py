@@ -9,11 +9,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagine_cli.environments import describe, make_env
-from imagine_cli.errors import ImagineError, InputError, MissingExtraError
+from imagine_cli.environments import describe, env_named, make_env
+from imagine_cli.errors import InputError, MissingExtraError
 from imagine_cli.recording import open_rollout
 from imagine_cli.video.frames import frames, prepare
 from imagine_cli.video.states import setter_for
+from imagine_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from imagine_cli.fitting.progress import Progress
@@ -45,7 +46,8 @@ def render_video(
         rollout: a rollout file.
         output: a .gif or .mp4 file; it appears when it is complete.
         trajectory: which one.
-        env_id: the env, where the file's ``env_id`` needs a ``module:`` before it.
+        env_id: the env, where the file's ``env_id`` needs a ``module:`` before it: what a file
+            says is no reason to run code.
         overwrite: replace a file that is there.
         progress: told of each frame.
 
@@ -66,9 +68,10 @@ def render_video(
             )
         if "action/mean" not in source:
             raise InputError(f"{source.path} has no actions, so that there is no real run of them")
-        env_id = env_id or source.env_id
+        if source.env_id:
+            env_id = env_named(source.env_id, source.path, env_id)
         if not env_id:
-            raise InputError(f"{source.path} does not say of which env it is")
+            raise InputError(f"{source.path} does not say of which env it is; give --env")
         imagined, real = (_drawing(stack, env_id, source.env_kwargs or {}) for _ in range(2))
         about = describe(real)
         if (about.observation_size, about.action_size) != (
@@ -132,16 +135,10 @@ def _writing(output: Path, fps: float) -> Iterator[Any]:
     from imagine_cli.video.gif import GifWriter
     from imagine_cli.video.mp4 import Mp4Writer
 
-    partial = Path(f"{output}.partial")
-    try:
+    with whole_file(output) as file:
         if output.suffix.lower() == ".mp4":
-            with Mp4Writer(partial, fps) as video:
+            with Mp4Writer(Path(file.name), fps) as video:
                 yield video.write
         else:
-            with open(partial, "wb") as stream, GifWriter(stream, fps) as gif:
+            with GifWriter(file, fps) as gif:
                 yield gif.write
-        os.replace(partial, output)
-    except OSError as error:
-        raise ImagineError(f"{output} could not be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

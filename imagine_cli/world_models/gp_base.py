@@ -22,14 +22,14 @@ from imagine_cli.world_models.tiles import in_tiles, padded
 if TYPE_CHECKING:
     from imagine_cli.propagation.compiled.step import CompiledStep
 
-__all__ = ["GPWorldModel", "check_values", "gram", "shapes"]
+__all__ = ["LARGEST", "GPWorldModel", "check_values", "gram", "shapes"]
 
 _Model = TypeVar("_Model", bound="GPWorldModel")
 _GPS = tuple(f"_gps_{name}" for name in GPs._fields)
 _POSTERIOR = tuple(f"_posterior_{name}" for name in GPPosterior._fields)
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # Products of four such numbers are finite in float64.
-_LARGEST = 1e75
+LARGEST = 1e75
 
 
 class GPWorldModel(WorldModel):
@@ -281,9 +281,9 @@ def check_values(called: str, data: dict[str, Tensor], jitter: float, *positive:
     if (data["noise_variances"] < 0).any():
         raise InputError(f"the noise_variances of {called} must not be negative")
     for name, value in data.items():
-        small = name == "lengthscales" and value.min() < 1.0 / _LARGEST
-        if small or value.abs().max() > _LARGEST:
+        small = name == "lengthscales" and value.min() < 1.0 / LARGEST
+        if small or value.abs().max() > LARGEST:
             raise InputError(
-                f"the {name} of {called} are beyond {_LARGEST:g}, and their squares beyond what a "
+                f"the {name} of {called} are beyond {LARGEST:g}, and their squares beyond what a "
                 "number can hold; scale the data"
             )

@@ -15,6 +15,7 @@ import yaml
 
 from imagine_cli import InputError, load_world_model, run_rollout
 from imagine_cli.checkpoint import read_checkpoint
+from imagine_cli.cli import main
 from imagine_cli.world_models import EnsembleWorldModel
 
 FOLDERS = Path(__file__).parent / "mbrl_lib"
@@ -97,6 +98,18 @@ def test_differences_or_not(tmp_path: Path) -> None:
     assert model.absolute == [0, 1, 2]
     mean = model.conditional(x, u, torch.zeros(40, dtype=torch.int64)).mean
     np.testing.assert_allclose(mean, told["mean"][2] - told["obs"], rtol=0, atol=CLOSE)
+
+
+@pytest.mark.parametrize(("no_delta", "absolute"), [(None, [0]), ("", []), ("2", [2])])
+def test_what_the_options_say_goes_before_the_config(
+    tmp_path: Path, no_delta: str | None, absolute: list[int]
+) -> None:
+    folder = changed(copied("ensemble", tmp_path), "overrides", "no_delta_list", value=[0])
+    output = tmp_path / "wm.pt"
+    given = [] if no_delta is None else ["--no-delta", no_delta]
+    assert main(["convert", str(folder), "-o", str(output), "-q", *given]) == 0
+    assert load_world_model(output).absolute == absolute
+    assert read_checkpoint(output).metadata["class"] == "GaussianMLP"
 
 
 def test_without_a_config_it_says_what_is_missing(tmp_path: Path) -> None:

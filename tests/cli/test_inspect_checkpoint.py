@@ -51,7 +51,6 @@ def save(path: Path, metadata: dict[str, object], env: bool = True) -> Path:
         id="Pendulum-v1",
         kwargs={"g": 9.81},
         observation_size=3,
-        observation_dtype="float32",
         observation_low=-bounds,
         observation_high=bounds,
         observation_names=["cos(theta)", "sin(theta)", "theta_dot"],

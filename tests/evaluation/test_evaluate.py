@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from linear_world import ENV_ID, A, B, Q, linear_model
@@ -14,8 +16,14 @@ import imagine_cli
 from imagine_cli import InputError, evaluate_model, open_rollout, save_world_model
 from imagine_cli.cli import main
 from imagine_cli.environments import describe, make_env, reset_seed
-from imagine_cli.evaluation.baselines import fit_linear_gaussian
-from imagine_cli.evaluation.real import evaluation_seed, read_real, run_real, write_real
+from imagine_cli.evaluation.baselines import fit_linear_gaussian, linear_gaussian
+from imagine_cli.evaluation.real import (
+    RealRun,
+    evaluation_seed,
+    read_real,
+    run_real,
+    write_real,
+)
 from imagine_cli.policies import make_policy
 from imagine_cli.recording import RolloutWriter
 
@@ -223,7 +231,7 @@ def test_a_discrete_env_that_terminates(tmp_path: Path) -> None:
         ({"env_id": ENV_ID, "steps": 0}, "--steps is 0"),
         ({"env_id": ENV_ID, "real": "x", "record": "y"}, "give one of them"),
         ({"env_id": ENV_ID, "imagined": "x", "record": "x"}, "can't both write x"),
-        ({"env_id": "Pendulum-v1", "real": "REAL"}, "is a run of LinearWorld-v0, not of Pend"),
+        ({"env_id": "Pendulum-v1", "real": "REAL"}, "real.h5 is of LinearWorld-v0, not of Pend"),
         ({"real": "REAL", "steps": 9}, "has 8 steps and --steps asks for 9"),
         ({"real": "REAL", "trajectories": 2000}, "has 1500 trajectories"),
     ],
@@ -364,3 +372,41 @@ def test_inspect_reads_a_real_run_that_ends_early(tmp_path: Path, capsys: Any) -
     printed = capsys.readouterr()
     assert "nan" not in printed.out
     assert printed.err == ""
+
+
+def test_a_linear_baseline_that_overflows_is_infinitely_bad() -> None:
+    """One long trajectory that stays at 0 and some short ones that double at every step."""
+    steps = 1200
+    observations = np.full((4, steps + 1, 1), np.nan)
+    observations[0] = 0.0
+    for k, start in enumerate((0.1, 0.3, 0.7), start=1):
+        observations[k, :11, 0] = start * 2.0 ** np.arange(11)
+    run = RealRun(observations, np.zeros((4, steps, 1)), None, np.array([steps, 10, 10, 10]))
+    scores = linear_gaussian(run)
+    assert np.isfinite(scores.marginal["crps"][:10]).all()
+    assert scores.marginal["crps"][-1, 0] == np.inf
+    assert not np.isnan(scores.marginal["rmse"]).any()
+
+
+@pytest.fixture
+def real_pendulum(tmp_path: Path) -> Path:
+    """A short real run, to be spoilt."""
+    path = tmp_path / "real.h5"
+    evaluate_model(small_gp(3, 1), "Pendulum-v1", steps=2, trajectories=2, record=path)
+    return path
+
+
+def test_a_real_file_cannot_have_a_module_imported(real_pendulum: Path) -> None:
+    with h5py.File(real_pendulum, "r+") as file:
+        file.attrs["env_id"] = "antigravity:Pendulum-v1"
+    with pytest.raises(InputError, match="real.h5 names a module to import, 'antigravity:Pend"):
+        evaluate_model(small_gp(3, 1), real=real_pendulum)
+    assert "antigravity" not in sys.modules
+    assert evaluate_model(small_gp(3, 1), "Pendulum-v1", real=real_pendulum).steps == 2
+
+
+@pytest.mark.parametrize("seed", ["abc", -5, np.inf])
+def test_a_real_file_with_a_seed_that_is_none(real_pendulum: Path, seed: Any) -> None:
+    with h5py.File(real_pendulum, "r+") as file:
+        file.attrs["seed"] = seed
+    assert evaluate_model(small_gp(3, 1), real=real_pendulum).seed == 0

@@ -169,3 +169,25 @@ def test_without_the_extra_one_sentence_with_the_pip_line(monkeypatch: Any) -> N
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtraError, match=r"pip install 'imagine-cli\[evaluate\]'"):
         require_scores()
+
+
+@pytest.mark.parametrize("size", [np.nan, np.inf, 1e308, 1e200])
+@pytest.mark.parametrize("where", ["mean", "var", "both"])
+def test_a_forecast_that_overflows_is_infinitely_bad(size: float, where: str) -> None:
+    real, mean, var = data(6, 2, 2)
+    if where != "var":
+        mean[3, 1] = [size, -size]
+    if where != "mean":
+        var[3, 1] = size
+    keeper = ScoreKeeper(real, np.full(6, 2))
+    keep(keeper, mean, var, 6, 2)
+    scores = keeper.scores()
+    for name, values in (*scores.marginal.items(), *scores.joint.items()):
+        assert np.isfinite(values[0]).all(), name
+        assert not np.isnan(values[1]).any(), name
+    if not np.isfinite(size):
+        for name in ("rmse", "bias", "nll", "crps"):
+            assert (scores.marginal[name][1] == np.inf).all()
+            assert scores.joint[name][1] == np.inf
+    assert scores.pit.sum(-1).tolist() == [[6, 6], [6, 6]]
+    assert scores.joint_pit.sum(-1).tolist() == [6, 6]

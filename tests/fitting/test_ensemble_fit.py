@@ -10,6 +10,7 @@ import torch
 from imagine_cli import InputError, fit_world_model, open_rollout
 from imagine_cli.checkpoint import read_checkpoint
 from imagine_cli.cli import main
+from imagine_cli.fitting import gather
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.ensemble import fit
 from imagine_cli.fitting.progress import Silent
@@ -83,7 +84,10 @@ def test_the_same_seed_gives_the_same_model_to_the_bit() -> None:
     assert not torch.equal(first["weight0"], other["weight0"])
 
 
-def test_more_elites_than_members_are_refused() -> None:
+def test_more_elites_than_members_are_refused_before_the_env_takes_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gather, "run", None)
     with pytest.raises(InputError, match="elites must be 2 or less"):
         fit_world_model("Pendulum-v1", kind="ensemble", steps=100, members=2)
     with pytest.raises(InputError, match="layers must be 1 or more, not 0"):

@@ -15,7 +15,7 @@ from imagine_cli.fitting import Fitted, Transitions, collect, fit_world_model, s
 from imagine_cli.fitting.calibration import variance_factors
 from imagine_cli.fitting.gaussian_process import fit
 from imagine_cli.fitting.progress import Silent
-from imagine_cli.fitting.scores import Z
+from imagine_cli.fitting.scores import Z, marginals
 from imagine_cli.fitting.split import Split, split
 from imagine_cli.policies import make_policy
 from imagine_cli.world_models import GaussianProcessWorldModel
@@ -98,7 +98,7 @@ def noisy() -> tuple[Split, Any]:
 def test_the_faster_predictions_are_the_model_s(noisy: tuple[Split, Any]) -> None:
     data, found = noisy
     some = data.held_out[:50]
-    mean, var = found.marginals(some)
+    mean, var = marginals(found.model, some)
     exact = found.model.predict(
         point(torch.as_tensor(some.observations)), ActionBelief(torch.as_tensor(some.actions))
     )
@@ -109,7 +109,7 @@ def test_the_faster_predictions_are_the_model_s(noisy: tuple[Split, Any]) -> Non
 def test_calibration_sets_the_mean_squared_residual_to_one(noisy: tuple[Split, Any]) -> None:
     """With Gaussian noise the bounds on coverage don't bind, and c is the likeliest factor."""
     data, found = noisy
-    mean, var = found.marginals(data.calibration)
+    mean, var = marginals(found.model, data.calibration)
     residual = (data.calibration.next_observations - mean) ** 2 / var
     assert residual[:, 0].mean() == pytest.approx(1.0, rel=1e-9)
 
@@ -133,7 +133,7 @@ def test_calibration_changes_no_mean(noisy: tuple[Split, Any]) -> None:
 def test_the_noise_that_is_there_is_found_and_covered(noisy: tuple[Split, Any]) -> None:
     data, found = noisy
     assert found.summary["hyperparameters"]["noise_sd"][0] == pytest.approx(0.1, rel=0.15)
-    mean, var = found.marginals(data.held_out)
+    mean, var = marginals(found.model, data.held_out)
     covered = np.abs(data.held_out.next_observations - mean) <= Z * np.sqrt(var)
     # Three standard errors each of the calibration's and of the held-out share.
     assert covered[:, 0].mean() == pytest.approx(0.95, abs=6 * np.sqrt(0.95 * 0.05 / 3000))
@@ -141,7 +141,7 @@ def test_the_noise_that_is_there_is_found_and_covered(noisy: tuple[Split, Any]) 
 
 def test_a_number_that_never_changes_stays_where_it_is(noisy: tuple[Split, Any]) -> None:
     data, found = noisy
-    mean, var = found.marginals(data.held_out)
+    mean, var = marginals(found.model, data.held_out)
     np.testing.assert_array_equal(mean[:, 1], 4.0)
     assert (var[:, 1] > 0).all()
     assert (var[:, 1] < 1e-10).all()

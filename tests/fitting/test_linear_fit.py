@@ -9,6 +9,7 @@ from imagine_cli import InputError, fit_world_model
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.linear_gaussian import fit
 from imagine_cli.fitting.progress import Silent
+from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split
 
 
@@ -45,8 +46,7 @@ def test_with_noise_it_finds_the_noise() -> None:
     assert ((model.noise_covariance - truth).abs() < 4 * error).all()
     assert abs(float(model.reward_variance) - 0.3) < 4 * 0.3 * (2 / count) ** 0.5
     # the marginals that are scored are the model's
-    assert fitted.marginals is not None
-    mean, var = fitted.marginals(data.held_out)
+    mean, var = marginals(fitted.model, data.held_out)
     at = model.conditional(
         torch.tensor(data.held_out.observations), torch.tensor(data.held_out.actions)
     )

@@ -10,6 +10,7 @@ import numpy as np
 from imagine_cli.cli.inspect import inspect
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
+from imagine_cli.fitting.data import minari, rollout_file
 from imagine_cli.policies import load_policy
 from imagine_cli.policies.action_files import open_actions
 from imagine_cli.recording import open_rollout, probe, reader
@@ -71,5 +72,5 @@ def _actions(path: Path) -> None:
 
 def without_probe() -> None:
     """From now on the HDF5 library reads in this process at once."""
-    for module in (probe, reader):
+    for module in (probe, reader, rollout_file, minari):
         module.check_survives = lambda work, path: None  # type: ignore[attr-defined]

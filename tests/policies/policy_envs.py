@@ -25,7 +25,6 @@ def _env(low: np.ndarray, high: np.ndarray, choices: list[int], size: int) -> En
         id="Test-v0",
         kwargs={},
         observation_size=size,
-        observation_dtype="float64",
         observation_low=np.full(size, -INF),
         observation_high=np.full(size, INF),
         observation_names=[f"x{k}" for k in range(size)],

@@ -17,7 +17,7 @@ PENDULUM = describe(make_env("Pendulum-v1"))
 def sized(observations: int, actions: int) -> EnvDescription:
     low, high = -np.ones(actions), np.ones(actions)
     return EnvDescription(
-        "Sized-v0", {}, observations, "float64", np.full(observations, -np.inf),
+        "Sized-v0", {}, observations, np.full(observations, -np.inf),
         np.full(observations, np.inf), [f"o{k}" for k in range(observations)], actions, low, high,
     )  # fmt: skip
 

@@ -5,9 +5,11 @@ import math
 import os
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -48,6 +50,14 @@ def policies() -> list[ParametricPolicy]:
 
 def belief() -> Belief:
     return Belief(normal(4, 3), torch.eye(3, dtype=torch.float64).expand(4, 3, 3))
+
+
+def test_the_env_s_arguments_may_be_numpy_s(tmp_path: Path) -> None:
+    env = replace(ENV, kwargs={"g": np.float64(9.8), "sizes": np.arange(2)})
+    save_policy(policies()[0], tmp_path / "p.pt", env=env)
+    assert load_policy(tmp_path / "p.pt", env).kind == "linear"
+    with pytest.raises(InputError, match=r"the env's arguments\['x'\] is a object; a checkpoint"):
+        save_policy(policies()[0], tmp_path / "q.pt", env=replace(ENV, kwargs={"x": object()}))
 
 
 def content(**changes: Any) -> dict[str, Any]:

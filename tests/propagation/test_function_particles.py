@@ -123,7 +123,8 @@ def test_torchs_noise_names_functions_too() -> None:
     model = small_gp(2, 1)
     way = make_propagation("particles", model, particles=50)
     belief = point(torch.zeros(4, 2, dtype=torch.float64))
-    noise = TorchNoise((4,), torch.float64, generator=torch.manual_seed(0))
+    torch.manual_seed(0)
+    noise = TorchNoise((4,), torch.float64)
     member = way.begin(model, belief, noise)["member"]
     assert len(member.unique()) == 200
     assert member.min() >= 0

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rollout_files import numbers, write
 
-from imagine_cli import InputError
+from imagine_cli import InputError, open_rollout
 from imagine_cli.environments import EnvDescription, describe, make_env, real_resets, reset_seed
 from imagine_cli.rollout.starts import make_start
 
@@ -93,7 +94,7 @@ def test_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="can't be read"):
         start(str(tmp_path / "object.npy"))
     np.save(tmp_path / "text.npy", np.array(["a"]))
-    with pytest.raises(InputError, match="holds no numbers"):
+    with pytest.raises(InputError, match="its mean holds <U1, not real numbers"):
         start(str(tmp_path / "text.npy"))
     np.savez(tmp_path / "no.npz", x=one)
     with pytest.raises(InputError, match="no array named mean"):
@@ -101,3 +102,43 @@ def test_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1,0,0")
     with pytest.raises(InputError, match=r"a start is a \.npy"):
         start(str(tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"mean": np.zeros(3, complex)}, "its mean holds complex128, not real numbers"),
+        ({"mean": np.zeros(3), "var": "much"}, "its var holds <U4, not real numbers"),
+        ({"mean": np.zeros(3), "var": 1j * np.ones(3)}, "its var holds complex128"),
+        ({"mean": np.zeros((3, 3)), "var": np.eye(3)}, r"may be .* give .* of shape \(3, 3, 3\)"),
+    ],
+)
+def test_files_that_make_no_sense(arrays: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(InputError, match=sentence):
+        start(str(tmp_path / "bad.npz"), count=3)
+
+
+def test_covariances_for_as_many_trajectories_as_dimensions(tmp_path: Path) -> None:
+    var = np.stack([np.eye(3), 2 * np.eye(3), np.diag([1.0, 2, 3])])
+    np.savez(tmp_path / "a.npz", mean=np.zeros((3, 3)), var=var)
+    assert np.array_equal(start(str(tmp_path / "a.npz"), count=3)(0, 3)[1], var)
+
+
+def test_a_rollout_s_own_rounding_is_no_fault_of_its_covariances(tmp_path: Path) -> None:
+    """Covariances of rank 1, rounded to float32, have eigenvalues some 1e-8 below zero."""
+    arrays = numbers(20, 1)
+    spread = np.random.default_rng(0).normal(size=(20, 2, 3))
+    arrays["observation/var"] = spread[..., :, None] * spread[..., None, :]
+    write(tmp_path / "r.h5", arrays, dtype=np.float32)
+    with open_rollout(tmp_path / "r.h5") as rollout:
+        kept = rollout.var(step=1).astype(np.float64)
+    assert (np.linalg.eigvalsh(kept)[:, 0] < -2e-8 * np.abs(kept).max((1, 2))).any()
+    _, var = start(str(tmp_path / "r.h5"), count=20)(0, 20)
+    scale = np.abs(var).max((1, 2))
+    assert (np.linalg.eigvalsh(var)[:, 0] > -1.5e-8 * scale).all()
+    assert (np.abs(var - kept).max((1, 2)) < 1e-6 * scale).all()
+    arrays["observation/var"] -= 1e-3 * np.eye(3)
+    write(tmp_path / "worse.h5", arrays, dtype=np.float32)
+    with pytest.raises(InputError, match="not positive semi-definite"):
+        start(str(tmp_path / "worse.h5"), count=20)

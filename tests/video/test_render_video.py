@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -196,6 +198,33 @@ def test_a_file_that_says_too_little(tmp_path: Path) -> None:
     write(tmp_path / "c.h5", numbers(1, 3, 2), header=CART)
     with pytest.raises(InputError, match="observations or actions that CartPole-v1 has not"):
         render_video(tmp_path / "c.h5", tmp_path / "a.gif")
+
+
+def test_a_file_cannot_have_a_module_imported(files: Path, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "evil.h5"
+    shutil.copy(files / "r.h5", path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["env_id"] = "antigravity:Pendulum-v1"
+    status, _, said = command(capsys, "plot", path, "-o", tmp_path / "a.gif")
+    assert status == 2
+    assert "evil.h5 names a module to import, 'antigravity:Pendulum-v1'; if that may run, " in said
+    assert "antigravity" not in sys.modules
+    words = ("--env", "Pendulum-v1", "-o", tmp_path / "a.gif", "-q")
+    assert command(capsys, "plot", path, *words)[0] == 0
+    status, _, said = command(
+        capsys, "plot", path, "--env", "Pendulum-v1", "-o", tmp_path / "a.png"
+    )
+    assert status == 2
+    assert "--env says nothing about a fan chart" in said
+
+
+def test_a_seed_that_is_none(files: Path, tmp_path: Path) -> None:
+    path = tmp_path / "odd.h5"
+    shutil.copy(files / "r.h5", path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["seed"] = -1
+    render_video(path, tmp_path / "a.gif")
+    assert len(pictures(tmp_path / "a.gif")) == 7
 
 
 def test_the_mean_stops_being_finite_and_so_does_the_video(tmp_path: Path) -> None:

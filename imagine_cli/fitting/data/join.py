@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription
+from imagine_cli.environments import EnvDescription, env_named
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.data.actions import encode
@@ -29,26 +28,21 @@ def env_of(
         InputError: nobody says, or they don't agree, or it is in a module that only the data name:
             what is imported is said by the user.
     """
-    known = [(env_id, Path("--env"))] if env_id is not None else []
-    known += [(each.env_id, each.path) for each in recordings if each.env_id is not None]
-    if not known:
+    for each in recordings:
+        if each.env_id is not None:
+            env_id = env_named(each.env_id, each.path, env_id)
+    if env_id is None:
         raise InputError(f"{recordings[0].path} does not say of which env it is; give --env")
-    first, source = known[0]
-    if ":" in first and env_id is None:
-        raise InputError(f"{source} names a module to import, {first!r}; if so, give --env")
-    for said, path in known[1:]:
-        if _name(said) != _name(first):
-            raise InputError(f"{path} is of {said}, not of {first}")
     if env_kwargs:
-        return first, dict(env_kwargs)
+        return env_id, dict(env_kwargs)
     arguments = [each.env_kwargs for each in recordings if each.env_kwargs is not None]
     if any(some != arguments[0] for some in arguments):
         raise InputError(
-            f"the data are of {first} with different arguments: "
+            f"the data are of {env_id} with different arguments: "
             f"{' and '.join(str(some) for some in arguments)}; fit to one of them at a time, or "
             "say with --env-kwarg which to take"
         )
-    return first, dict(arguments[0]) if arguments else {}
+    return env_id, dict(arguments[0]) if arguments else {}
 
 
 def join(
@@ -123,8 +117,3 @@ def _episodes(
     if given is not None:
         begins |= given[1:] != given[:-1]
     return np.concatenate([[0], np.cumsum(begins)])
-
-
-def _name(env_id: str) -> str:
-    """Without the module that ``module:Id`` imports."""
-    return env_id.rsplit(":", 1)[-1]

@@ -19,6 +19,7 @@ from imagine_cli.digest import sha256_of
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.data.recording import Recording
 from imagine_cli.recording import safe_hdf5
+from imagine_cli.recording.probe import check_survives
 
 __all__ = ["read", "recognises"]
 
@@ -26,6 +27,9 @@ _MAIN = "main_data.hdf5"
 _METADATA = "metadata.json"
 _MOST_METADATA = 16 * 2**20
 _EPISODE = re.compile(r"episode_(0|[1-9]\d{0,14})")
+_DATASETS = ("observations", "actions", "rewards")
+# Episodes that are looked into before any is read: a second's work.
+_TRIED = 1000
 
 
 def recognises(path: Path) -> bool:
@@ -52,6 +56,7 @@ def read(path: Path) -> Recording:
             f"the Minari dataset {path} is stored as {metadata['data_format']!r}, and imagine "
             "reads hdf5: make it again with data_format='hdf5'"
         )
+    check_survives(lambda: _touch(main), main)
     with safe_hdf5.open_file(main) as file:
         metadata = metadata or safe_hdf5.attributes(file, main)
         _check_space(metadata, path)
@@ -80,6 +85,18 @@ def read(path: Path) -> Recording:
     )
 
 
+def _touch(path: Path) -> None:
+    """Read a little of the first episodes."""
+    with safe_hdf5.open_file(path) as file:
+        safe_hdf5.attributes(file, path)
+        for number in _numbers(file, path)[:_TRIED]:
+            group = safe_hdf5.child_group(file, f"episode_{number}", path)
+            for key in _DATASETS:
+                dataset = safe_hdf5.child_dataset(group, key, path)
+                if dataset is not None:
+                    safe_hdf5.read(dataset, slice(1), path)
+
+
 def _numbers(file: Any, path: Path) -> list[int]:
     try:
         names = [str(name) for name in file]
@@ -92,7 +109,7 @@ def _episode(file: Any, number: int, path: Path) -> dict[str, Any]:
     name = f"episode_{number}"
     group = safe_hdf5.child_group(file, name, path)
     found: dict[str, Any] = {}
-    for key in ("observations", "actions", "rewards"):
+    for key in _DATASETS:
         dataset = safe_hdf5.child_dataset(group, key, path)
         if dataset is None and key != "rewards":
             raise InputError(f"{path}: {name} has no dataset {key}")

@@ -32,10 +32,11 @@ def recognises(path: Path) -> bool:
         return False
     if path.suffix.lower() == ".npz":
         return True
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return f"{_NEEDED[0]}.npy" in archive.namelist()
+    except Exception:  # whatever a file made of arbitrary bytes can provoke
         return False
-    with zipfile.ZipFile(path) as archive:
-        return f"{_NEEDED[0]}.npy" in archive.namelist()
 
 
 def read(path: Path) -> Recording:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from imagine_cli.digest import sha256_of
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.data.recording import Recording
 from imagine_cli.recording import Rollout, open_rollout, safe_hdf5
+from imagine_cli.recording.probe import check_survives
 from imagine_cli.recording.real_lengths import real_lengths
 from imagine_cli.recording.schema import FORMAT
 
@@ -23,8 +23,13 @@ def recognises(path: Path) -> bool:
     """Whether it is an HDF5 file that calls itself a rollout."""
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
+    check_survives(lambda: _format(path), path)
+    return bool(_format(path) == FORMAT)
+
+
+def _format(path: Path) -> Any:
     with safe_hdf5.open_file(path) as file:
-        return bool(safe_hdf5.attributes(file, path).get("format") == FORMAT)
+        return safe_hdf5.attributes(file, path).get("format")
 
 
 def read(path: Path) -> Recording:
@@ -39,7 +44,6 @@ def read(path: Path) -> Recording:
         observations = rollout.mean().astype(np.float64)
         actions = rollout.action_mean().astype(np.float64)
         rewards = rollout.reward_mean() if "reward/mean" in rollout else None
-        attributes = rollout.attributes
     lengths = real_lengths(observations, path)
     there = np.arange(actions.shape[1]) < lengths[:, None]
     return Recording(
@@ -51,8 +55,8 @@ def read(path: Path) -> Recording:
         next_observations=observations[:, 1:][there],
         rewards=None if rewards is None else rewards.astype(np.float64)[there],
         episode=np.repeat(np.arange(len(lengths)), lengths),
-        env_id=str(attributes.get("env_id", "")) or None,
-        env_kwargs=_kwargs(attributes),
+        env_id=rollout.env_id or None,
+        env_kwargs=rollout.env_kwargs,
         part="trajectory",
     )
 
@@ -66,11 +70,3 @@ def _check_real(rollout: Rollout, path: Path) -> None:
             f"{path} is an imagined rollout, and a model fitted to it would learn what another "
             "model believes; fit to a real run, which imagine evaluate --record real.h5 writes"
         )
-
-
-def _kwargs(attributes: dict[str, Any]) -> dict[str, Any] | None:
-    try:
-        found = json.loads(attributes["env_kwargs"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

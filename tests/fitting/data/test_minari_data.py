@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from minari.data_collector import EpisodeBuffer
 from imagine_cli import InputError, fit_world_model
 from imagine_cli.environments import describe, make_env
 from imagine_cli.fitting.data import join, read_recordings
+from imagine_cli.recording import safe_hdf5
 
 
 def _episode(env: gymnasium.Env[Any, Any], seed: int, longest: int) -> EpisodeBuffer:
@@ -175,3 +177,15 @@ def test_before_minari_0_5_the_metadata_were_in_the_file(
         file.attrs["env_spec"] = metadata["env_spec"]
     (folder / "data" / "metadata.json").unlink()
     assert read_recordings([folder])[0].env_id == "Pendulum-v1"
+
+
+def test_a_file_that_crashes_the_library_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = _dataset("Pendulum-v1", tmp_path, monkeypatch)
+    parent, read = os.getpid(), safe_hdf5.read
+    monkeypatch.setattr(
+        safe_hdf5, "read", lambda *args: read(*args) if os.getpid() == parent else os.abort()
+    )
+    with pytest.raises(InputError, match="the HDF5 library crashes on it"):
+        read_recordings([path])

@@ -114,6 +114,16 @@ def test_a_file_that_is_no_archive(content: bytes, tmp_path: Path) -> None:
         read_recordings([tmp_path / "bad.npz"])
 
 
+def test_an_archive_whose_list_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "bad"
+    np.savez(path.open("wb"), **GOOD)
+    content = bytearray(path.read_bytes())
+    content[content.find(b"PK\1\2")] = 0
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="bad is none of what can be fitted to"):
+        read_recordings([path])
+
+
 def test_a_file_that_unpacks_to_far_more_than_it_has_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.npz"
     with (

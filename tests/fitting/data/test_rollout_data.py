@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from imagine_cli.environments import describe, make_env
 from imagine_cli.evaluation.real import run_real, write_real
 from imagine_cli.fitting.data import join, read_recordings
 from imagine_cli.policies import make_policy
+from imagine_cli.recording import safe_hdf5
 
 
 def _record(env_id: str, path: Path, *, steps: int = 30, trajectories: int = 6) -> Path:
@@ -156,3 +158,20 @@ def test_what_is_no_data_at_all(tmp_path: Path) -> None:
     short = _record("Pendulum-v1", tmp_path / "short.h5", steps=7, trajectories=7)
     with pytest.raises(InputError, match="have 49 transitions, and a fit needs 50 or more"):
         fit_world_model(data=short, kind="linear")
+
+
+def test_a_file_that_crashes_the_library_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _record("Pendulum-v1", tmp_path / "real.h5")
+    parent, opened = os.getpid(), []
+
+    def crash(file: Path) -> None:
+        opened.append(file)
+        if os.getpid() != parent:
+            os.abort()
+
+    monkeypatch.setattr(safe_hdf5, "open_file", crash)
+    with pytest.raises(InputError, match="the HDF5 library crashes on it"):
+        read_recordings([path])
+    assert not opened, "this process opened it"
