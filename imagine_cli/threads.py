@@ -1,15 +1,19 @@
-"""How many threads torch computes with."""
+"""How many threads torch computes with, and how they wait for each other."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["IDLE", "one_thread"]
+__all__ = ["IDLE", "one_thread", "wait_briefly"]
 
 # What threads are called that hold no lock while they wait for work.
 IDLE = "imagine-idle"
+
+# Some tens of microseconds: longer than torch computes between one use of its threads and the next.
+_SPINS = "5000"
 
 # Blocks of :func:`one_thread` that are in progress, and the threads there were before the first.
 _lock = threading.Lock()
@@ -37,3 +41,14 @@ def one_thread() -> Iterator[None]:
         with _lock:
             _blocks -= 1
             torch.set_num_threads(_threads)
+
+
+def wait_briefly() -> None:
+    """Have threads of OpenMP (GNU's) that wait for work sleep after a while; before torch is there.
+
+    They spin for milliseconds otherwise. On a machine whose cores are all in use, by another
+    rollout say, they then take the time of the very threads that they wait for, and everything
+    takes a hundred times as long. What the user's environment says stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)

@@ -24,6 +24,7 @@ from imagine_cli.cli import (
 from imagine_cli.cli.console import error_line
 from imagine_cli.cli.stopping import terminates
 from imagine_cli.errors import ImagineError
+from imagine_cli.threads import wait_briefly
 
 __all__ = ["app", "main"]
 
@@ -67,6 +68,7 @@ def _root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``imagine`` with ``argv`` (the process's own by default); the exit status."""
+    wait_briefly()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if sys.stderr is None:  # closed (2>&-): nobody wants to know
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (to the end of the process)
