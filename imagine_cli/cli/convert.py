@@ -92,7 +92,7 @@ def convert(
 
     Example: imagine convert wm.pt2 -o wm.pt --process-noise 0.01,0.01,0.1
     """
-    check_output(output, force)
+    check_output(output, force, source)
     sds = _numbers(process_noise, "--process-noise", "0.1,0.1,0.2", float)
     dimensions = [] if no_delta == "" else _numbers(no_delta, "--no-delta", "0,3", int)
 

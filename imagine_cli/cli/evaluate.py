@@ -147,7 +147,7 @@ def evaluate(
         raise InputError("--junit reports gates and there are none; give --fail-if")
     for output in (record, imagined, junit, plot):
         if output is not None:
-            check_output(output, force)
+            check_output(output, force, policy, real, *model)
     kwargs = parse_env_kwargs(env_kwarg)
     if plot is not None:
         from imagine_cli.plots.fan_chart import require_matplotlib

@@ -163,7 +163,7 @@ def fit(
 
     Example: imagine fit --data real.h5 --kind ensemble --reward
     """
-    check_output(output, force)
+    check_output(output, force, policy, *(data or []))
     kwargs = parse_env_kwargs(env_kwarg)
     options = {
         "points": points, "restarts": restarts, "members": members, "elites": elites,

@@ -79,14 +79,20 @@ def parse_env_kwargs(pairs: list[str] | None) -> dict[str, object]:
     return kwargs
 
 
-def check_output(path: Path, force: bool) -> None:
-    """Refuse an output path that can't or mustn't be written, before any work is done."""
+def check_output(path: Path, force: bool, *read: str | Path | None) -> None:
+    """Refuse an output path that can't or mustn't be written, before any work is done.
+
+    ``read`` is what the command reads, as far as it is files; it is not to be overwritten.
+    """
     import os
 
     from imagine_cli.errors import InputError
 
     if path.is_dir():
         raise InputError(f"the output {path} is a folder; name a file in it")
+    sources = {os.path.realpath(source) for source in read if source}
+    if path.exists() and os.path.realpath(path) in sources:
+        raise InputError(f"{path} is read by this command; name another output")
     if path.exists() and not force:
         raise InputError(f"{path} exists; give --force to overwrite it, or another --output")
     folder = path.parent

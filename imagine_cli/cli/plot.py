@@ -90,7 +90,7 @@ def plot(
     from imagine_cli.errors import InputError
 
     target = file.with_suffix(".png") if output is None else output
-    check_output(target, force)
+    check_output(target, force, file, real)
     video = target.suffix.lower() in (".gif", ".mp4")
     kind = "a video" if video else "an evaluation" if _is_json(file) else "a fan chart"
     unused = {

@@ -135,10 +135,10 @@ def rollout(
 
     Example: imagine rollout --env Pendulum-v1 --model wm.pt --video pendulum.gif
     """
-    check_output(output, force)
+    check_output(output, force, model, policy, start)
     kwargs = parse_env_kwargs(env_kwarg)
     if video is not None:
-        check_output(video, force)
+        check_output(video, force, model, policy, start, output)
 
     import shlex
 

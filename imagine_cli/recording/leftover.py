@@ -56,9 +56,17 @@ class Leftover:
         isn't even a start.
         """
         return min(
-            self._whole(name, first, count) - name.startswith(("observation", "particles"))
-            for name in self._rollout.datasets
+            self._whole(name, first, count) - _starts(name) for name in self._rollout.datasets
         )
+
+    def until(self, there: int) -> int:
+        """After how many steps a new file has ``there`` of them in whole chunks, as this one."""
+        needed = there
+        for name in self._rollout.datasets:
+            chunks = self._rollout.dataset(name).chunks
+            chunk = chunks[_step_axis(name)] if chunks else 1
+            needed = max(needed, -(-(there + _starts(name)) // chunk) * chunk - _starts(name))
+        return needed
 
     def start(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Mean, covariance and, where recorded, particles that so many trajectories start from."""
@@ -92,7 +100,7 @@ class Leftover:
         # A chunk that other trajectories share may be there without these.
         if not chunks or first % chunks[0] or (last % chunks[0] and last != shape[0]):
             return 0
-        axis = 2 if name.startswith("particles") else 1
+        axis = _step_axis(name)
         particles = range(0, shape[1], chunks[1]) if axis == 2 else (None,)
         rest = (0,) * (len(shape) - axis - 1)
         for step in range(0, shape[axis], chunks[axis]):
@@ -118,6 +126,15 @@ class Leftover:
                     "start anew"
                 )
         return header
+
+
+def _step_axis(name: str) -> int:
+    return 2 if name.startswith("particles") else 1
+
+
+def _starts(name: str) -> int:
+    """How many of a dataset's steps are before the first one that is imagined."""
+    return int(name.startswith(("observation", "particles")))
 
 
 def _first_difference(name: str, a: Any, b: Any) -> tuple[str, Any, Any]:

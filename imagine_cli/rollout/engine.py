@@ -69,6 +69,8 @@ class Recorded(Protocol):
 
     def steps(self, first: int, count: int) -> int: ...
 
+    def until(self, there: int) -> int: ...
+
     def start(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]: ...
 
     def block(self, first: int, count: int, step: int, length: int) -> dict[str, Any]: ...
@@ -142,6 +144,7 @@ def imagine_all(
     for first in range(0, trajectories, together):
         b = min(together, trajectories - first)
         done = -1 if recorded is None else recorded.steps(first, b)
+        caught_up = 0 if recorded is None else min(steps, recorded.until(done))
         if recorded is not None and done == steps:
             belief = _replay(recorded, recorder, first, b, (0, steps, most), env, spread, on_step)
             ended += _add_end(spread, belief)
@@ -160,9 +163,6 @@ def imagine_all(
             drawn = as_numpy(batch.state["particles"]) if wanted.get("particles") else None
             recorder.write_start(first, as_numpy(belief.mean), as_numpy(belief.var), drawn)
             spread.start += _variances(belief.var)
-        if recorded is not None:
-            recorded.used_up()
-            recorded = None
         for step in range(done, steps, most):
             if on_block is not None:
                 on_block()
@@ -171,6 +171,9 @@ def imagine_all(
             )
             batch.imagine(block, step, on_step)
             recorder.write(first, step, **block.numbers())
+            if recorded is not None and step + most >= caught_up:  # the new file has as many
+                recorded.used_up()
+                recorded = None
         spread.failures += batch.failures
         ended += _add_end(spread, batch.belief, batch.failed)
     spread.start = np.sqrt(spread.start / trajectories)

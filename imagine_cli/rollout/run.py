@@ -55,7 +55,7 @@ class RolloutSummary:
             "trajectories": self.trajectories,
             "observation_names": self.observation_names,
             "start_sd": self.start_sd.tolist(),
-            "end_sd": self.end_sd.tolist(),
+            "end_sd": [None if sd != sd else sd for sd in self.end_sd.tolist()],
             "failed": self.failed,
             "seconds": round(self.seconds, 3),
         }

@@ -216,6 +216,27 @@ def test_a_file_size_limit_is_a_sentence_and_leaves_nothing(here: Path) -> None:
     assert sorted(p.name for p in here.iterdir()) == ["wm.pt"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*ROLLOUT, "-o", "wm.pt"],
+        [*ROLLOUT, "--video", "wm.pt"],
+        ["fit", "--data", "wm.pt", "-o", "wm.pt"],
+        ["evaluate", "--env", "Pendulum-v1", "--model", "wm.pt", "--record", "wm.pt"],
+        ["convert", "wm.pt", "-o", "./wm.pt", "--env", "Pendulum-v1"],
+        ["plot", "wm.pt", "-o", "wm.pt"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_is_read_is_not_overwritten_by_force(
+    here: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (here / "wm.pt").read_bytes()
+    assert main([*arguments, "--force"]) == 2
+    assert "wm.pt is read by this command; name another output" in capsys.readouterr().err
+    assert (here / "wm.pt").read_bytes() == before
+
+
 def test_a_signal_in_the_last_steps_stops_what_would_come_after_them(here: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "imagine_cli", *ROLLOUT, "--steps", "7000", "--video", "v.gif"],

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -126,6 +129,44 @@ def test_it_can_be_interrupted_again_and_again_also_while_it_catches_up(tmp_path
     roll(path, model, resume=True)
     assert path.read_bytes() == (tmp_path / "whole.h5").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["r.h5", "whole.h5"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_whenever_it_is_killed_no_step_is_lost_that_was_there(name: str, tmp_path: Path) -> None:
+    """As a kill at the beginning of each block would leave it."""
+    model, options = MODELS[name]
+    path, partial = tmp_path / "r.h5", tmp_path / "r.h5.partial"
+
+    def steps() -> int:
+        """So many of all trajectories are in chunks of every dataset."""
+        copy = tmp_path / "copy.h5"
+        shutil.copy(partial, copy)
+        there: Counter[tuple[str, int]] = Counter()
+        with h5py.File(copy) as file:
+            names = ("observation/mean", "observation/var", "action/mean")
+            for name in names:
+                part = file[name]
+                for k in range(part.id.get_num_chunks()):
+                    there[name, part.id.get_chunk_info(k).chunk_offset[0]] += part.chunks[1]
+        rows = {row for _, row in there}
+        return sum(min(37, *(there[name, row] for name in names)) for row in rows)
+
+    with pytest.raises(Interrupted):
+        roll(path, model, After(8), **options)
+    before = steps()
+    assert before > 0
+
+    class Looked(After):
+        def __call__(self) -> None:
+            time.sleep(0.05)  # for the thread that writes
+            assert steps() >= before
+            super().__call__()
+
+    for blocks in (0, 1, 2):
+        with pytest.raises(Interrupted):
+            roll(path, model, Looked(blocks), resume=True, **options)
+        before = steps()
+    roll(path, model, Looked(np.inf), resume=True, **options)
 
 
 def test_every_step_is_reported_whether_imagined_or_taken_over(tmp_path: Path) -> None:
