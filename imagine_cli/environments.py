@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.errors import InputError
+from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.observation_names import observation_names
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EnvDescription",
     "describe",
+    "env_errors",
     "env_named",
     "make_env",
     "real_resets",
@@ -181,8 +184,21 @@ def real_resets(env: gymnasium.Env[Any, Any], seed: int, first: int, count: int)
     Each is a reset of the real env with a seed of its own, so that a trajectory's start depends
     on ``seed`` and its number alone.
     """
-    starts = [env.reset(seed=reset_seed(seed, first + k))[0] for k in range(count)]
+    with env_errors(env):
+        starts = [env.reset(seed=reset_seed(seed, first + k))[0] for k in range(count)]
     return np.asarray(starts, dtype=np.float64).reshape(count, -1)
+
+
+@contextlib.contextmanager
+def env_errors(env: gymnasium.Env[Any, Any]) -> Iterator[None]:
+    """Around resets and steps: whatever the env raises is an ImagineError of one sentence."""
+    try:
+        yield
+    except Exception as error:
+        name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+        raise ImagineError(
+            f"env {name!r} failed with {type(error).__name__}: {_one_line(error)}"
+        ) from error
 
 
 def _one_line(error: BaseException) -> str:

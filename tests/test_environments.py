@@ -8,7 +8,9 @@ import pytest
 from gymnasium import spaces
 
 from imagine_cli.environments import describe
-from imagine_cli.errors import InputError
+from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.fitting.collect import collect
+from imagine_cli.policies import make_policy
 
 
 class Acted(gymnasium.Env[np.ndarray, Any]):
@@ -61,3 +63,17 @@ def test_an_action_comes_back_from_its_code(space: spaces.Space[Any]) -> None:
 def test_action_spaces_that_it_does_not_work_on(space: spaces.Space[Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         describe(Acted(space))
+
+
+def test_what_an_env_raises_is_a_sentence_about_the_env() -> None:
+    class Broken(Acted):
+        def step(self, action: Any) -> Any:
+            raise ZeroDivisionError("motor on fire")
+
+        def reset(self, **options: Any) -> Any:
+            return np.zeros(2), {}
+
+    env = Broken(spaces.Box(-1.0, 1.0, (1,)))
+    policy = make_policy("zero", describe(env), seed=0)
+    with pytest.raises(ImagineError, match="'Broken' failed with ZeroDivisionError: motor on fire"):
+        collect(env, policy, steps=5)

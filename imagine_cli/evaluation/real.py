@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription, describe, reset_seed
+from imagine_cli.environments import EnvDescription, describe, env_errors, reset_seed
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.recording import RolloutHeader, RolloutWriter, open_rollout
@@ -103,13 +103,15 @@ def run_real(
     told, tell = 0, 0.0
     with torch.no_grad():
         for k in range(trajectories):
-            observation = np.asarray(env.reset(seed=reset_seed(seed, k))[0], dtype=np.float64)
+            with env_errors(env):
+                observation = np.asarray(env.reset(seed=reset_seed(seed, k))[0], dtype=np.float64)
             observations[k, 0] = observation
             policy.start(k, 1)
             for step in range(steps):
                 seen = torch.tensor(observation, dtype=torch.float64).unsqueeze(0)
                 chosen = about.decode_action(policy.act(step, point(seen)).mean[0].numpy())
-                following, reward, terminated, truncated, _ = env.step(chosen)
+                with env_errors(env):
+                    following, reward, terminated, truncated, _ = env.step(chosen)
                 observation = np.asarray(following, dtype=np.float64)
                 _check(observation, float(reward), k, step, about)
                 actions[k, step] = about.encode_action(chosen)

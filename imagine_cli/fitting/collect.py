@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from imagine_cli.belief import point
-from imagine_cli.environments import EnvDescription, describe, make_env, reset_seed
+from imagine_cli.environments import EnvDescription, describe, env_errors, make_env, reset_seed
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.policies.base import Policy
@@ -126,10 +126,12 @@ def _collect(
     for row in range(steps):
         if ended:
             episode, step = episode + 1, 0
-            observation = env.reset(seed=reset_seed(seed, episode))[0].astype(np.float64)
+            with env_errors(env):
+                observation = env.reset(seed=reset_seed(seed, episode))[0].astype(np.float64)
             policy.start(episode, 1)
         action, code = _act(about, policy, step, observation)
-        following, reward, terminated, truncated, _ = env.step(action)
+        with env_errors(env):
+            following, reward, terminated, truncated, _ = env.step(action)
         data.observations[row] = observation
         data.actions[row] = code
         data.next_observations[row] = following
