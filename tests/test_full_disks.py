@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from linear_systems import linear_model
 
 from imagine_cli import open_rollout, save_world_model
 from imagine_cli.environments import describe, make_env
+from tests.helpers.linear_systems import linear_model
 
 ROLLOUT = [
     "rollout",

@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from rollout_files import numbers, write, write_plainly
-from worlds import small_gp
 
 from imagine_cli import InputError, load_world_model, open_rollout, save_world_model
 from imagine_cli.cli import main
+from tests.helpers.rollout_files import numbers, write, write_plainly
+from tests.helpers.worlds import small_gp
 
 Members = dict[str, bytes]
 

@@ -13,11 +13,11 @@ from torchrl.envs.model_based import ModelBasedEnvBase
 from torchrl.envs.utils import RandomPolicy, check_env_specs
 from torchrl.modules.models.gp import GPWorldModel
 from torchrl.modules.models.rbf_controller import RBFController
-from worlds import MultiDiscreteEnv, linear_module, seed_dummy, small_gp
 
 import imagine_cli
 from imagine_cli import ImaginedEnv, InputError
 from imagine_cli.belief import ActionBelief, Belief
+from tests.helpers.worlds import MultiDiscreteEnv, linear_module, seed_dummy, small_gp
 
 ENVS = {
     "Pendulum-v1": (3, 1),

@@ -11,11 +11,11 @@ from torchrl.collectors import Collector
 from torchrl.data import LazyTensorStorage, ReplayBuffer
 from torchrl.envs import GymEnv, SerialEnv, StepCounter, TransformedEnv
 from torchrl.envs.utils import RandomPolicy, check_env_specs
-from worlds import linear_module, small_gp
 
 from imagine_cli import ImaginedEnv, InputError
 from imagine_cli.belief import ActionBelief, Belief, fit_to_particles
 from imagine_cli.propagation.particles import Particles
+from tests.helpers.worlds import linear_module, small_gp
 
 WAYS: dict[str, Any] = {
     "default": None,

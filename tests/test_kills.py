@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from linear_systems import linear_model
 
 from imagine_cli import save_world_model
 from imagine_cli.environments import describe, make_env
+from tests.helpers.linear_systems import linear_model
 
 TESTS = Path(__file__).parent
 
@@ -22,7 +22,7 @@ def trials(what: str, count: int, folder: Path) -> dict[str, int]:
         linear_model(3, 1, reward=False), folder / "wm.pt", env=describe(make_env("Pendulum-v1"))
     )
     done = subprocess.run(
-        [sys.executable, str(TESTS / "kill_trials.py"), what, str(count), "0"],
+        [sys.executable, str(TESTS / "helpers" / "kill_trials.py"), what, str(count), "0"],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,

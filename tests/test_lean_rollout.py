@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from ensembles import random_ensemble
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule, TensorDictSequential
 from torchrl.envs import EnvBase, GymEnv
 from torchrl.envs.utils import RandomPolicy, step_mdp
 from torchrl.modules.models.rbf_controller import RBFController
-from worlds import linear_module, small_gp
 
 import imagine_cli.imagined_env
 from imagine_cli import ImaginedEnv
 from imagine_cli.propagation.particles import Particles
+from tests.helpers.ensembles import random_ensemble
+from tests.helpers.worlds import linear_module, small_gp
 
 
 def make(which: str, batch: Any = (2,)) -> ImaginedEnv:

@@ -14,7 +14,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, {folder!r})
-from soak import soak
+from tests.benchmarks.soak import soak
 soak(1000, 1, Path("."))
 Path("soak.h5").unlink()
 print(json.dumps(soak(*{size}, Path("."))))
@@ -24,7 +24,7 @@ print(json.dumps(soak(*{size}, Path("."))))
 @pytest.mark.long
 @pytest.mark.parametrize("size", [(100_000, 1), (500, 2000)])
 def test_memory_is_flat(size: tuple[int, int], tmp_path: Path) -> None:
-    folder = str(Path(__file__).parent / "benchmarks")
+    folder = str(Path(__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(folder=folder, size=size)],
         cwd=tmp_path, capture_output=True, text=True, timeout=1500, check=False,

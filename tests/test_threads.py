@@ -5,10 +5,10 @@ import threading
 
 import pytest
 import torch
-from threads import threads
 
 from imagine_cli.cli import main
 from imagine_cli.threads import one_thread
+from tests.helpers.threads import threads
 
 
 def test_blocks_that_overlap_leave_as_many_threads_as_before() -> None:

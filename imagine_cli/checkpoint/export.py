@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imagine_cli import plain_data
 from imagine_cli.checkpoint.pt2 import DECLARATION, FORMAT, VERSION, read_archive
 from imagine_cli.checkpoint.writer import described
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
-from imagine_cli.whole_file import check_writable, whole_file
+from imagine_cli.files import plain_data
+from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.world_models.exported import ExportedWorldModel
 from imagine_cli.world_models.process_noise import check_process_noise
 from imagine_cli.world_models.roles import roles

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagine_cli import plain_data
 from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.checkpoint.mbrl_config import Told, config_path, read_config
 from imagine_cli.checkpoint.pickled_arrays import read_arrays
 from imagine_cli.errors import InputError
+from imagine_cli.files import plain_data
 
 __all__ = ["files", "is_folder", "read_folder"]
 

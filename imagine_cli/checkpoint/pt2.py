@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imagine_cli import plain_data
 from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.checkpoint.pt2_graph import program_of, scalar_type
 from imagine_cli.errors import InputError
+from imagine_cli.files import plain_data
 
 __all__ = ["DECLARATION", "FORMAT", "VERSION", "is_archive", "read_archive"]
 

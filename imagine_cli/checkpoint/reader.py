@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from imagine_cli import plain_data
 from imagine_cli.checkpoint import mbrl_lib, pt2, torchrl_gp
 from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
 from imagine_cli.errors import InputError
+from imagine_cli.files import plain_data
 from imagine_cli.world_models import kind_named
 
 if TYPE_CHECKING:

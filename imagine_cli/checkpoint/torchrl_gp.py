@@ -9,7 +9,7 @@ from torch import Tensor
 
 from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.gp_base import gram
+from imagine_cli.world_models.gp.base import gram
 
 __all__ = ["is_state_dict", "read_state_dict"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagine_cli import plain_data
 from imagine_cli.checkpoint.format import FORMAT, VERSION
+from imagine_cli.files import plain_data
 
 if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription

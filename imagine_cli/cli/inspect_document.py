@@ -35,8 +35,8 @@ import numpy as np
 from imagine_cli.cli.inspect_step import read_step
 
 if TYPE_CHECKING:
+    from imagine_cli.inspection.statistics import Course, Statistics
     from imagine_cli.recording.reader import Rollout
-    from imagine_cli.recording.statistics import Course, Statistics
 
 __all__ = ["as_json", "plain", "rollout_document"]
 

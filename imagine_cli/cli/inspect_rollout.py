@@ -26,8 +26,8 @@ from imagine_cli.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from imagine_cli.inspection.statistics import Course, Statistics
     from imagine_cli.recording.reader import Rollout
-    from imagine_cli.recording.statistics import Course, Statistics
 
 __all__ = ["inspect_rollout"]
 
@@ -151,7 +151,7 @@ def _provenance(rollout: Rollout) -> Table:
 
 def _shown(steps: int, width: int) -> list[int]:
     """Which of the landmarks, by position: all where there is room, else start, middle, end."""
-    from imagine_cli.recording.statistics import landmarks
+    from imagine_cli.inspection.statistics import landmarks
 
     places = list(range(len(landmarks(steps))))
     return places if width >= 78 or len(places) < 4 else [0, len(places) // 2, len(places) - 1]

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from imagine_cli.evaluation.gates import Verdict
-from imagine_cli.whole_file import whole_file
+from imagine_cli.files.whole_file import whole_file
 
 __all__ = ["write_junit"]
 

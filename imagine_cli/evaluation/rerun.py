@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagine_cli.digest import sha256_of
 from imagine_cli.environments import env_named
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.compare import Comparison, compare_rollouts
+from imagine_cli.files.digest import sha256_of
 from imagine_cli.recording import open_rollout
 
 if TYPE_CHECKING:

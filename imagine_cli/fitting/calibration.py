@@ -16,7 +16,7 @@ import numpy as np
 
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.scores import Z, marginals, score
-from imagine_cli.world_models.gp_base import GPWorldModel
+from imagine_cli.world_models.gp.base import GPWorldModel
 
 __all__ = ["calibration_summary", "variance_factors"]
 

@@ -13,7 +13,7 @@ from imagine_cli.environments import EnvDescription, describe, env_errors, make_
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.policies.base import Policy
-from imagine_cli.world_models.gp_base import LARGEST
+from imagine_cli.world_models.gp.base import LARGEST
 
 if TYPE_CHECKING:
     import gymnasium

@@ -26,7 +26,7 @@ from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, farthest_points
 from imagine_cli.threads import one_thread
-from imagine_cli.world_models.gaussian_process import GaussianProcessWorldModel
+from imagine_cli.world_models.gp.exact import GaussianProcessWorldModel
 
 __all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
 

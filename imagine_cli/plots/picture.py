@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagine_cli.errors import InputError
-from imagine_cli.whole_file import whole_file
+from imagine_cli.files.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from imagine_cli import plain_data
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
+from imagine_cli.files import plain_data
 from imagine_cli.policies.actions import sizes
 from imagine_cli.policies.parametric import ParametricPolicy
 from imagine_cli.policies.registry import kind_named

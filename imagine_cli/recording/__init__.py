@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imagine_cli.inspection.statistics import Statistics as Statistics
     from imagine_cli.recording.reader import Rollout as Rollout
     from imagine_cli.recording.reader import open_rollout as open_rollout
     from imagine_cli.recording.schema import FORMAT as FORMAT
     from imagine_cli.recording.schema import FORMAT_VERSION as FORMAT_VERSION
     from imagine_cli.recording.schema import RolloutHeader as RolloutHeader
     from imagine_cli.recording.schema import installed_versions as installed_versions
-    from imagine_cli.recording.statistics import Statistics as Statistics
     from imagine_cli.recording.writer import RolloutWriter as RolloutWriter
 
 _HOME = {

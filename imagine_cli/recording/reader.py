@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imagine_cli.errors import InputError
+from imagine_cli.inspection.checks import Finding
 from imagine_cli.observation_names import observation_names
 from imagine_cli.recording import safe_hdf5
-from imagine_cli.recording.checks import Finding
 from imagine_cli.recording.layout import check_format, read_layout, read_names
 from imagine_cli.recording.probe import check_survives
 from imagine_cli.recording.provenance import Provenance
 
 if TYPE_CHECKING:
-    from imagine_cli.recording.statistics import Statistics
+    from imagine_cli.inspection.statistics import Statistics
 
 __all__ = ["Rollout", "open_rollout"]
 
@@ -162,7 +162,7 @@ class Rollout(Provenance):
             bins: into how many stretches of steps the course is condensed.
             progress: called with the fraction that is done, from 0 to 1.
         """
-        from imagine_cli.recording.statistics import compute
+        from imagine_cli.inspection.statistics import compute
 
         return compute(self, trajectory, bins=bins, progress=progress)
 

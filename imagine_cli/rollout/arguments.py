@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from imagine_cli.digest import sha256_of
+from imagine_cli.files.digest import sha256_of
 
 if TYPE_CHECKING:
     from imagine_cli.propagation import Propagation

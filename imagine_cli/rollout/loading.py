@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagine_cli.checkpoint import check_env, checkpoint_files, load_world_model
-from imagine_cli.digest import sha256_of
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
+from imagine_cli.files.digest import sha256_of
 
 if TYPE_CHECKING:
     from imagine_cli.propagation import Propagation

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from imagine_cli.environments import describe, env_named, make_env
 from imagine_cli.errors import InputError, MissingExtraError
+from imagine_cli.files.whole_file import whole_file
 from imagine_cli.recording import open_rollout
 from imagine_cli.video.frames import frames, prepare
 from imagine_cli.video.states import setter_for
-from imagine_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from imagine_cli.fitting.progress import Progress

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from imagine_cli.world_models.base import WorldModel as WorldModel
     from imagine_cli.world_models.ensemble import EnsembleWorldModel as EnsembleWorldModel
     from imagine_cli.world_models.exported import ExportedWorldModel as ExportedWorldModel
-    from imagine_cli.world_models.gaussian_process import (
+    from imagine_cli.world_models.gp.exact import (
         GaussianProcessWorldModel as GaussianProcessWorldModel,
     )
+    from imagine_cli.world_models.gp.sparse import SparseGPWorldModel as SparseGPWorldModel
     from imagine_cli.world_models.linear_gaussian import (
         LinearGaussianWorldModel as LinearGaussianWorldModel,
     )
     from imagine_cli.world_models.module import ModuleWorldModel as ModuleWorldModel
-    from imagine_cli.world_models.sparse_gp import SparseGPWorldModel as SparseGPWorldModel
 
 _KINDS = {
-    "gp": "imagine_cli.world_models.gaussian_process:GaussianProcessWorldModel",
-    "sparse-gp": "imagine_cli.world_models.sparse_gp:SparseGPWorldModel",
+    "gp": "imagine_cli.world_models.gp.exact:GaussianProcessWorldModel",
+    "sparse-gp": "imagine_cli.world_models.gp.sparse:SparseGPWorldModel",
     "ensemble": "imagine_cli.world_models.ensemble:EnsembleWorldModel",
     "exported": "imagine_cli.world_models.exported:ExportedWorldModel",
     "linear": "imagine_cli.world_models.linear_gaussian:LinearGaussianWorldModel",
@@ -35,11 +35,11 @@ _HOME = {
     "Conditional": "imagine_cli.world_models.base",
     "EnsembleWorldModel": "imagine_cli.world_models.ensemble",
     "ExportedWorldModel": "imagine_cli.world_models.exported",
-    "GaussianProcessWorldModel": "imagine_cli.world_models.gaussian_process",
+    "GaussianProcessWorldModel": "imagine_cli.world_models.gp.exact",
     "LinearGaussianWorldModel": "imagine_cli.world_models.linear_gaussian",
     "ModuleWorldModel": "imagine_cli.world_models.module",
     "Prediction": "imagine_cli.world_models.base",
-    "SparseGPWorldModel": "imagine_cli.world_models.sparse_gp",
+    "SparseGPWorldModel": "imagine_cli.world_models.gp.sparse",
     "WorldModel": "imagine_cli.world_models.base",
 }
 

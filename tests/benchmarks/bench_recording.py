@@ -19,19 +19,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "recording")]
-
-from rollout_files import Arrays, header  # noqa: E402
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
 from imagine_cli.recording import RolloutWriter  # noqa: E402
+from tests.helpers.rollout_files import Arrays, header  # noqa: E402
 
 CASES = {"B=64, T=2000, D=3": (64, 2000, 3, 1), "B=8, T=1000, D=17": (8, 1000, 17, 6)}
 
 MEMORY = """
 import resource, sys
 sys.path.insert(0, {tests!r})
-from linear_systems import linear_model
+from tests.helpers.linear_systems import linear_model
 from imagine_cli import run_rollout
 run_rollout("Pendulum-v1", linear_model(3, 1), steps={steps}, output="m.h5", policy="zero")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
@@ -102,7 +101,7 @@ def timed(repeats: int) -> None:
 def memory() -> None:
     for steps in (1_000, 1_000_000):
         with tempfile.TemporaryDirectory() as folder:
-            program = MEMORY.format(tests=str(TESTS), steps=steps)
+            program = MEMORY.format(tests=str(ROOT), steps=steps)
             done = subprocess.run(
                 [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True,
                 check=True,

@@ -14,11 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from linear_systems import linear_model
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from imagine_cli import open_rollout, run_rollout
+from tests.helpers.linear_systems import linear_model
 
 __all__ = ["soak"]
 

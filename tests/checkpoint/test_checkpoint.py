@@ -11,12 +11,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from worlds import linear_module, small_gp
 
 from imagine_cli import ImagineError, InputError, load_world_model, save_world_model
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.checkpoint import check_env, read_checkpoint
 from imagine_cli.environments import describe, make_env
+from tests.helpers.worlds import linear_module, small_gp
 
 
 def saved(path: Path, **changes: Any) -> Path:

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from exported_modules import Network
-from worlds import small_gp
 
 from imagine_cli import (
     InputError,
@@ -20,6 +18,8 @@ from imagine_cli import (
 )
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.checkpoint import read_checkpoint
+from tests.helpers.exported_modules import Network
+from tests.helpers.worlds import small_gp
 
 FOLDERS = Path(__file__).parent / "mbrl_lib"
 

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import make_mbrl_lib_folders as making
 import numpy as np
 import pytest
 import torch
@@ -17,6 +16,7 @@ from imagine_cli import InputError, load_world_model, run_rollout
 from imagine_cli.checkpoint import read_checkpoint
 from imagine_cli.cli import main
 from imagine_cli.world_models import EnsembleWorldModel
+from tests.checkpoint import make_mbrl_lib_folders as making
 
 FOLDERS = Path(__file__).parent / "mbrl_lib"
 

@@ -12,13 +12,22 @@ from typing import Any
 
 import pytest
 import torch
-from exported_modules import Network, Plain
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pt2_files import DECLARED, HIDDEN, INPUTS, MODEL, WEIGHTS, archive, changed, members
 
 from imagine_cli import InputError, export_world_model, load_world_model
 from imagine_cli.world_models import ExportedWorldModel
+from tests.helpers.exported_modules import Network, Plain
+from tests.helpers.pt2_files import (
+    DECLARED,
+    HIDDEN,
+    INPUTS,
+    MODEL,
+    WEIGHTS,
+    archive,
+    changed,
+    members,
+)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from gp_models import random_model, stacked
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.checkpoint import convert_world_model, load_world_model
 from imagine_cli.errors import InputError
 from imagine_cli.world_models import GaussianProcessWorldModel
+from tests.helpers.gp_models import random_model, stacked
 
 pytest.importorskip("gpytorch")
 pytest.importorskip("botorch")

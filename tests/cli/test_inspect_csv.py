@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inspect_files import NAMES, linear_gaussian, save
 
 from imagine_cli.cli import main
 from imagine_cli.recording import reader
+from tests.helpers.inspect_files import NAMES, linear_gaussian, save
 
 Lines = list[tuple[int, int, str, float, float]]
 

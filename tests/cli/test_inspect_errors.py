@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inspect_files import linear_gaussian, save
 
 from imagine_cli.cli import main
 from imagine_cli.cli.inspect_kind import CHECKPOINT, ROLLOUT, file_kind
 from imagine_cli.errors import InputError
+from tests.helpers.inspect_files import linear_gaussian, save
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inspect_files import linear_gaussian, save
 
 from imagine_cli.cli import main
+from tests.helpers.inspect_files import linear_gaussian, save
 
 
 def document(capsys: pytest.CaptureFixture[str], path: Path, *options: str) -> Any:

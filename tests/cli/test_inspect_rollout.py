@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inspect_files import linear_gaussian, save
 
 from imagine_cli.cli import main
+from tests.helpers.inspect_files import linear_gaussian, save
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -16,11 +16,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from worlds import small_gp
 
 from imagine_cli import save_world_model
 from imagine_cli.cli import main
 from imagine_cli.environments import describe, make_env
+from tests.helpers.worlds import small_gp
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from worlds import small_gp
 
 from imagine_cli import save_world_model
 from imagine_cli.belief import Belief
 from imagine_cli.cli import main
 from imagine_cli.cli.fan_panel import FanPanel
 from imagine_cli.environments import describe, make_env
+from tests.helpers.worlds import small_gp
 
 
 def a_panel(steps: int, width: int = 80, height: int = 40) -> tuple[FanPanel, Console]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from linear_world import ENV_ID, linear_model
-from rollout_files import numbers, write, write_plainly
 
 from imagine_cli import InputError, evaluate_model
 from imagine_cli.cli import main
 from imagine_cli.evaluation.compare import compare_rollouts
 from imagine_cli.evaluation.two_samples import compare_distributions
+from tests.helpers.linear_world import ENV_ID, linear_model
+from tests.helpers.rollout_files import numbers, write, write_plainly
 
 
 def pair(folder: Path, **changes: np.ndarray) -> tuple[Path, Path]:

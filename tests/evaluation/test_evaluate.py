@@ -8,9 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from linear_world import ENV_ID, A, B, Q, linear_model
 from scipy import stats
-from worlds import small_gp
 
 import imagine_cli
 from imagine_cli import InputError, evaluate_model, open_rollout, save_world_model
@@ -26,6 +24,8 @@ from imagine_cli.evaluation.real import (
 )
 from imagine_cli.policies import make_policy
 from imagine_cli.recording import RolloutWriter
+from tests.helpers.linear_world import ENV_ID, A, B, Q, linear_model
+from tests.helpers.worlds import small_gp
 
 MANY, STEPS = 1500, 8
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ensembles import random_ensemble
-from linear_world import ENV_ID, A, B, Q, linear_model
 from tensordict.nn import TensorDictModule
-from worlds import small_gp
 
 from imagine_cli import InputError, evaluate_model, save_world_model
 from imagine_cli.cli import main
 from imagine_cli.environments import describe, make_env
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.world_models import LinearGaussianWorldModel
+from tests.helpers.ensembles import random_ensemble
+from tests.helpers.linear_world import ENV_ID, A, B, Q, linear_model
+from tests.helpers.worlds import small_gp
 
 ASKED: dict[str, Any] = {"steps": 6, "trajectories": 5, "seed": 2}
 WAYS = ["moments", "linearized", "unscented", "particles"]

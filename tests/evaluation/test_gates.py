@@ -9,8 +9,6 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from linear_world import ENV_ID, linear_model
-from worlds import small_gp
 
 from imagine_cli import InputError, evaluate_model, save_world_model
 from imagine_cli.cli import main
@@ -18,6 +16,8 @@ from imagine_cli.environments import describe, make_env
 from imagine_cli.evaluation.gates import METRICS, Gate, check_gates, judge, parse_gate
 from imagine_cli.evaluation.junit import write_junit
 from imagine_cli.evaluation.scores import JOINT, MARGINAL
+from tests.helpers.linear_world import ENV_ID, linear_model
+from tests.helpers.worlds import small_gp
 
 names = st.text(min_size=1, max_size=12).filter(lambda s: "]" not in s and s == s.strip())
 thresholds = st.floats(allow_nan=False)

@@ -8,14 +8,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from linear_systems import linear_model
-from rollout_files import numbers, write
-from worlds import small_gp
 
 from imagine_cli import InputError, rerun_rollout, run_rollout, save_world_model
 from imagine_cli.cli import main
 from imagine_cli.environments import describe, make_env
 from imagine_cli.rollout import engine
+from tests.helpers.linear_systems import linear_model
+from tests.helpers.rollout_files import numbers, write
+from tests.helpers.worlds import small_gp
 
 WAYS: dict[str, dict[str, Any]] = {
     "the defaults": {},

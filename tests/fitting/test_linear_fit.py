@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from linear_systems import linear_model
 
 from imagine_cli import InputError, fit_world_model
 from imagine_cli.fitting.collect import Transitions
@@ -11,6 +10,7 @@ from imagine_cli.fitting.linear_gaussian import fit
 from imagine_cli.fitting.progress import Silent
 from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split
+from tests.helpers.linear_systems import linear_model
 
 
 def transitions(count: int, *, noise: float, seed: int = 0) -> Transitions:

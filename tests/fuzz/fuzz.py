@@ -13,15 +13,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from harness import Report, corpus, fuzz
-from mutations import mutant
+from tests.fuzz.harness import Report, corpus, fuzz
+from tests.fuzz.mutations import mutant
 
 
 def run(ending: str, inputs: int, seed: int, seconds: float) -> Report:
-    import readers
     import torch
+
+    from tests.fuzz import readers
 
     torch.set_num_threads(1)
     reader = readers.read_rollout_file if ending == ".h5" else readers.read_checkpoint_file

@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mutations import mutant
 from readers import without_probe
+
+from tests.fuzz.mutations import mutant
 
 __all__ = ["CORPUS", "Report", "canary_file", "fuzz"]
 

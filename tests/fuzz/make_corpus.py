@@ -16,17 +16,16 @@ import h5py
 import numpy as np
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("", "recording")]
-
-from checksums import sealed_ranges
-from ensembles import random_ensemble
-from linear_systems import linear_model
-from rollout_files import numbers, write, write_plainly
-from worlds import small_gp
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from imagine_cli import save_world_model
 from imagine_cli.environments import describe, make_env
 from imagine_cli.policies import LinearPolicy, save_policy
+from tests.fuzz.checksums import sealed_ranges
+from tests.helpers.ensembles import random_ensemble
+from tests.helpers.linear_systems import linear_model
+from tests.helpers.rollout_files import numbers, write, write_plainly
+from tests.helpers.worlds import small_gp
 
 CORPUS = Path(__file__).parent / "corpus"
 CANARY = "/tmp/imagine-fuzz-canary-000000"

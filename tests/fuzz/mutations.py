@@ -7,7 +7,7 @@ import random
 import zipfile
 from collections.abc import Callable
 
-from checksums import seal
+from tests.fuzz.checksums import seal
 
 __all__ = ["code_that_touches", "mutant"]
 

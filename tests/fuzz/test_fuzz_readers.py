@@ -33,7 +33,7 @@ HARMFUL = """
 import os, sys
 from pathlib import Path
 sys.path[:0] = [{folder!r}, {root!r}]
-from harness import fuzz
+from tests.fuzz.harness import fuzz
 
 def reader(path):
     harm = {harm!r}

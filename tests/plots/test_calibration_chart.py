@@ -10,11 +10,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from linear_world import ENV_ID, linear_model
 from matplotlib import colors
 from scipy import stats
 from test_fan_chart import luminance, panels, share
-from worlds import small_gp
 
 from imagine_cli import (
     InputError,
@@ -29,6 +27,8 @@ from imagine_cli.environments import describe, make_env
 from imagine_cli.evaluation import Evaluation
 from imagine_cli.plots.calibration_chart import BAND, STYLES, binomial_interval, calibration_chart
 from imagine_cli.plots.calibration_data import Panel, panels_of, select
+from tests.helpers.linear_world import ENV_ID, linear_model
+from tests.helpers.worlds import small_gp
 
 MANY, STEPS = 400, 6
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from matplotlib import colors, image
 from matplotlib.collections import PolyCollection
-from rollout_files import numbers, write
 from scipy.stats import norm
 
 from imagine_cli import InputError, open_rollout
 from imagine_cli.plots.fan_chart import COLOURS, fan_chart
 from imagine_cli.plots.fan_data import BANDS, Fan, choose_dimensions, read_fan
+from tests.helpers.rollout_files import numbers, write
 
 Pixels = np.ndarray
 

@@ -8,14 +8,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from linear_world import ENV_ID, linear_model
 from matplotlib import image
-from rollout_files import numbers, write
 from test_fan_chart import a_fan
 
 from imagine_cli import InputError, evaluate_model, plot_rollout
 from imagine_cli.cli import main
 from imagine_cli.plots.terminal_chart import terminal_chart
+from tests.helpers.linear_world import ENV_ID, linear_model
+from tests.helpers.rollout_files import numbers, write
 
 
 @pytest.fixture(scope="module")

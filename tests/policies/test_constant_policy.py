@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from policy_envs import INF, box_env, discrete_env
 
 from imagine_cli.belief import point
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies import make_policy
 from imagine_cli.policies.constant import parse_action
+from tests.helpers.policy_envs import INF, box_env, discrete_env
 
 
 def first_action(spec: str, env: EnvDescription) -> list[float]:

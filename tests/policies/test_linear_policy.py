@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from policy_envs import box_env, discrete_env
 
 from imagine_cli.belief import Belief, joint
 from imagine_cli.errors import InputError
 from imagine_cli.policies import LinearPolicy
 from imagine_cli.policies.squash import squash_sin
+from tests.helpers.policy_envs import box_env, discrete_env
 
 W = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 0.3]], dtype=torch.float64)
 B = torch.tensor([0.1, -0.2], dtype=torch.float64)

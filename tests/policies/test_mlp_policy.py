@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from policy_envs import INF, box_env, discrete_env
 
 from imagine_cli.belief import Belief, point
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies import MLPPolicy
+from tests.helpers.policy_envs import INF, box_env, discrete_env
 
 UNEVEN = box_env((-1.0, 0.0), (2.0, 0.5))
 

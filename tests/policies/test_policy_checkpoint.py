@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from policy_envs import box_env, discrete_env
 from torchrl.modules.models.rbf_controller import RBFController
 
 from imagine_cli.belief import Belief
@@ -28,6 +27,7 @@ from imagine_cli.policies import (
     save_policy,
 )
 from imagine_cli.policies.parametric import ParametricPolicy
+from tests.helpers.policy_envs import box_env, discrete_env
 
 ENV = box_env((-2.0, -0.5), (2.0, 0.5))
 M = torch.tensor([2.0, 0.5], dtype=torch.float64)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from policy_envs import box_env
 
 import imagine_cli.policies as policies
 from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies import Policy, make_policy, registry
+from tests.helpers.policy_envs import box_env
 
 
 class Outsider(Policy):

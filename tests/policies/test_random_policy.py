@@ -7,13 +7,13 @@ import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_envs import INF, box_env, discrete_env
 
 from imagine_cli.belief import point
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.policies import make_policy
 from imagine_cli.policies.blocks import BLOCK
+from tests.helpers.policy_envs import INF, box_env, discrete_env
 
 MIXED = box_env(low=(-2.0, -INF, 0.5, -INF), high=(1.0, INF, INF, 3.0))
 ENVS = [box_env(), MIXED, discrete_env(2), discrete_env(3, 2, 4)]

@@ -6,13 +6,13 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from policy_envs import INF, box_env, discrete_env
 from torchrl.modules.models.rbf_controller import RBFController
 
 from imagine_cli.belief import ActionBelief, Belief, joint
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies import RBFPolicy
+from tests.helpers.policy_envs import INF, box_env, discrete_env
 
 D, F, N = 3, 2, 5
 M = torch.tensor([2.0, 0.5], dtype=torch.float64)

@@ -10,13 +10,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from policy_envs import INF, box_env, discrete_env
 
 from imagine_cli.belief import point
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies import Policy, make_policy
 from imagine_cli.policies.blocks import BLOCK
+from tests.helpers.policy_envs import INF, box_env, discrete_env
 
 FREE = box_env((-INF, -INF), (INF, INF))
 TMP = settings(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from linear_systems import belief_in, linear_model
-from worlds import small_gp
 
 from imagine_cli.belief import ActionBelief, Belief, fit_to_particles, lower_root
 from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.world_models.base import Prediction
+from tests.helpers.linear_systems import belief_in, linear_model
+from tests.helpers.worlds import small_gp
 
 SLICES = ((0, 1), (3, 2), (8, 1), (2, 5))
 

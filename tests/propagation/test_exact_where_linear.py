@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_systems import belief_in, linear_model, numpy_step
 
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.noise import TorchNoise, TrajectoryNoise
 from imagine_cli.propagation.unscented import Unscented
+from tests.helpers.linear_systems import belief_in, linear_model, numpy_step
 
 SIZES = [(1, 1), (3, 2), (11, 3)]
 EXACT: dict[str, Any] = {

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sparse_gps import random_sparse
 from tensordict import TensorDict
 from torchrl.data import LazyTensorStorage, ReplayBuffer
 from torchrl.envs import GymEnv
 from torchrl.envs.utils import RandomPolicy, check_env_specs
-from worlds import small_gp
 
 from imagine_cli import ImaginedEnv, open_rollout, run_rollout
 from imagine_cli.belief import ActionBelief, Belief, point
@@ -21,6 +19,8 @@ from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.noise import TorchNoise, TrajectoryNoise
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.world_models import GaussianProcessWorldModel
+from tests.helpers.sparse_gps import random_sparse
+from tests.helpers.worlds import small_gp
 
 STEPS, COUNT, SD, NOISE = 10, 4000, 0.1, 0.05
 

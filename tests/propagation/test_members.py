@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ensembles import constant_ensemble, random_ensemble
 from torchrl.envs import GymEnv
 from torchrl.envs.utils import RandomPolicy, check_env_specs
 
@@ -17,6 +16,7 @@ from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.propagation.particles import Particles
+from tests.helpers.ensembles import constant_ensemble, random_ensemble
 
 STEPS, COUNT, SD = 10, 2000, 0.1
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from linear_systems import linear_model
-from worlds import small_gp
 
 from imagine_cli import InputError
 from imagine_cli.propagation import make_propagation, propagations
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.propagation.unscented import Unscented
+from tests.helpers.linear_systems import linear_model
+from tests.helpers.worlds import small_gp
 
 
 def test_every_name_makes_what_says_it_is() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ensembles import random_ensemble
 
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.propagation.noise import TorchNoise
 from imagine_cli.propagation.unscented import Unscented
 from imagine_cli.world_models.base import Conditional
+from tests.helpers.ensembles import random_ensemble
 
 
 @pytest.mark.parametrize(

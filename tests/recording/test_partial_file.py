@@ -9,11 +9,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from rollout_files import numbers, write
 
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.recording import open_rollout, partial_file
 from imagine_cli.recording.partial_file import PartialFile
+from tests.helpers.rollout_files import numbers, write
 
 
 @pytest.fixture(params=["flock", "no fcntl", "no locks on this disk"])
@@ -155,8 +155,8 @@ def test_after_a_killed_process_the_next_one_writes(tmp_path: Path) -> None:
     program = textwrap.dedent(
         f"""
         import os, signal, sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from rollout_files import header
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+        from tests.helpers.rollout_files import header
         from imagine_cli.recording import RolloutWriter
         with RolloutWriter({str(tmp_path / "r.h5")!r}, header(2, 5)):
             os.kill(os.getpid(), signal.SIGKILL)

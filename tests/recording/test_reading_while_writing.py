@@ -14,14 +14,14 @@ WRITER = """
 import sys
 sys.path.insert(0, {helpers!r})
 from pathlib import Path
-from rollout_files import numbers, write
+from tests.helpers.rollout_files import numbers, write
 write(Path("r.h5"), numbers(6, 20000, 5), block=100)
 """
 
 
 def test_each_time_it_is_sound(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER.format(helpers=str(Path(__file__).parent))], cwd=tmp_path
+        [sys.executable, "-c", WRITER.format(helpers=str(Path(__file__).parents[2]))], cwd=tmp_path
     )
     partial, counts = tmp_path / "r.h5.partial", []
     while process.poll() is None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rollout_files import numbers, write, write_plainly
 
 from imagine_cli.errors import InputError
 from imagine_cli.recording import Rollout, open_rollout
+from tests.helpers.rollout_files import numbers, write, write_plainly
 
 
 def test_it_reads_back_what_the_writer_wrote(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_files import header
 
 from imagine_cli.recording.schema import chunk_lengths
+from tests.helpers.rollout_files import header
 
 
 @given(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollout_files import header, numbers, write
 
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.recording import RolloutWriter
+from tests.helpers.rollout_files import header, numbers, write
 
 
 @settings(max_examples=25, deadline=None)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rollout_files import numbers, write
+
+from tests.helpers.rollout_files import numbers, write
 
 xarray = pytest.importorskip("xarray")
 

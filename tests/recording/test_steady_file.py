@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollout_files import numbers, write
 
 from imagine_cli.recording import open_rollout
 from imagine_cli.recording.steady_file import SteadyFile
+from tests.helpers.rollout_files import numbers, write
 
 
 @settings(max_examples=50, deadline=None)
@@ -93,7 +93,7 @@ import resource, sys
 sys.path.insert(0, {helpers!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 from pathlib import Path
-from rollout_files import numbers, write
+from tests.helpers.rollout_files import numbers, write
 from imagine_cli.errors import ImagineError
 try:
     write(Path({path!r}), numbers(4, 600, 5), block=50, overwrite=True)
@@ -106,7 +106,7 @@ except ImagineError as error:
 def test_a_full_disk_is_one_sentence_and_no_crash(tmp_path: Path, limit: int) -> None:
     path = tmp_path / "r.h5"
     path.write_bytes(b"old")
-    program = FULL.format(helpers=str(Path(__file__).parent), limit=limit, path=str(path))
+    program = FULL.format(helpers=str(Path(__file__).parents[2]), limit=limit, path=str(path))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"1 {path} could not be written: File too large\n"
@@ -125,7 +125,7 @@ STORM = """
 import os, signal, sys, threading
 sys.path.insert(0, {helpers!r})
 from pathlib import Path
-from rollout_files import numbers, write
+from tests.helpers.rollout_files import numbers, write
 write(Path({path!r}), numbers(8, 30, 6), overwrite=True)
 arrays = numbers(8, 3000, 6)
 for k in range({times}):
@@ -148,7 +148,10 @@ def test_ctrl_c_in_the_midst_of_writing_breaks_nothing(
     tmp_path: Path, times: int, apart: float
 ) -> None:
     program = STORM.format(
-        helpers=str(Path(__file__).parent), path=str(tmp_path / "r.h5"), times=times, apart=apart
+        helpers=str(Path(__file__).parents[2]),
+        path=str(tmp_path / "r.h5"),
+        times=times,
+        apart=apart,
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=300

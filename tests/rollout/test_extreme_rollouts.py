@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ensembles import random_ensemble
-from linear_systems import linear_model
-from worlds import linear_module, small_gp
 
 from imagine_cli import ImagineError, open_rollout, run_rollout, save_world_model
 from imagine_cli.cli import main
 from imagine_cli.world_models import LinearGaussianWorldModel
+from tests.helpers.ensembles import random_ensemble
+from tests.helpers.linear_systems import linear_model
+from tests.helpers.worlds import linear_module, small_gp
 
 WAYS = ["moments", "linearized", "unscented", "particles"]
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_systems import linear_model
 
 from imagine_cli import ImagineError, InputError, open_rollout, run_rollout
 from imagine_cli.belief import ActionBelief, Belief
@@ -18,6 +17,7 @@ from imagine_cli.propagation.particles import Particles
 from imagine_cli.recording import schema
 from imagine_cli.rollout import engine
 from imagine_cli.world_models import WorldModel
+from tests.helpers.linear_systems import linear_model
 
 OPTIONS: dict[str, Any] = {"steps": 40, "seed": 1, "start": "reset"}
 

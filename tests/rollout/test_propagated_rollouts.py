@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from linear_systems import linear_model
-from worlds import linear_module, small_gp
 
 from imagine_cli import InputError, open_rollout, run_rollout
 from imagine_cli.rollout import engine
+from tests.helpers.linear_systems import linear_model
+from tests.helpers.worlds import linear_module, small_gp
 
 WAYS: dict[str, dict[str, Any]] = {
     "moments": {},

@@ -13,15 +13,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from ensembles import random_ensemble
-from linear_systems import linear_model
-from worlds import linear_module, small_gp
 
 from imagine_cli import InputError, run_rollout
 from imagine_cli.belief import Belief
 from imagine_cli.errors import Interrupted
 from imagine_cli.recording import open_rollout, schema
 from imagine_cli.rollout import engine
+from tests.helpers.ensembles import random_ensemble
+from tests.helpers.linear_systems import linear_model
+from tests.helpers.worlds import linear_module, small_gp
 
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "gp": (small_gp(3, 1), {}),

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from tensordict.nn import TensorDictModule
-from worlds import MultiDiscreteEnv, linear_module, small_gp
 
 from imagine_cli import ImagineError, InputError, run_rollout, save_world_model
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.environments import describe, make_env
+from tests.helpers.worlds import MultiDiscreteEnv, linear_module, small_gp
 
 if "imagine/Two-v0" not in gymnasium.registry:
     gymnasium.register("imagine/Two-v0", entry_point=MultiDiscreteEnv)

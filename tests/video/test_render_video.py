@@ -15,12 +15,12 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from rollout_files import numbers, write, write_plainly
-from worlds import small_gp
 
 from imagine_cli import ImagineError, InputError, evaluate_model, render_video, save_world_model
 from imagine_cli.cli import main
 from imagine_cli.environments import describe, make_env
+from tests.helpers.rollout_files import numbers, write, write_plainly
+from tests.helpers.worlds import small_gp
 
 CART = {"env_id": "CartPole-v1", "env_kwargs": {}}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from gp_at_points import posterior
-from worlds import small_gp
 
 from imagine_cli.belief import ActionBelief, point
 from imagine_cli.world_models import GaussianProcessWorldModel
 from imagine_cli.world_models.tiles import padded
+from tests.helpers.gp_at_points import posterior
+from tests.helpers.worlds import small_gp
 
 
 def points(count: int, size: int, seed: int = 1) -> torch.Tensor:

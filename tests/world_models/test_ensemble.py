@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ensembles import numpy_network, random_ensemble
 
 from imagine_cli import InputError, load_world_model
 from imagine_cli.belief import ActionBelief, point
 from imagine_cli.checkpoint import save_world_model
 from imagine_cli.world_models import EnsembleWorldModel
+from tests.helpers.ensembles import numpy_network, random_ensemble
 
 
 def points(count: int, size: int, seed: int = 1) -> torch.Tensor:

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exported_modules import Network, Plain, sequential
-from linear_systems import belief_in, linear_model
 from torchrl.envs import GymEnv
 from torchrl.envs.utils import check_env_specs
 
@@ -25,6 +23,8 @@ from imagine_cli.belief import ActionBelief, point
 from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.world_models import ExportedWorldModel
+from tests.helpers.exported_modules import Network, Plain, sequential
+from tests.helpers.linear_systems import belief_in, linear_model
 
 KEYS = {
     "mean": ["next", "observation", "mean"],

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from gp_reference import exact
 from torch import Tensor
 
 from imagine_cli import InputError
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.world_models import GaussianProcessWorldModel
+from tests.helpers.gp_reference import exact
 
 
 def full(value: float, *shape: int) -> Tensor:

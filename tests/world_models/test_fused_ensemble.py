@@ -8,8 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ensembles import random_ensemble
-from threads import threads
 from torch.autograd import forward_ad
 
 from imagine_cli.belief import ActionBelief, Belief
@@ -17,6 +15,8 @@ from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.noise import TorchNoise
 from imagine_cli.world_models import EnsembleWorldModel
 from imagine_cli.world_models.base import Conditional
+from tests.helpers.ensembles import random_ensemble
+from tests.helpers.threads import threads
 
 fused_here = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() != "AVX512", reason="nothing is fused without AVX512"

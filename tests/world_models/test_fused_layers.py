@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from threads import threads
 from torch.autograd import forward_ad
 
 from imagine_cli.world_models.fused_layers import FusedLayers, may_fuse
 from imagine_cli.world_models.networks import through
+from tests.helpers.threads import threads
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 

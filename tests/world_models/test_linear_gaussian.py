@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_systems import belief_in, linear_model, numpy_step
 
 from imagine_cli import InputError, load_world_model
 from imagine_cli.belief import ActionBelief
 from imagine_cli.checkpoint import save_world_model
 from imagine_cli.world_models import LinearGaussianWorldModel
+from tests.helpers.linear_systems import belief_in, linear_model, numpy_step
 
 
 def test_at_a_point_it_is_the_formula() -> None:

@@ -9,15 +9,15 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from exported_modules import Network, sequential
 from tensordict.nn import TensorDictModule
 from torchrl.envs import GymEnv
 from torchrl.envs.utils import check_env_specs
-from worlds import linear_module, small_gp
 
 from imagine_cli import ImaginedEnv, ImagineError, InputError, run_rollout, save_world_model
 from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.world_models.module import ModuleWorldModel
+from tests.helpers.exported_modules import Network, sequential
+from tests.helpers.worlds import linear_module, small_gp
 
 MEAN, VAR = ("next", "observation", "mean"), ("next", "observation", "var")
 REWARD = ("next", "reward")

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exported_modules import Network
 from tensordict.nn import TensorDictModule
 
 from imagine_cli import InputError
 from imagine_cli.world_models.module import ModuleWorldModel
 from imagine_cli.world_models.process_noise import check_process_noise, process_variances
+from tests.helpers.exported_modules import Network
 
 
 @pytest.mark.parametrize(

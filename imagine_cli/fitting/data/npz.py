@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from imagine_cli.digest import sha256_of
 from imagine_cli.errors import InputError
+from imagine_cli.files.digest import sha256_of
 from imagine_cli.fitting.data.recording import Recording
 
 __all__ = ["read", "recognises"]

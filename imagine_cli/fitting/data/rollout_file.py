@@ -8,8 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from imagine_cli.digest import sha256_of
 from imagine_cli.errors import InputError
+from imagine_cli.files.digest import sha256_of
 from imagine_cli.fitting.data.recording import Recording
 from imagine_cli.recording import Rollout, open_rollout, safe_hdf5
 from imagine_cli.recording.probe import check_survives

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from worlds import MultiDiscreteEnv
 
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.data.actions import encode
+from tests.helpers.worlds import MultiDiscreteEnv
 
 
 def _place(row: int) -> str:

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from imagine_cli import InputError, fit_world_model, run_rollout
-from imagine_cli.digest import sha256_of
 from imagine_cli.environments import describe, make_env
 from imagine_cli.evaluation.real import run_real, write_real
+from imagine_cli.files.digest import sha256_of
 from imagine_cli.fitting.data import join, read_recordings
 from imagine_cli.policies import make_policy
 from imagine_cli.recording import safe_hdf5

@@ -1,0 +1,1 @@
+"""Files that appear whole, their digests, and archives of plain data."""

@@ -1,0 +1,1 @@
+"""What is remarkable in a rollout: statistics and checks."""

@@ -1,0 +1,252 @@
+"""A rollout condensed: a few steps, a course of at most so many stretches, and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imagine_cli.errors import InputError
+from imagine_cli.inspection.checks import (
+    Block,
+    BoundsCheck,
+    CovarianceCheck,
+    Finding,
+    FiniteCheck,
+    growth_warnings,
+)
+
+if TYPE_CHECKING:
+    from imagine_cli.recording.reader import Rollout
+
+__all__ = ["Course", "Statistics", "compute", "landmarks"]
+
+
+@dataclass(frozen=True)
+class Course:
+    """Means and standard deviations along time, of K quantities.
+
+    Over several trajectories a mean is the mean of their means, and a standard deviation the root
+    mean square of theirs. The spread of the means among the trajectories is in neither. Of a real
+    run only those trajectories count that get to a step.
+
+    Attributes:
+        steps: ``(N,)`` the steps of ``mean`` and ``sd``.
+        mean, sd: ``(N, K)``; sd is None where there is none.
+        edges: ``(M+1,)``; stretch i is the steps ``edges[i]`` to ``edges[i+1] - 1``.
+        course_mean, course_sd: ``(M, K)``, averaged over each stretch in the same way.
+    """
+
+    steps: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray | None
+    edges: np.ndarray
+    course_mean: np.ndarray
+    course_sd: np.ndarray | None
+
+    def condensed(self, stretches: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """``course_mean`` and ``course_sd`` with at most so many stretches, neighbours merged."""
+        count = len(self.course_mean)
+        if stretches >= count:
+            return self.course_mean, self.course_sd
+        starts = np.arange(stretches) * count // stretches
+        lengths = np.diff(self.edges)[:, None]
+        total = np.add.reduceat(lengths, starts)
+        mean = np.add.reduceat(self.course_mean * lengths, starts) / total
+        if self.course_sd is None:
+            return mean, None
+        return mean, np.sqrt(np.add.reduceat(self.course_sd**2 * lengths, starts) / total)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What :meth:`Rollout.stats` finds.
+
+    Attributes:
+        trajectory: the one it is about, None for all.
+        observation: D quantities over steps 0 to T.
+        reward: one quantity over steps 0 to T-1, None in a file without rewards.
+        warnings: of the file and of the numbers.
+    """
+
+    trajectory: int | None
+    observation: Course
+    reward: Course | None
+    warnings: list[Finding]
+
+
+def landmarks(last: int) -> list[int]:
+    """The steps that a table shows: the first, three on the way, the last; fewer if short."""
+    return sorted({round(last * k / 4) for k in range(5)})
+
+
+def compute(
+    rollout: Rollout,
+    trajectory: int | None,
+    *,
+    bins: int,
+    progress: Callable[[float], None] | None = None,
+) -> Statistics:
+    """See :meth:`Rollout.stats`. Raises InputError where there is no such trajectory."""
+    if trajectory is not None and not 0 <= trajectory < rollout.trajectories:
+        raise InputError(
+            f"{rollout.path} has no trajectory {trajectory}: it has {rollout.trajectories}, "
+            "counted from 0"
+        )
+    names, last = rollout.observation_names, rollout.steps
+    count = rollout.trajectories if trajectory is None else 1
+    epsilon = float(np.finfo(rollout.dtype).eps) if rollout.dtype.kind == "f" else 0.0
+    steps_kept = sorted({*landmarks(last), min(1, last)})
+    ends = rollout.may_end_early
+    sums = _Sums(last + 1, len(names), count, steps_kept, bins, ends=ends)
+    finite = [FiniteCheck("observation/mean"), FiniteCheck("observation/var")]
+    bounds = BoundsCheck(names, rollout.observation_low, rollout.observation_high)
+    covariance = CovarianceCheck(count * (last + 1), last, len(names), epsilon)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for rows, steps in rollout.slabs(trajectory=trajectory):
+            block = Block(
+                rows.start,
+                steps.start,
+                rollout.mean(rows, steps).astype(np.float64, copy=False),
+                rollout.var(rows, steps).astype(np.float64, copy=False),
+            )
+            before = rows.start - (trajectory or 0)
+            finite[0].add(block.trajectory, block.step, _present(block.mean, ends))
+            finite[1].add(block.trajectory, block.step, _present(block.var, ends))
+            bounds.add(block)
+            covariance.add(block, before * (last + 1))
+            sums.add(block.step, block.mean, np.diagonal(block.var, axis1=-2, axis2=-1))
+            if progress is not None:
+                progress((before + (rows.stop - rows.start) * steps.stop / (last + 1)) / count)
+        everything = sums.course(with_sd=True)
+    finite.append(_actions(rollout, trajectory))
+    reward, reward_finite = _reward(rollout, trajectory, count, bins)
+    shown = [step in landmarks(last) for step in everything.steps]
+    assert everything.sd is not None
+    size = np.abs(everything.course_mean).max(0)
+    deviations = {int(everything.steps[i]): everything.sd[i] for i in (0, min(1, last), -1)}
+    warnings = [
+        *rollout.warnings,
+        *_missing(rollout, sums),
+        *(found for check in (*finite, *reward_finite) for found in check.warnings()),
+        *covariance.warnings(),
+        *bounds.warnings(),
+        *growth_warnings(names, bounds.high - bounds.low, size, deviations),
+    ]
+    observation = Course(
+        everything.steps[shown],
+        everything.mean[shown],
+        everything.sd[shown],
+        everything.edges,
+        everything.course_mean,
+        everything.course_sd,
+    )
+    return Statistics(trajectory, observation, reward, warnings)
+
+
+def _actions(rollout: Rollout, trajectory: int | None) -> FiniteCheck:
+    check = FiniteCheck("action/mean")
+    if check.dataset in rollout:
+        for rows, steps in rollout.slabs(check.dataset, trajectory):
+            actions = rollout.action_mean(rows, steps)
+            check.add(rows.start, steps.start, _present(actions, rollout.may_end_early))
+    return check
+
+
+def _reward(
+    rollout: Rollout, trajectory: int | None, count: int, bins: int
+) -> tuple[Course | None, list[FiniteCheck]]:
+    if "reward/mean" not in rollout:
+        return None, []
+    with_var = "reward/var" in rollout
+    ends = rollout.may_end_early
+    sums = _Sums(rollout.steps, 1, count, landmarks(rollout.steps - 1), bins, ends=ends)
+    finite = [FiniteCheck("reward/mean"), FiniteCheck("reward/var")]
+    with np.errstate(invalid="ignore", over="ignore"):
+        for rows, steps in rollout.slabs("reward/mean", trajectory):
+            mean = rollout.reward_mean(rows, steps).astype(np.float64)
+            var = rollout.reward_var(rows, steps).astype(np.float64) if with_var else 0.0 * mean
+            for check, values in zip(finite, (mean, var)[: 1 + with_var], strict=False):
+                check.add(rows.start, steps.start, _present(values, ends))
+            sums.add(steps.start, mean[..., None], var[..., None])
+        return sums.course(with_sd=with_var), finite
+
+
+def _present(values: np.ndarray, ends: bool) -> np.ndarray:
+    """Without the NaN after a trajectory's end, where one may end early."""
+    return np.where(np.isnan(values), 0.0, values) if ends else values
+
+
+def _missing(rollout: Rollout, sums: _Sums) -> list[Finding]:
+    """What is not there of a rollout that is masked or incomplete."""
+    beliefs, absent = sums.beliefs, sums.absent
+    if rollout.complete is False:
+        there = f"{beliefs - absent} of {beliefs} beliefs are there"
+        return [Finding("missing", f"{there}; where there are none, nothing is shown")]
+    ended = int(sums.missing_at[-1].max())
+    if not ended or rollout.attributes.get("real"):
+        return []
+    many = f"{ended} of {sums.count}" if sums.count > 1 else "the one"
+    noun = "trajectories" if sums.count > 1 else "trajectory"
+    return [
+        Finding("not-finite", f"{many} {noun} stopped being finite before the end, NaN from there")
+    ]
+
+
+class _Sums:
+    """Sums over trajectories at some steps, and over stretches of steps.
+
+    With ``ends`` a mean that is NaN is no part of them: a trajectory that is over.
+    """
+
+    @property
+    def beliefs(self) -> int:
+        return int(self.edges[-1]) * self.count
+
+    @property
+    def absent(self) -> int:
+        return int(self.missing_over[:, 0].sum())
+
+    def __init__(
+        self, length: int, size: int, count: int, steps: list[int], bins: int, *, ends: bool
+    ) -> None:
+        self.count, self.ends = count, ends
+        self.steps = np.array(steps)
+        stretches = min(length, max(1, bins))
+        self.edges = np.linspace(0, length, stretches + 1).round().astype(np.int64)
+        self.at = np.zeros((2, len(steps), size))
+        self.over = np.zeros((2, stretches, size))
+        self.missing_at = np.zeros((len(steps), size))
+        self.missing_over = np.zeros((stretches, size))
+
+    def add(self, first: int, mean: np.ndarray, var: np.ndarray) -> None:
+        """Beliefs ``(b, t, K)`` from step ``first`` on; ``var`` holds variances alone."""
+        missing = np.zeros(mean.shape[1:])
+        if self.ends:
+            over = np.isnan(mean)
+            missing += over.sum(0)
+            mean, var = np.where(over, 0.0, mean), np.where(over, 0.0, var)
+        sums = np.stack([mean.sum(0), var.sum(0)])
+        steps = first + np.arange(sums.shape[1])
+        here = (self.steps >= first) & (self.steps <= steps[-1])
+        self.at[:, here] += sums[:, self.steps[here] - first]
+        self.missing_at[here] += missing[self.steps[here] - first]
+        stretch = np.searchsorted(self.edges, steps, side="right") - 1
+        starts = np.flatnonzero(np.diff(stretch, prepend=-1))
+        self.over[:, stretch[starts]] += np.add.reduceat(sums, starts, axis=1)
+        self.missing_over[stretch[starts]] += np.add.reduceat(missing, starts, axis=0)
+
+    def course(self, *, with_sd: bool) -> Course:
+        count = self.count - self.missing_at
+        lengths = np.diff(self.edges)[:, None] * self.count - self.missing_over
+        with np.errstate(divide="ignore", invalid="ignore"):  # no trajectory gets there
+            return Course(
+                self.steps,
+                self.at[0] / count,
+                np.sqrt(self.at[1] / count) if with_sd else None,
+                self.edges,
+                self.over[0] / lengths,
+                np.sqrt(self.over[1] / lengths) if with_sd else None,
+            )

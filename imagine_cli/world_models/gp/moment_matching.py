@@ -1,0 +1,134 @@
+"""Exact moment matching of a Gaussian belief through independent squared-exponential GPs.
+
+Deisenroth & Rasmussen, "PILCO", ICML 2011, Eqs. 10-23 (cited as "Eq."), and Deisenroth,
+"Efficient Reinforcement Learning using Gaussian Processes", 2010, section 2.3. The symbols are
+the paper's: ``x̃ ~ N(μ̃, Σ̃)`` the joint belief over observation and action (E = D + F numbers),
+``Λ_a`` the squared length-scales, ``α_a²`` the signal variance, ``β_a = (K_a + σ_a² I)⁻¹ y_a``,
+``ν_i = x̃_i - μ̃``, ``q_a`` of Eq. 15 and ``Q_ab`` of Eq. 22.
+
+Written so that it stays exact as Σ̃ goes to zero. The paper's ``βᵀ Q β - μ μ`` loses all its
+digits there; but ``Q_ab,ij = q_a,i q_b,j exp(d_ij)`` with::
+
+    G(Λ)  = (Σ̃⁻¹ + Λ⁻¹)⁻¹ = Σ̃ (I + Λ⁻¹ Σ̃)⁻¹          (never needs Σ̃⁻¹)
+    G_ab  = G((Λ_a⁻¹ + Λ_b⁻¹)⁻¹)
+    u_i   = Λ_a⁻¹ ν_i,   v_j = Λ_b⁻¹ ν_j
+    d_ij  = u_iᵀ G_ab v_j + ½ u_iᵀ (G_ab - G_a) u_i + ½ v_jᵀ (G_ab - G_b) v_j
+            + ½ (log|I + Σ̃ Λ_a⁻¹| + log|I + Σ̃ Λ_b⁻¹| - log|I + Σ̃ (Λ_a⁻¹ + Λ_b⁻¹)|)
+
+and d = O(Σ̃), so that the covariance is a sum of ``(exp(d) - 1)``: no difference of large numbers
+is left, no code path depends on the size of Σ̃, and everything is differentiable at Σ̃ = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imagine_cli.world_models.gp.gps import GPs
+from imagine_cli.world_models.gp.moment_gradient import gradient
+from imagine_cli.world_models.gp.moment_terms import terms_of, times
+from imagine_cli.world_models.gp.pair_sum import pair_sum, pair_sum_whole
+
+__all__ = ["GPs", "blocks", "moment_match"]
+
+# The most numbers that one block of beliefs has in any of its arrays: 16 MiB of float64.
+_BLOCK = 2**21
+
+PairSum = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+Moments = tuple[Tensor, Tensor, Tensor]
+
+
+def moment_match(gps: GPs, mean: Tensor, var: Tensor) -> Moments:
+    """The exact first and second moments of ``Δ = f(x̃)`` for ``x̃ ~ N(mean, var)``.
+
+    Args:
+        gps: the GPs.
+        mean: μ̃, ``(B, E)`` float64.
+        var: Σ̃, ``(B, E, E)``, symmetric positive semi-definite; zero is fine.
+
+    Returns:
+        μ_Δ ``(B, D)`` (Eq. 14); Σ_Δ ``(B, D, D)`` (Eqs. 17-23), without observation noise; and
+        V ``(B, E, D)`` with ``cov[x̃, Δ] = Σ̃ V`` (Deisenroth 2010, Eqs. 2.65-2.70).
+
+    Raises:
+        ImagineError: a covariance that is not one.
+
+    Differentiable, twice too, in ``mean`` and ``var``. The graph keeps the two arguments and
+    nothing else: the backward pass computes the rest again, by the derivative written out
+    (:mod:`imagine_cli.world_models.gp.moment_gradient`). Where a derivative of the derivative is
+    wanted, the matrices of n² numbers are in memory as a whole.
+    """
+    if torch.is_grad_enabled() and (mean.requires_grad or var.requires_grad):
+        found: Moments = _MomentMatch.apply(mean, var, gps)  # type: ignore[no-untyped-call]
+        return found
+    return _in_blocks(gps, mean, var)
+
+
+class _MomentMatch(torch.autograd.Function):
+    """``_moments`` without its intermediate results in the graph."""
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, var: Tensor, gps: GPs) -> Moments:
+        ctx.save_for_backward(mean, var)
+        ctx.gps = gps
+        return _in_blocks(gps, mean, var)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        mean, var = ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            found = [
+                gradient(ctx.gps, mean[some], var[some], *(grad[some] for grad in grads))
+                for some in blocks(ctx.gps, len(mean))
+            ]
+            return *(_together([each[k] for each in found]) for k in (0, 1)), None
+        moments = _moments(ctx.gps, mean, var, pair_sum_whole)
+        inputs = [x for x in (mean, var) if x.requires_grad]
+        wanted = iter(torch.autograd.grad(moments, inputs, grads, create_graph=True))
+        return *(next(wanted) if x.requires_grad else None for x in (mean, var)), None
+
+
+def blocks(gps: GPs, batch: int) -> list[slice]:
+    """Beliefs that are computed together, so that memory does not grow with their number."""
+    _, pairs, size, n = gps.sizes
+    length = max(1, _BLOCK // (n * max(size * size, pairs * (size + 2))))
+    return [slice(first, first + length) for first in range(0, max(1, batch), length)]
+
+
+def _in_blocks(gps: GPs, mean: Tensor, var: Tensor) -> Moments:
+    found = [
+        _moments(gps, mean[some], var[some], pair_sum, some.start)
+        for some in blocks(gps, len(mean))
+    ]
+    delta, spread, cross = (_together([each[k] for each in found]) for k in range(3))
+    return delta, spread, cross
+
+
+def _together(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _moments(gps: GPs, mean: Tensor, var: Tensor, sums: PairSum, number: int = 0) -> Moments:
+    terms = terms_of(gps, mean, var, number)
+    outputs, _, size, _ = gps.sizes
+    # The mean (Eqs. 14, 15) and the input-output covariance.
+    q, beta_q = terms.weights[:, :outputs], terms.weights[:, outputs:]
+    delta = beta_q.sum(-1)
+    # Not a matrix product, whose sums' order may depend on how many beliefs there are.
+    moved = (beta_q.unsqueeze(2) * terms.nu.unsqueeze(1)).sum(-1)
+    precision = terms.forms[:, :outputs].view(-1, outputs, size, size)  # -½ (Σ̃ + Λ_a)⁻¹
+    cross = -2.0 * (moved.unsqueeze(2) * precision).sum(-1)
+
+    # The covariance (Eqs. 17-23): α² - qᵀ (K + σ² I)⁻¹ q as α² minus a sum of squares.
+    spread = sums(
+        terms.left, terms.right, terms.left_weight, terms.right_weight, gps.variance_weights
+    )
+    known = times(q.unsqueeze(2), gps.inverse_root_t).squeeze(2).square().sum(-1)
+    variance = gps.signal - known + spread[:, :outputs]
+    if outputs == 1:
+        return delta, variance.unsqueeze(-1), cross.mT
+    entries = torch.cat([variance, spread[:, outputs:]], dim=1).index_select(1, gps.pair_of)
+    return delta, entries.view(-1, outputs, outputs), cross.mT
