@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imagine_cli.inspection.statistics import Statistics as Statistics
     from imagine_cli.recording.reader import Rollout as Rollout
     from imagine_cli.recording.reader import open_rollout as open_rollout
     from imagine_cli.recording.schema import FORMAT as FORMAT
@@ -21,7 +20,6 @@ _HOME = {
     "Rollout": "reader",
     "RolloutHeader": "schema",
     "RolloutWriter": "writer",
-    "Statistics": "statistics",
     "installed_versions": "schema",
     "open_rollout": "reader",
 }

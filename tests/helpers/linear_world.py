@@ -12,7 +12,7 @@ from tensordict.nn import TensorDictModule
 A = np.array([[0.9, 0.2], [-0.1, 0.8]])
 B = np.array([[0.5], [1.0]])
 Q = np.array([[0.04, 0.012], [0.012, 0.09]])
-ENV_ID = "linear_world:LinearWorld-v0"
+ENV_ID = "tests.helpers.linear_world:LinearWorld-v0"
 
 
 class LinearWorld(gymnasium.Env[np.ndarray, np.ndarray]):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from matplotlib import colors
 from scipy import stats
-from test_fan_chart import luminance, panels, share
 
 from imagine_cli import (
     InputError,
@@ -29,6 +28,7 @@ from imagine_cli.plots.calibration_chart import BAND, STYLES, binomial_interval,
 from imagine_cli.plots.calibration_data import Panel, panels_of, select
 from tests.helpers.linear_world import ENV_ID, linear_model
 from tests.helpers.worlds import small_gp
+from tests.plots.test_fan_chart import luminance, panels, share
 
 MANY, STEPS = 400, 6
 

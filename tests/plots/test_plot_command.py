@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from matplotlib import image
-from test_fan_chart import a_fan
 
 from imagine_cli import InputError, evaluate_model, plot_rollout
 from imagine_cli.cli import main
 from imagine_cli.plots.terminal_chart import terminal_chart
 from tests.helpers.linear_world import ENV_ID, linear_model
 from tests.helpers.rollout_files import numbers, write
+from tests.plots.test_fan_chart import a_fan
 
 
 @pytest.fixture(scope="module")
