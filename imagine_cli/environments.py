@@ -47,6 +47,7 @@ class EnvDescription:
     action_high: np.ndarray
     choices: list[int] = field(default_factory=list)
     multi_discrete: bool = False
+    observation_dtype: str = "float32"
 
     @property
     def is_discrete(self) -> bool:
@@ -169,6 +170,7 @@ def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None)
         action_high=np.ones(size) if choices else action.high.astype(np.float64),
         choices=choices,
         multi_discrete=isinstance(action, spaces.MultiDiscrete),
+        observation_dtype=observation.dtype.name,
     )
 
 

@@ -23,6 +23,7 @@ from imagine_cli.cli.options import (
     check_output,
     parse_env_kwargs,
 )
+from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
     from imagine_cli.rollout import RolloutSummary
@@ -135,8 +136,9 @@ def rollout(
 
     Example: imagine rollout --env Pendulum-v1 --model wm.pt --video pendulum.gif
     """
+    options = {**locals(), "model": str(model), "env_kwargs": parse_env_kwargs(env_kwarg)}
     check_output(output, force, model, policy, start)
-    kwargs = parse_env_kwargs(env_kwarg)
+    request = RolloutRequest.of(options)
     if video is not None:
         check_output(video, force, model, policy, start, output)
 
@@ -155,29 +157,13 @@ def rollout(
         if video is not None:
             from imagine_cli.video import check_video, render_video
 
-            check_video(env, kwargs, video)
+            check_video(env, dict(request.env_kwargs), video)
         teller = Teller(display, steps, trajectories, panel)
         summary = run_rollout(
-            env,
-            model,
-            steps=steps,
-            trajectories=trajectories,
-            policy=policy,
-            start=start,
-            propagation=propagation,
-            particles=particles,
-            members=members,
-            resample=resample,
-            save_particles=save_particles,
-            seed=seed,
+            request,
             output=output,
-            env_kwargs=kwargs,
-            dtype=dtype,
-            device=device,
-            compiled=compiled,
             overwrite=force,
             resume=resume,
-            on_nonfinite=on_nonfinite,
             trust_pickle=trust_pickle,
             command=shlex.join(["imagine", *sys.argv[1:]]),
             on_step=None if quiet else teller,

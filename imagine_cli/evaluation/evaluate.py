@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ import numpy as np
 from imagine_cli.environments import EnvDescription, describe, env_named, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.baselines import linear_gaussian, no_change
-from imagine_cli.evaluation.imagining import LoadedModel, imagine_run
+from imagine_cli.evaluation.candidates import find_candidates
+from imagine_cli.evaluation.imagining import Target, imagine_run
 from imagine_cli.evaluation.real import (
     RealRun,
     evaluation_seed,
@@ -22,14 +24,15 @@ from imagine_cli.evaluation.real import (
 )
 from imagine_cli.evaluation.report import Evaluation, ModelReport, compare_to
 from imagine_cli.evaluation.scores import require_scores
-from imagine_cli.evaluation.ways import find_ways
 from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.recording.provenance import Provenance
+from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
     import torch
 
     from imagine_cli.propagation import Propagation
+    from imagine_cli.rollout.prepare import LoadedModel
 
 __all__ = ["Evaluation", "evaluate_model"]
 
@@ -40,23 +43,16 @@ def evaluate_model(
     *,
     steps: int | None = None,
     trajectories: int | None = None,
-    policy: str = "random",
     propagation: str | Propagation | Sequence[str | Propagation] | None = None,
-    particles: int | None = None,
-    members: str | None = None,
-    resample: bool = False,
-    seed: int = 0,
-    env_kwargs: dict[str, Any] | None = None,
     real: str | Path | None = None,
     record: str | Path | None = None,
     imagined: str | Path | None = None,
-    device: str = "cpu",
-    compiled: bool = False,
     overwrite: bool = False,
     trust_pickle: bool = False,
     command: str = "imagine_cli.evaluate_model",
     check: Callable[[EnvDescription, int], None] | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Evaluation:
     """Run the real env, imagine the same starts and actions, and score what was imagined.
 
@@ -65,23 +61,21 @@ def evaluate_model(
         env_id: a Gymnasium env id; may be left out with ``real``, whose file says it.
         steps: T; 50, or all that ``real`` has.
         trajectories: B; 100, or all that ``real`` has.
-        policy: what acts in the real env, as ``make_policy`` takes it.
-        propagation: one or several ways for a belief to go through the models, as
-            :func:`~imagine_cli.run_rollout` takes them; each model's own default if None. Every
-            model is imagined with every one that fits it; of the others a warning tells.
-        particles, members, resample: of the propagation ``"particles"``.
-        seed: of the real run; ``imagine fit`` with the same one saw other episodes.
-        env_kwargs: arguments for the env.
+        propagation: one or several propagations, as :func:`~imagine_cli.run_rollout` takes them;
+            each model's own default if None. Every model is imagined with every one that fits
+            it; of the others a warning tells.
         real: a real run that ``record`` wrote, in place of running the env.
         record: where the real run goes, as a rollout file of zero variance.
         imagined: where the imagined rollout goes; for one model and one propagation.
-        device: where the models compute.
-        compiled: predict by compiled functions, see :func:`imagine_cli.run_rollout`.
         overwrite: replace files that are there.
         trust_pickle: load pickled models, running whatever code they name.
         command: what the files say made them.
         check: called with the env and T before anything runs; may raise.
         progress: told of what goes on.
+        **options: ``env_kwargs``, ``policy`` (what acts in the real env), ``seed`` (of the real
+            run; ``imagine fit`` with the same one saw other episodes), ``device``, ``compiled``,
+            and ``particles``, ``members``, ``resample`` of the propagation ``"particles"``: as
+            :class:`~imagine_cli.RolloutRequest` has them.
 
     Raises:
         InputError: arguments or files that can't be used, or the extra "evaluate" is missing.
@@ -100,58 +94,59 @@ def evaluate_model(
         raise InputError(f"--record and --imagined can't both write {record}")
     if real is not None and record is not None:
         raise InputError("--real reads a real run and --record writes one; give one of them")
-    for name, value, least in (("steps", steps, 1), ("trajectories", trajectories, 1),
-                               ("seed", seed, 0)):  # fmt: skip
-        if value is not None and value < least:
-            raise InputError(f"--{name} is {value}; it must be {least} or more")
     progress = progress or Silent()
     run, attributes = (None, {}) if real is None else read_real(real)
     known = Provenance(attributes)
-    env_id, env_kwargs = _which_env(env_id, env_kwargs, real, known)
+    env_id, env_kwargs = _which_env(env_id, options.pop("env_kwargs", None), real, known)
+    request = RolloutRequest.of(
+        {
+            **options, "env": env_id, "env_kwargs": env_kwargs,
+            "steps": 50 if steps is None else steps,
+            "trajectories": 100 if trajectories is None else trajectories,
+        }
+    )  # fmt: skip
     env = make_env(env_id, env_kwargs)
     with ExitStack() as stack:
         stack.callback(env.close)
         about = describe(env, env_kwargs)
         if run is not None:
             run = _cut(run, about, trajectories, steps, real)
-            policy, seed = known.policy or "not said", known.seed or 0
-        length = run.steps if run is not None else steps or 50
+            request = replace(
+                request, steps=run.steps, trajectories=run.trajectories,
+                policy=known.policy or "not said", seed=known.seed or 0,
+            )  # fmt: skip
         if check is not None:
-            check(about, length)
-        loaded = _load_all(given, about, trust_pickle, device, compiled)
-        ways = find_ways(
-            loaded, about, asked or [None], particles=particles, members=members, resample=resample
-        )
+            check(about, request.steps)
+        loaded = _load_all(given, about, request, trust_pickle)
+        candidates = find_candidates(loaded, about, request, asked or [None])
         if run is None:
-            run = _run(env, about, policy, length, trajectories or 100, seed, progress)
+            run = _run(env, about, request, progress)
             if record is not None:
                 write_real(
-                    run, record, about, policy=policy, seed=seed, command=command,
+                    run, record, about, policy=request.policy, seed=request.seed, command=command,
                     overwrite=overwrite,
                 )  # fmt: skip
         baselines = {"no change": no_change(run), "linear-Gaussian": linear_gaussian(run)}
         scale = np.nanstd(run.observations.reshape(-1, about.observation_size), axis=0)
+        target = None if imagined is None else Target(imagined, command, overwrite)
         reports = []
-        for model, way in ways:
-            writer = None
-            if imagined is not None:
-                writer = (imagined, policy, command, overwrite)
-            keeper, used, seconds = imagine_run(
-                model, way, env, about, run, seed, device, writer, progress
+        for name, model, used in candidates:
+            keeper, described, seconds = imagine_run(
+                request, model, name, used, env, about, run, target, progress
             )
-            several = sum(other.model.name == model.name for other in ways) > 1
+            several = sum(other.name == name for other in candidates) > 1
             scores = keeper.scores()
             reports.append(
                 ModelReport(
-                    name=model.name,
-                    label=f"{model.name}, {used}" if several else model.name,
-                    kind=str(getattr(model.module, "kind", "module")),
-                    propagation=used,
-                    sha256=model.digest,
+                    name=name,
+                    label=f"{name}, {described}" if several else name,
+                    kind=model.kind,
+                    propagation=described,
+                    sha256=model.sha256,
                     scores=scores,
                     against={
-                        name: compare_to(scores, baseline, scale)
-                        for name, baseline in baselines.items()
+                        other: compare_to(scores, baseline, scale)
+                        for other, baseline in baselines.items()
                     },
                     score=scores.mean_scaled_crps(scale),
                     seconds=seconds,
@@ -161,8 +156,8 @@ def evaluate_model(
     return Evaluation(
         env_id=about.id,
         env_kwargs=about.kwargs,
-        policy=policy,
-        seed=seed,
+        policy=request.policy,
+        seed=request.seed,
         steps=run.steps,
         trajectories=run.trajectories,
         observation_names=about.observation_names,
@@ -208,32 +203,27 @@ def _cut(
 
 
 def _load_all(
-    given: Sequence[Any],
-    about: EnvDescription,
-    trust_pickle: bool,
-    device: str,
-    compiled: bool,
-) -> list[LoadedModel]:
-    from imagine_cli.rollout.loading import device_named, load_for
+    given: Sequence[Any], about: EnvDescription, request: RolloutRequest, trust_pickle: bool
+) -> dict[str, LoadedModel]:
+    """The models by name, each name once."""
+    from imagine_cli.rollout.prepare import load_model
 
-    place = device_named(device)
-    loaded: list[LoadedModel] = []
+    loaded: dict[str, LoadedModel] = {}
     for model in given:
-        module, path, digest = load_for(model, about, trust_pickle, place, compiled)
-        name = path or str(getattr(module, "kind", type(module).__name__))
-        taken = sum(other.name == name or other.name.startswith(f"{name} (") for other in loaded)
-        loaded.append(LoadedModel(f"{name} ({taken + 1})" if taken else name, module, path, digest))
+        found = load_model(model, about, request, trust_pickle=trust_pickle)
+        name = found.path or str(getattr(found.module, "kind", type(found.module).__name__))
+        taken = sum(other == name or other.startswith(f"{name} (") for other in loaded)
+        loaded[f"{name} ({taken + 1})" if taken else name] = found
     return loaded
 
 
 def _run(
-    env: Any, about: EnvDescription, policy: str, steps: int, trajectories: int, seed: int,
-    progress: Progress,
-) -> RealRun:  # fmt: skip
+    env: Any, about: EnvDescription, request: RolloutRequest, progress: Progress
+) -> RealRun:
     from imagine_cli.policies import make_policy
 
-    own = evaluation_seed(seed)
-    acting = make_policy(policy, about, seed=own)
+    own, steps, trajectories = evaluation_seed(request.seed), request.steps, request.trajectories
+    acting = make_policy(request.policy, about, seed=own)
     acting.check(steps, trajectories)
     return run_real(
         env, acting, steps=steps, trajectories=trajectories, seed=own, progress=progress

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,63 +16,95 @@ from imagine_cli.errors import ImagineError
 from imagine_cli.evaluation.real import RealRun, evaluation_seed
 from imagine_cli.evaluation.scores import ScoreKeeper
 from imagine_cli.fitting.progress import Progress
-from imagine_cli.recording import RolloutHeader, RolloutWriter
+from imagine_cli.recording import RolloutWriter
+from imagine_cli.recording.shard import Grid, Shard
 
 if TYPE_CHECKING:
     from imagine_cli.belief import Belief
     from imagine_cli.propagation import Propagation
+    from imagine_cli.request import RolloutRequest
+    from imagine_cli.rollout.prepare import LoadedModel
 
-__all__ = ["LoadedModel", "imagine_run"]
+__all__ = ["Target", "imagine_run"]
 
 _TOLD_EVERY = 0.1
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """A world model ready to imagine."""
+class Target:
+    """The rollout file that an imagined run goes to."""
 
-    name: str
-    module: Any
-    path: str
-    digest: str
+    path: str | Path
+    command: str
+    overwrite: bool
+
+
+class _ScoredShards:
+    """Where shards go that are scored, and written to a file where there is one."""
+
+    def __init__(self, keeper: ScoreKeeper, shards: Sequence[Shard], writer: Any) -> None:
+        self.shards, self._keeper, self._writer = shards, keeper, writer
+
+    def has(self, shard: Shard) -> bool:
+        return False
+
+    def state(self, shard: Shard) -> dict[str, np.ndarray]:
+        raise NotImplementedError  # nothing is there before it is imagined
+
+    def read(self, shard: Shard, field: str) -> np.ndarray:
+        raise NotImplementedError
+
+    def write(
+        self, shard: Shard, numbers: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]
+    ) -> None:
+        mean, var = numbers["observation/mean"], numbers["observation/var"]
+        self._keeper.add(shard.first_trajectory, shard.first_step, mean, var)
+        if self._writer is not None:
+            self._writer.write(shard, numbers, state)
 
 
 def imagine_run(
+    request: RolloutRequest,
     model: LoadedModel,
-    propagation: Propagation | None,
+    name: str,
+    propagation: Propagation,
     env: Any,
     about: EnvDescription,
     run: RealRun,
-    seed: int,
-    device: str,
-    writing: tuple[str | Path, str, str, bool] | None,
+    target: Target | None,
     progress: Progress,
 ) -> tuple[ScoreKeeper, str, float]:
-    """Imagine the run: the scores, which the engine records, the propagation, the seconds.
+    """Imagine the run: the scores, the propagation, the seconds.
 
-    ``propagation`` is None for a module, which is its own; ``seed`` is of what it draws at random.
+    Args:
+        request: of the real run; its seed is what the propagation's random numbers come from.
+        target: the rollout file to write, or None.
 
-    ``writing`` is (path, policy, command, overwrite) of a rollout file to write, or None.
     Raises ImagineError, with the model's name, where a belief is not finite.
     """
     import torch
-    from torchrl.envs import GymWrapper
 
-    from imagine_cli.evaluation.replay import GivenActions, Tee
-    from imagine_cli.imagined_env import ImaginedEnv
-    from imagine_cli.rollout.engine import Recorder, imagine_all
+    from imagine_cli.engines.local import LocalEngine
+    from imagine_cli.policies.replay import GivenActions
+    from imagine_cli.rollout.engine import EngineProgress
+    from imagine_cli.rollout.prepare import prepare
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        base = GymWrapper(env, device=torch.device(device))
-        imagined = ImaginedEnv(
-            model.module, base, batch_size=[run.trajectories], propagation=propagation
-        )
-    used = imagined.propagation_used
-    keeper = ScoreKeeper(run.observations, run.lengths)
     size = about.observation_size
+
+    def initial(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        return run.observations[first : first + count, 0], np.zeros((count, size, size))
+
+    seed = request.seed
+    request = replace(request, seed=evaluation_seed(seed), start="real run", parameters={})
+    actions = torch.tensor(run.actions, device=request.device)
+    rollout = prepare(
+        request, env, about, model, propagation=propagation,
+        policy=GivenActions(actions, request.policy), initial=initial,
+    )  # fmt: skip
+    used = rollout.dynamics.propagation.description
+    keeper = ScoreKeeper(run.observations, run.lengths)
     total = run.steps * run.trajectories
-    named = model.name if propagation is None else f"{model.name}, {used}"
+    named = name if used == "module" else f"{name}, {used}"
     progress.stage(f"imagining with {named}", total)
     done, told, tell = 0, 0, 0.0
 
@@ -83,41 +115,27 @@ def imagine_run(
             progress.advance(done - told)
             told, tell = done, time.monotonic() + _TOLD_EVERY
 
-    def start(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        return run.observations[first : first + count, 0], np.zeros((count, size, size))
-
+    dtype = str(rollout.dtype).removeprefix("torch.")
     begun = time.perf_counter()
     with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        recorder: Recorder = keeper
-        if writing is not None:
-            path, policy, command, overwrite = writing
-            header = RolloutHeader(
-                command=command, env_id=about.id, env_kwargs=about.kwargs, policy=policy,
-                propagation=used, seed=seed,
-                steps=run.steps, trajectories=run.trajectories, model_path=model.path,
-                model_sha256=model.digest,
-                model_kind=str(getattr(model.module, "kind", "module")),
-                observation_names=about.observation_names, action_names=about.action_names,
-                observation_low=about.observation_low, observation_high=about.observation_high,
-                extra={"start": "real run", "device": device},
-            )  # fmt: skip
-            dtype = str(imagined.belief_dtype).removeprefix("torch.")
-            writer = RolloutWriter(path, header, dtype=dtype, overwrite=overwrite)
-            recorder = Tee(keeper, stack.enter_context(writer))
+        writer = None
+        fields = ("observation/mean", "observation/var", "action/mean")
+        if target is not None:
+            header = replace(rollout.header(target.command), seed=seed)
+            writer = stack.enter_context(
+                RolloutWriter(
+                    target.path, header, dtype=dtype, fields=fields, overwrite=target.overwrite,
+                    together=rollout.together,
+                )  # fmt: skip
+            )
+        sizes = {
+            "trajectory": run.trajectories, "step": run.steps, "observation": size,
+            "action": about.action_size, "particle": 1,
+        }  # fmt: skip
+        grid = Grid(sizes, fields, np.dtype(dtype).itemsize, rollout.together)
         try:
-            imagine_all(
-                imagined,
-                GivenActions(run.actions, imagined.belief_dtype, torch.device(device)),
-                start,
-                recorder,
-                steps=run.steps,
-                trajectories=run.trajectories,
-                action_size=about.action_size,
-                wanted=dict.fromkeys(("action_var", "reward", "reward_var", "particles"), False),
-                names=about.observation_names,
-                seed=evaluation_seed(seed),
-                on_step=on_step,
+            LocalEngine().run(
+                rollout, _ScoredShards(keeper, grid, writer), EngineProgress(on_step)
             )
         except ImagineError as error:
             raise type(error)(f"{named}: {error}") from error

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription, describe, env_errors, reset_seed
-from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.environments import EnvDescription, describe
+from imagine_cli.errors import InputError
 from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.recording import RolloutHeader, RolloutWriter, open_rollout
 from imagine_cli.recording.real_lengths import real_lengths
@@ -89,9 +89,7 @@ def run_real(
     Raises:
         ImagineError: an observation or a reward that is not finite.
     """
-    import torch
-
-    from imagine_cli.belief import point
+    from imagine_cli.rollout.real import real_episode
 
     about = describe(env)
     progress = progress or Silent()
@@ -101,29 +99,16 @@ def run_real(
     lengths = np.zeros(trajectories, dtype=np.int64)
     progress.stage("running the real env", trajectories * steps)
     told, tell = 0, 0.0
-    with torch.no_grad():
-        for k in range(trajectories):
-            with env_errors(env):
-                observation = np.asarray(env.reset(seed=reset_seed(seed, k))[0], dtype=np.float64)
-            observations[k, 0] = observation
-            policy.start(k, 1)
-            for step in range(steps):
-                seen = torch.tensor(observation, dtype=torch.float64).unsqueeze(0)
-                chosen = about.decode_action(policy.act(step, point(seen)).mean[0].numpy())
-                with env_errors(env):
-                    following, reward, terminated, truncated, _ = env.step(chosen)
-                observation = np.asarray(following, dtype=np.float64)
-                _check(observation, float(reward), k, step, about)
-                actions[k, step] = about.encode_action(chosen)
-                observations[k, step + 1] = observation
-                rewards[k, step] = reward
-                lengths[k] = step + 1
-                if terminated or truncated:
-                    break
-            actions[k, lengths[k] :] = actions[k, lengths[k] - 1]
-            if time.monotonic() >= tell or k + 1 == trajectories:
-                progress.advance((k + 1) * steps - told)
-                told, tell = (k + 1) * steps, time.monotonic() + _TOLD_EVERY
+    for k in range(trajectories):
+        episode = real_episode(env, about, policy, seed=seed, number=k, steps=steps)
+        for step, taken in enumerate(episode):
+            observations[k, step : step + 2] = taken.observation, taken.next_observation
+            actions[k, step], rewards[k, step] = taken.action, taken.reward
+            lengths[k] = step + 1
+        actions[k, lengths[k] :] = actions[k, lengths[k] - 1]
+        if time.monotonic() >= tell or k + 1 == trajectories:
+            progress.advance((k + 1) * steps - told)
+            told, tell = (k + 1) * steps, time.monotonic() + _TOLD_EVERY
     return RealRun(observations, actions, rewards, lengths)
 
 
@@ -202,11 +187,3 @@ def read_real(path: str | Path) -> tuple[RealRun, dict[str, Any]]:
         k, step = (int(i) for i in np.argwhere(~np.isfinite(actions).all(-1))[0])
         raise InputError(f"{path}: the action of trajectory {k}, step {step}, is not finite")
     return RealRun(observations, actions, rewards, lengths), attributes
-
-
-def _check(observation: np.ndarray, reward: float, k: int, step: int, about: Any) -> None:
-    if not (np.isfinite(observation).all() and np.isfinite(reward)):
-        raise ImagineError(
-            f"env {about.id!r} gave an observation or a reward that is not finite at step "
-            f"{step + 1} of trajectory {k}"
-        )

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.evaluation.compare import Comparison, compare_rollouts
 from imagine_cli.files.digest import sha256_of
 from imagine_cli.recording import open_rollout
+from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
     import torch
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     from imagine_cli.belief import Belief
 
 __all__ = ["rerun_rollout"]
-
-_NEEDED = {"env", "env_kwargs", "policy", "start", "steps", "trajectories", "seed", "propagation"}
-
 
 def rerun_rollout(
     path: str | Path,
@@ -61,13 +60,16 @@ def rerun_rollout(
     from imagine_cli.rollout import run_rollout
 
     path = Path(path)
-    arguments, attributes = _read(path)
-    env_id = env_named(str(arguments.pop("env")), path, env_id)
+    request, attributes = _read(path)
     found = _model(path, attributes, model)
     files = _json(path, attributes, "files_sha256")
-    for name in ("policy", "start"):
-        arguments[name] = _same_file(path, str(arguments[name]), files)
-    arguments["trust_pickle"] = trust_pickle
+    request = replace(
+        request,
+        env=env_named(request.env, path, env_id),
+        model=str(found) if isinstance(found, Path) else "",
+        policy=_same_file(path, request.policy, files),
+        start=_same_file(path, request.start, files),
+    )
     kept = output
     with ExitStack() as stack:
         if output is None:
@@ -75,20 +77,17 @@ def rerun_rollout(
             output = Path(folder) / "again.h5"
         elif os.path.realpath(output) == os.path.realpath(path):
             raise InputError(f"{output} is the rollout that is run again; name another output")
-        try:
-            run_rollout(
-                env_id, found, output=output, overwrite=overwrite, command=command,
-                on_step=on_step, **arguments,
-            )  # fmt: skip
-        except TypeError as error:
-            raise InputError(f"{path} does not say how it was made: {error}") from error
+        run_rollout(
+            request, found, output=output, overwrite=overwrite, trust_pickle=trust_pickle,
+            command=command, on_step=on_step,
+        )  # fmt: skip
         found = compare_rollouts(path, output)
         if kept is None:
             found.b = Path("the one run again")
         return found
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(path: Path) -> tuple[RolloutRequest, dict[str, Any]]:
     with open_rollout(path) as rollout:
         attributes, complete = dict(rollout.attributes), rollout.complete
     if "arguments" not in attributes:
@@ -101,11 +100,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(
             f"{path} is incomplete; go on with it first, with imagine rollout ... --resume"
         )
-    arguments = _json(path, attributes, "arguments")
-    missing = sorted(_NEEDED - {*arguments})
-    if missing:
-        raise InputError(f"{path} does not say how it was made: its arguments have no {missing[0]}")
-    return arguments, attributes
+    return RolloutRequest.from_json(attributes["arguments"], path), attributes
 
 
 def _json(path: Path, attributes: dict[str, Any], name: str) -> dict[str, Any]:

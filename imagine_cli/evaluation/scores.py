@@ -1,7 +1,7 @@
 """Scores of Gaussian beliefs against what really happened, for every horizon and dimension.
 
-A :class:`ScoreKeeper` is a recorder of the engine: it sees beliefs block by block and keeps sums,
-so that memory is that of one block whatever B is.
+A :class:`ScoreKeeper` sees beliefs shard by shard and keeps sums, so that memory is that of one
+shard whatever B is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 
 from imagine_cli.errors import MissingExtraError
 from imagine_cli.evaluation.energy import energy_score
-from imagine_cli.recording.schema import chunk_lengths
 
 __all__ = ["JOINT", "LEVELS", "MARGINAL", "PIT_BINS", "ScoreKeeper", "Scores", "require_scores"]
 
@@ -94,7 +93,6 @@ class ScoreKeeper:
         require_scores()
         self.observations, self.lengths = observations, lengths
         self.steps, self.size = observations.shape[1] - 1, observations.shape[2]
-        self._chunk = chunk_lengths(len(observations), self.steps, self.size**2 * 8)
         steps, size = self.steps, self.size
         self._count = np.zeros(steps, dtype=np.int64)
         self._marginal = {name: np.zeros((steps, size)) for name in _SUMS}
@@ -102,33 +100,21 @@ class ScoreKeeper:
         self._pit = np.zeros(steps * size * PIT_BINS, dtype=np.int64)
         self._joint_pit = np.zeros(steps * PIT_BINS, dtype=np.int64)
 
-    @property
-    def time_chunk(self) -> int:
-        return self._chunk[1]
-
-    @property
-    def trajectory_chunk(self) -> int:
-        return self._chunk[0]
-
-    def write_start(
-        self,
-        first_trajectory: int,
-        mean: np.ndarray,
-        var: np.ndarray,
-        particles: np.ndarray | None = None,
-    ) -> None:
-        pass
-
-    def write(
+    def add(
         self,
         first_trajectory: int,
         first_step: int,
-        *,
         observation_mean: np.ndarray,
         observation_var: np.ndarray,
-        **_: Any,
     ) -> None:
-        """Beliefs ``(b, t, D)`` and ``(b, t, D, D)`` over the horizons from ``first_step + 1``."""
+        """Beliefs ``(b, t, D)`` and ``(b, t, D, D)`` at the steps from ``first_step`` on.
+
+        Those at step 0, from which trajectories begin, are not scored.
+        """
+        if first_step == 0:
+            observation_mean, observation_var = observation_mean[:, 1:], observation_var[:, 1:]
+        else:
+            first_step -= 1  # the first horizon of these
         b, t = observation_mean.shape[:2]
         rows = slice(first_trajectory, first_trajectory + b)
         horizons = slice(first_step, first_step + t)

@@ -6,13 +6,12 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from imagine_cli.belief import point
-from imagine_cli.environments import EnvDescription, describe, env_errors, make_env, reset_seed
-from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.environments import describe, make_env
+from imagine_cli.errors import InputError
 from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.policies.base import Policy
+from imagine_cli.rollout.real import real_episode
 from imagine_cli.world_models.gp.base import LARGEST
 
 if TYPE_CHECKING:
@@ -120,41 +119,16 @@ def _collect(
         episode=np.empty(steps, dtype=np.int64),
     )
     progress.stage("running the env", steps)
-    episode, step = -1, 0
-    observation = np.empty(size)
-    ended = True
-    for row in range(steps):
-        if ended:
-            episode, step = episode + 1, 0
-            with env_errors(env):
-                observation = env.reset(seed=reset_seed(seed, episode))[0].astype(np.float64)
-            policy.start(episode, 1)
-        action, code = _act(about, policy, step, observation)
-        with env_errors(env):
-            following, reward, terminated, truncated, _ = env.step(action)
-        data.observations[row] = observation
-        data.actions[row] = code
-        data.next_observations[row] = following
-        data.rewards[row] = reward
-        data.episode[row] = episode
-        if not (np.isfinite(data.next_observations[row]).all() and np.isfinite(data.rewards[row])):
-            raise ImagineError(
-                f"env {about.id!r} gave an observation or a reward that is not finite at step "
-                f"{step} of episode {episode} (reset seed {reset_seed(seed, episode)})"
-            )
-        observation = data.next_observations[row]
-        step += 1
-        ended = bool(terminated or truncated)
-        progress.advance()
+    row = episode = 0
+    while row < steps:
+        left = steps - row
+        for taken in real_episode(env, about, policy, seed=seed, number=episode, steps=left):
+            data.observations[row] = taken.observation
+            data.actions[row] = taken.action
+            data.next_observations[row] = taken.next_observation
+            data.rewards[row] = taken.reward
+            data.episode[row] = episode
+            row += 1
+            progress.advance()
+        episode += 1
     return data
-
-
-def _act(
-    about: EnvDescription, policy: Policy, step: int, observation: np.ndarray
-) -> tuple[Any, np.ndarray]:
-    """The action as the env takes it, and as it is recorded ``(F,)``."""
-    belief = point(torch.tensor(observation, dtype=torch.float64).unsqueeze(0))
-    with torch.no_grad():
-        mean = policy.act(step, belief).mean
-    action = about.decode_action(mean[0].numpy())
-    return action, about.encode_action(action)

@@ -6,19 +6,22 @@ as far as the transitions held out go on without a gap; the propagation is the m
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from imagine_cli.belief import ActionBelief, Belief, nearest_covariance, point
+from imagine_cli.belief import point
 from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import Scores, score
+from imagine_cli.policies.replay import GivenActions
 from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.propagation.registry import make_propagation
 from imagine_cli.threads import one_thread
+from imagine_cli.unroll import ModelDynamics, begin, unroll
 from imagine_cli.world_models.base import WorldModel
 
 __all__ = ["HORIZONS", "Windows", "score_horizons", "windows"]
@@ -132,30 +135,27 @@ def _imagine(
     beliefs: dict[int, tuple[Marginals, Marginals | None]] = {}
     if not wanted:
         return beliefs
-    propagation = make_propagation(None, model)
+    dynamics = ModelDynamics(model, make_propagation(None, model))
     noise = TrajectoryNoise(seed, 0, len(found.start), model.dtype)
     progress.stage("scoring steps ahead", wanted[-1])
-    with torch.no_grad():
-        belief = point(torch.as_tensor(data.observations[found.start]).to(model.dtype))
-        state = propagation.begin(model, belief, noise)
-        for step in range(wanted[-1]):
-            rows = found.start + np.minimum(step, found.length - 1)
-            action = ActionBelief(torch.as_tensor(data.actions[rows]).to(model.dtype))
-            try:
-                prediction, state = propagation.step(model, belief, action, state, noise)
-            except ImagineError:
-                break
-            belief = Belief(prediction.mean, nearest_covariance(prediction.var)[0])
-            if not (torch.isfinite(belief.mean).all() and torch.isfinite(belief.var).all()):
+    steps = np.minimum(np.arange(wanted[-1]), found.length[:, None] - 1)
+    rows = found.start[:, None] + steps
+    policy = GivenActions(torch.as_tensor(data.actions[rows]), "held out")
+    belief = point(torch.as_tensor(data.observations[found.start]).to(model.dtype))
+    with torch.no_grad(), suppress(ImagineError):
+        state = begin(dynamics, policy, belief, noise)
+        imagined = unroll(dynamics, policy, belief, state, noise, wanted[-1])
+        for ahead, step in enumerate(imagined, start=1):
+            mean, var, reward, reward_var = step.prediction
+            if not (torch.isfinite(mean).all() and torch.isfinite(var).all()):
                 break
             progress.advance()
-            if step + 1 in wanted:
-                reward = None
-                if prediction.reward_mean is not None and prediction.reward_var is not None:
-                    reward = (_column(prediction.reward_mean), _column(prediction.reward_var))
-                variances = belief.var.diagonal(dim1=-2, dim2=-1)
-                observation = (belief.mean.double().numpy(), variances.double().numpy())
-                beliefs[step + 1] = (observation, reward)
+            if ahead in wanted:
+                rewards = None
+                if reward is not None and reward_var is not None:
+                    rewards = (_column(reward), _column(reward_var))
+                variances = var.diagonal(dim1=-2, dim2=-1)
+                beliefs[ahead] = (mean.double().numpy(), variances.double().numpy()), rewards
     return beliefs
 
 

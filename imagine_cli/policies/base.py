@@ -1,16 +1,52 @@
-"""What every policy answers."""
+"""What every policy answers, and what it is made from."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief
 
-__all__ = ["Policy"]
+if TYPE_CHECKING:
+    from imagine_cli.environments import EnvDescription
+
+__all__ = ["Policy", "PolicyContext", "PolicyState"]
+
+PolicyState = dict[str, Tensor]
+"""What a policy carries from step to step: tensors ``(B, ...)`` by name."""
+
+
+@dataclass(frozen=True)
+class PolicyContext:
+    """What a policy may be made from.
+
+    Attributes:
+        env: the env whose actions it gives.
+        seed: 0 or more; what it draws at random depends on it.
+        dtype: what it computes in.
+        device: where.
+        dynamics: the world model and its propagation (:class:`imagine_cli.unroll.Dynamics`), for
+            policies that plan; None where there is none.
+        reward: what is to be maximised, for the same; None where nobody said.
+    """
+
+    env: EnvDescription
+    seed: int = 0
+    dtype: torch.dtype = torch.float64
+    device: torch.device | str = "cpu"
+    dynamics: Any = None
+    reward: Any = None
 
 
 class Policy(ABC):
     """What acts in an imagined, or a real, env.
+
+    It remembers nothing itself: what must go from step to step is in the state that :meth:`begin`
+    makes and :meth:`act` hands on, so that it can be saved, resumed and sent elsewhere.
 
     Attributes:
         name: how it was asked for; goes into the rollout file.
@@ -23,19 +59,28 @@ class Policy(ABC):
     def check(self, steps: int, trajectories: int) -> None:  # noqa: B027 (most have no limit)
         """Whether it can act for so many steps and trajectories: InputError where it can't.
 
-        Called once, before any trajectory starts.
+        Called once, before any trajectory begins.
         """
 
-    def start(self, first: int, count: int) -> None:  # noqa: B027 (most remember nothing)
-        """Trajectories number ``first`` to ``first + count - 1`` begin, as one batch of ``count``.
+    def begin(self, observation: Belief, trajectories: Tensor) -> PolicyState:
+        """The state at the initial beliefs ``(B, D)``, ``(B, D, D)`` of trajectories.
 
         What a policy draws at random depends on its seed, the trajectory's number and the step
         alone, never on how trajectories are batched.
+
+        Args:
+            trajectories: their numbers, ``(B,)`` int64.
         """
+        return {}
 
     @abstractmethod
-    def act(self, step: int, observation: Belief) -> ActionBelief:
+    def act(
+        self, step: int, observation: Belief, state: PolicyState
+    ) -> tuple[ActionBelief, PolicyState]:
         """The action at ``step`` (0, 1, ...) for a belief ``(B, D)``, ``(B, D, D)``: ``(B, F)``.
 
         Discrete actions are one-hot, in the belief's dtype.
+
+        Args:
+            state: of :meth:`begin` or of the step before.
         """

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief
-from imagine_cli.errors import ImagineError
-from imagine_cli.policies.base import Policy
+from imagine_cli.policies.base import Policy, PolicyState
 
 __all__ = ["BLOCK", "BlockPolicy"]
 
@@ -19,38 +18,35 @@ BLOCK = 64
 
 
 class BlockPolicy(Policy):
-    """Keeps one block of ``BLOCK`` steps of the trajectories that have started, in ``dtype``."""
+    """Acts by the trajectories' numbers, which are its state, and the step.
 
-    _block: Tensor  # (S, B, F)
+    The last block of ``BLOCK`` steps is kept, in ``dtype``, as it is likely to be asked for again.
+    """
 
     def __init__(self, dtype: torch.dtype, device: torch.device | str) -> None:
         self._dtype = dtype
         self._device = device
-        self.first = self.count = 0
-        self._forget()
+        self._begin = 0
+        self._trajectories = torch.empty(0, dtype=torch.int64)
+        self._block = torch.empty(0)  # (S, B, F)
 
     @abstractmethod
-    def block(self, begin: int) -> np.ndarray:
-        """The actions of the started trajectories from step ``begin``, a multiple of ``BLOCK``,
-        on: ``(count, S, F)`` with 1 <= S <= BLOCK."""
+    def block(self, trajectories: np.ndarray, begin: int) -> np.ndarray:
+        """The actions of ``trajectories`` ``(B,)`` from step ``begin``, a multiple of ``BLOCK``,
+        on: ``(B, S, F)`` with 1 <= S <= BLOCK."""
 
-    def start(self, first: int, count: int) -> None:
-        self.first, self.count = first, count
-        self._forget()
+    def begin(self, observation: Belief, trajectories: Tensor) -> PolicyState:
+        return {"trajectory": trajectories}
 
-    def act(self, step: int, observation: Belief) -> ActionBelief:
-        if not 0 <= step - self._begin < self._length:
-            self._load(step)
-        return ActionBelief(self._block[step - self._begin].to(observation.mean))
-
-    def _load(self, step: int) -> None:
-        if self.count == 0:
-            raise ImagineError("the policy was asked to act before start() named trajectories")
-        begin = step - step % BLOCK
-        actions = torch.from_numpy(self.block(begin)).transpose(0, 1)
-        self._block = actions.to(device=self._device, dtype=self._dtype).contiguous()
-        self._begin, self._length = begin, self._block.shape[0]
-
-    def _forget(self) -> None:
-        self._block = torch.empty(0)
-        self._begin = self._length = 0
+    def act(
+        self, step: int, observation: Belief, state: PolicyState
+    ) -> tuple[ActionBelief, PolicyState]:
+        asked = state["trajectory"]
+        known = asked is self._trajectories or torch.equal(asked.cpu(), self._trajectories.cpu())
+        if not (known and 0 <= step - self._begin < len(self._block)):
+            self._begin = step - step % BLOCK
+            actions = torch.from_numpy(self.block(asked.cpu().numpy(), self._begin))
+            actions = actions.transpose(0, 1).to(device=self._device, dtype=self._dtype)
+            self._block = actions.contiguous()
+        self._trajectories = asked
+        return ActionBelief(self._block[step - self._begin].to(observation.mean)), state

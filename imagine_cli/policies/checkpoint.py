@@ -18,6 +18,7 @@ from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
 from imagine_cli.policies.actions import sizes
+from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.parametric import ParametricPolicy
 from imagine_cli.policies.registry import kind_named
 
@@ -105,15 +106,9 @@ def save_policy(
     plain_data.write(content, Path(path), "policy", overwrite=overwrite)
 
 
-def make(
-    argument: str,
-    env: EnvDescription,
-    seed: int,
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> ParametricPolicy:
+def make(argument: str, context: PolicyContext) -> ParametricPolicy:
     """A path ending in .pt or .pth."""
-    return load_policy(argument, env, dtype=dtype, device=device)
+    return load_policy(argument, context.env, dtype=context.dtype, device=context.device)
 
 
 def _parts(

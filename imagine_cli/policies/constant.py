@@ -11,7 +11,7 @@ from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import outside_bounds
-from imagine_cli.policies.base import Policy
+from imagine_cli.policies.base import Policy, PolicyContext, PolicyState
 
 __all__ = ["ConstantPolicy", "make", "parse_action"]
 
@@ -27,9 +27,11 @@ class ConstantPolicy(Policy):
     ) -> None:
         self._action = torch.as_tensor(action, dtype=dtype, device=device)
 
-    def act(self, step: int, observation: Belief) -> ActionBelief:
+    def act(
+        self, step: int, observation: Belief, state: PolicyState
+    ) -> tuple[ActionBelief, PolicyState]:
         action = self._action.to(observation.mean)
-        return ActionBelief(action.expand(*observation.mean.shape[:-1], -1))
+        return ActionBelief(action.expand(*observation.mean.shape[:-1], -1)), state
 
 
 def parse_action(text: str, env: EnvDescription) -> np.ndarray:
@@ -84,12 +86,6 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def make(
-    argument: str,
-    env: EnvDescription,
-    seed: int,
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> ConstantPolicy:
+def make(argument: str, context: PolicyContext) -> ConstantPolicy:
     """``constant:0.5,-1``."""
-    return ConstantPolicy(parse_action(argument, env), dtype, device)
+    return ConstantPolicy(parse_action(argument, context.env), context.dtype, context.device)

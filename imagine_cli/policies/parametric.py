@@ -13,7 +13,7 @@ from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import sizes, symmetric_bounds
-from imagine_cli.policies.base import Policy
+from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.world_models.tiles import in_tiles
 
 __all__ = ["ParametricPolicy", "choice", "max_action_for", "require_continuous", "take"]
@@ -37,7 +37,13 @@ class ParametricPolicy(nn.Module, Policy):
     observation_size: int
     action_size: int
 
-    def act(self, step: int, observation: Belief) -> ActionBelief:
+    def act(
+        self, step: int, observation: Belief, state: PolicyState
+    ) -> tuple[ActionBelief, PolicyState]:
+        return self.forward(observation), state
+
+    def forward(self, observation: Belief) -> ActionBelief:
+        """The action at beliefs of any batch shape ``(*B, D)``, ``(*B, D, D)``."""
         shape = observation.mean.shape[:-1]
         size = self.observation_size
         rows = torch.cat([observation.mean.unsqueeze(-2), observation.var], -2)

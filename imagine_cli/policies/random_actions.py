@@ -11,6 +11,7 @@ import torch
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import one_hot
+from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.blocks import BLOCK, BlockPolicy
 
 __all__ = ["RandomPolicy", "make"]
@@ -37,7 +38,7 @@ class RandomPolicy(BlockPolicy):
         super().__init__(dtype, device)
         self._env = env
         self._seed = seed
-        self._keys = np.empty((0, 2), dtype=np.uint64)
+        self._keys: dict[int, np.ndarray] = {}
         self._bits = np.random.Philox(0)
         self._draw = np.random.Generator(self._bits)
         below, above = np.isfinite(env.action_low), np.isfinite(env.action_high)
@@ -45,25 +46,21 @@ class RandomPolicy(BlockPolicy):
         self._half = below ^ above
         self._free = ~below & ~above
 
-    def start(self, first: int, count: int) -> None:
-        super().start(first, count)
-        self._keys = np.array([self._key(first + k) for k in range(count)], dtype=np.uint64)
-
     def _key(self, trajectory: int) -> np.ndarray:
         sequence = np.random.SeedSequence(entropy=self._seed, spawn_key=(1, trajectory))
         return sequence.generate_state(2, np.uint64)
 
-    def block(self, begin: int) -> np.ndarray:
-        choices, shape = self._env.choices, (self.count, BLOCK)
+    def block(self, trajectories: np.ndarray, begin: int) -> np.ndarray:
+        choices, shape = self._env.choices, (len(trajectories), BLOCK)
         if choices:
             numbers = np.empty((*shape, len(choices)), dtype=np.int64)
-            for k in self._each(begin // BLOCK):
+            for k in self._each(trajectories, begin // BLOCK):
                 numbers[k] = self._draw.integers(choices, size=numbers.shape[1:])
             return one_hot(numbers, choices)
         uniform = np.empty((*shape, int(self._bounded.sum())))
         exponential = np.empty((*shape, int(self._half.sum())))
         normal = np.empty((*shape, int(self._free.sum())))
-        for k in self._each(begin // BLOCK):
+        for k in self._each(trajectories, begin // BLOCK):
             self._draw.random(out=uniform[k])
             self._draw.standard_exponential(out=exponential[k])
             self._draw.standard_normal(out=normal[k])
@@ -73,8 +70,10 @@ class RandomPolicy(BlockPolicy):
         actions[..., self._free] = normal
         return actions
 
-    def _each(self, block: int) -> Iterator[int]:
-        """0, 1, ..., count - 1, with the generator at the beginning of that one's block."""
+    def _each(self, trajectories: np.ndarray, block: int) -> Iterator[int]:
+        """0, 1, ..., with the generator at the beginning of that trajectory's block."""
+        numbers = trajectories.tolist()
+        self._keys = {i: self._keys[i] if i in self._keys else self._key(i) for i in numbers}
         state: dict[str, Any] = {
             "bit_generator": "Philox",
             "state": {"counter": np.array([0, 0, block, 0], dtype=np.uint64)},
@@ -84,7 +83,7 @@ class RandomPolicy(BlockPolicy):
             "uinteger": 0,
         }
         bits: Any = self._bits
-        for k, key in enumerate(self._keys):
+        for k, key in enumerate(map(self._keys.__getitem__, numbers)):
             state["state"]["key"] = key
             bits.state = state  # a fifth of what making a generator costs
             yield k
@@ -99,14 +98,8 @@ class RandomPolicy(BlockPolicy):
         return np.asarray(np.where(np.isfinite(low), low + distance, high - distance))
 
 
-def make(
-    argument: str,
-    env: EnvDescription,
-    seed: int,
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> RandomPolicy:
+def make(argument: str, context: PolicyContext) -> RandomPolicy:
     """``random``."""
     if argument:
         raise InputError(f"policy 'random:{argument}': random takes nothing after it")
-    return RandomPolicy(env, seed, dtype, device)
+    return RandomPolicy(context.env, context.seed, context.dtype, context.device)

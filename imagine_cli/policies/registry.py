@@ -12,15 +12,15 @@ import torch
 
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
-from imagine_cli.policies.base import Policy
+from imagine_cli.policies.base import Policy, PolicyContext
 
 if TYPE_CHECKING:
     from imagine_cli.policies.parametric import ParametricPolicy
 
 __all__ = ["kind_named", "make_policy"]
 
-# Each is called as factory(argument, env, seed, dtype, device) -> Policy.
-Factory = Callable[[str, EnvDescription, int, torch.dtype, "torch.device | str"], Policy]
+# Each is called as factory(argument, context).
+Factory = Callable[[str, PolicyContext], Policy]
 
 _NAMES = {
     "random": "imagine_cli.policies.random_actions:make",
@@ -47,24 +47,17 @@ _GROUP = "imagine_cli.policies"
 
 
 def make_policy(
-    spec: str,
-    env: EnvDescription,
-    *,
-    seed: int,
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
+    spec: str, context: PolicyContext | EnvDescription, **described: Any
 ) -> Policy:
-    """The policy that ``spec`` names, for ``env``.
+    """The policy that ``spec`` names.
 
     Args:
         spec: ``random``, ``zero``, ``constant:0.5,-1``, the path of a file of actions (.npy,
             .csv, .h5) or of a policy checkpoint (.pt), or ``name`` or ``name:argument`` of a
             policy that another package adds by an entry point in the group
-            ``imagine_cli.policies``: a callable ``(argument, env, seed, dtype, device)``.
-        env: the env whose actions it gives.
-        seed: 0 or more; what a policy draws at random depends on it.
-        dtype: what a policy that computes anything computes in.
-        device: where.
+            ``imagine_cli.policies``: a callable ``(argument, context)``.
+        context: what it may be made from; or an env's description, with ``described`` being the
+            rest of a :class:`~imagine_cli.policies.base.PolicyContext`.
 
     Returns:
         A policy to act with. The parameters of one that has any don't require gradients here;
@@ -73,10 +66,12 @@ def make_policy(
     Raises:
         InputError: no such policy, or it doesn't suit the env.
     """
-    if seed < 0:
-        raise InputError(f"the seed is {seed}; it must be 0 or more")
+    if not isinstance(context, PolicyContext):
+        context = PolicyContext(context, **described)
+    if context.seed < 0:
+        raise InputError(f"the seed is {context.seed}; it must be 0 or more")
     factory, argument = _find(spec)
-    policy = factory(argument, env, seed, dtype, device)
+    policy = factory(argument, context)
     if not isinstance(policy, Policy):
         raise InputError(
             f"policy {spec!r}: the package that offers it returned a {type(policy).__name__}, "

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.action_files import ActionFile, RolloutFile, open_actions
 from imagine_cli.policies.actions import is_one_hot, one_hot, outside_bounds
+from imagine_cli.policies.base import Policy, PolicyContext, PolicyState
 from imagine_cli.policies.blocks import BLOCK, BlockPolicy
 
-__all__ = ["ReplayPolicy", "make"]
+__all__ = ["GivenActions", "ReplayPolicy", "make"]
 
 # check() looks at so many numbers at a time.
 _PIECE = 2**20
@@ -27,7 +29,7 @@ class ReplayPolicy(BlockPolicy):
     one-hot, ``F`` zeros and ones, or one integer for each choice. Numbers outside the env's
     bounds are refused, except in a rollout file: it is replayed as it was imagined.
 
-    Raises InputError from the constructor (shapes), :meth:`check` and :meth:`start`.
+    Raises InputError from the constructor (shapes), :meth:`check` and :meth:`begin`.
     """
 
     def __init__(
@@ -69,21 +71,24 @@ class ReplayPolicy(BlockPolicy):
             for first in range(0, rows, some):
                 self._take(first, min(rows, first + some), begin, min(steps, begin + BLOCK))
 
-    def start(self, first: int, count: int) -> None:
-        self._check_trajectories(first + count)
-        super().start(first, count)
+    def begin(self, observation: Belief, trajectories: Tensor) -> PolicyState:
+        self._check_trajectories(int(trajectories.max()) + 1)
+        return super().begin(observation, trajectories)
 
-    def act(self, step: int, observation: Belief) -> ActionBelief:
+    def act(
+        self, step: int, observation: Belief, state: PolicyState
+    ) -> tuple[ActionBelief, PolicyState]:
         if step >= self.steps:
             raise InputError(f"{self._file.path} holds {self.steps} steps of actions, no more")
-        return super().act(step, observation)
+        return super().act(step, observation, state)
 
-    def block(self, begin: int) -> np.ndarray:
+    def block(self, trajectories: np.ndarray, begin: int) -> np.ndarray:
         end = min(begin + BLOCK, self.steps)
-        if self.trajectories is not None:
-            return self._take(self.first, self.first + self.count, begin, end)
-        shared = self._take(0, 1, begin, end)
-        return np.repeat(shared, self.count, axis=0)
+        if self.trajectories is None:
+            return np.repeat(self._take(0, 1, begin, end), len(trajectories), axis=0)
+        first = int(trajectories.min())
+        rows = self._take(first, int(trajectories.max()) + 1, begin, end)
+        return rows[trajectories - first]
 
     def _check_trajectories(self, needed: int) -> None:
         if self.trajectories is not None and needed > self.trajectories:
@@ -132,16 +137,30 @@ class ReplayPolicy(BlockPolicy):
         )
 
 
+class GivenActions(Policy):
+    """Actions in memory, ``(B, T, F)``: trajectory k's are row k, whatever is believed.
+
+    Args:
+        name: whose they are; goes into the rollout file.
+    """
+
+    def __init__(self, actions: Tensor, name: str) -> None:
+        self.name, self._actions = name, actions
+
+    def begin(self, observation: Belief, trajectories: Tensor) -> PolicyState:
+        return {"trajectory": trajectories}
+
+    def act(
+        self, step: int, observation: Belief, state: PolicyState
+    ) -> tuple[ActionBelief, PolicyState]:
+        return ActionBelief(self._actions[state["trajectory"], step].to(observation.mean)), state
+
+
 def _list(values: np.ndarray) -> str:
     return "[" + ", ".join(f"{value:g}" for value in values) + "]"
 
 
-def make(
-    argument: str,
-    env: EnvDescription,
-    seed: int,
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> ReplayPolicy:
+def make(argument: str, context: PolicyContext) -> ReplayPolicy:
     """A path ending in .npy, .csv, .h5 or .hdf5."""
-    return ReplayPolicy(open_actions(Path(argument)), env, dtype, device)
+    file = open_actions(Path(argument))
+    return ReplayPolicy(file, context.env, context.dtype, context.device)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy, deepcopy
-from typing import Protocol
+from copy import copy
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -75,17 +75,22 @@ class TrajectoryNoise:
         self._dtype, self._device = dtype, device
         self._made: list[np.random.Generator] = []
 
-    def copy(self) -> TrajectoryNoise:
-        """Another one that draws the same from here on."""
-        other = copy(self)
-        other._made = deepcopy(self._made)
-        return other
-
     def only(self, k: int) -> TrajectoryNoise:
         """The stream of the k-th of its trajectories alone: what one draws, both have drawn."""
         other = copy(self)
         other._numbers, other._made = self._numbers[k : k + 1], self._streams[k : k + 1]
         return other
+
+    def state(self) -> np.ndarray:
+        """Where each stream stands, ``(B, 13)`` uint64; ``(B, 0)`` where nothing was drawn yet."""
+        rows = [_numbers_of(stream.bit_generator.state) for stream in self._made]
+        return np.array(rows, dtype=np.uint64).reshape(len(self._numbers), -1)
+
+    def go_to(self, state: np.ndarray) -> None:
+        """Draw on from where :meth:`state` was taken."""
+        if state.shape[1]:
+            for stream, row in zip(self._streams, state.tolist(), strict=True):
+                stream.bit_generator.state = _philox_state(row)
 
     @property
     def _streams(self) -> list[np.random.Generator]:
@@ -107,3 +112,23 @@ class TrajectoryNoise:
         for row, stream in zip(numbers, self._streams, strict=True):
             row[:] = (stream.permutation(count) + stream.integers(among)) % among
         return torch.from_numpy(numbers).to(self._device)
+
+
+def _numbers_of(state: Any) -> list[int]:
+    inner = state["state"]
+    single = (state[name] for name in ("buffer_pos", "has_uint32", "uinteger"))
+    return [*inner["counter"].tolist(), *inner["key"].tolist(), *state["buffer"].tolist(), *single]
+
+
+def _philox_state(row: list[int]) -> dict[str, Any]:
+    def words(first: int, last: int) -> np.ndarray:
+        return np.array(row[first:last], dtype=np.uint64)
+
+    return {
+        "bit_generator": "Philox",
+        "state": {"counter": words(0, 4), "key": words(4, 6)},
+        "buffer": words(6, 10),
+        "buffer_pos": row[10],
+        "has_uint32": row[11],
+        "uinteger": row[12],
+    }

@@ -1,4 +1,4 @@
-"""Where imagined trajectories start: ``--start``."""
+"""Initial beliefs: where imagined trajectories start, ``--start``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from imagine_cli.environments import EnvDescription, real_resets
 from imagine_cli.errors import InputError
 
-__all__ = ["Start", "make_start"]
+__all__ = ["Initial", "make_initial"]
 
 # (first trajectory, how many) -> means (b, D) and covariances (b, D, D), float64.
-Start = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+Initial = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 
 # Resets that `--start belief` fits its Gaussian to: a standard error of 3 % on a deviation.
 _RESETS = 512
 
 
-def make_start(spec: str, env: Any, description: EnvDescription, *, seed: int, count: int) -> Start:
+def make_initial(spec: str, env: Any, description: EnvDescription, *, seed: int, count: int) -> Initial:
     """What ``--start`` names, for ``count`` trajectories.
 
     ``reset``: each trajectory at its own reset of the real env, certain. ``belief``: all at the
@@ -48,7 +48,7 @@ def make_start(spec: str, env: Any, description: EnvDescription, *, seed: int, c
     return _from_file(path, description, count)
 
 
-def _at_resets(env: Any, seed: int) -> Start:
+def _at_resets(env: Any, seed: int) -> Initial:
     def start(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         mean = real_resets(env, seed, first, count)
         return mean, np.zeros((*mean.shape, mean.shape[-1]))
@@ -56,7 +56,7 @@ def _at_resets(env: Any, seed: int) -> Start:
     return start
 
 
-def _always(mean: np.ndarray, var: np.ndarray) -> Start:
+def _always(mean: np.ndarray, var: np.ndarray) -> Initial:
     def start(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         return np.tile(mean, (count, 1)), np.tile(var, (count, 1, 1))
 
@@ -89,7 +89,7 @@ def _parse(spec: str, description: EnvDescription) -> tuple[np.ndarray, np.ndarr
     return means[0], variances[0]
 
 
-def _from_file(path: Path, description: EnvDescription, count: int) -> Start:
+def _from_file(path: Path, description: EnvDescription, count: int) -> Initial:
     where = f"--start {path}"
     kind = path.suffix.lower()
     var: np.ndarray | None = None

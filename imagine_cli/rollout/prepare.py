@@ -1,0 +1,254 @@
+"""A request with everything that it names loaded: what imagines, what acts, where it begins."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imagine_cli.belief import Belief
+from imagine_cli.checkpoint import check_env, checkpoint_files, load_world_model
+from imagine_cli.environments import EnvDescription
+from imagine_cli.errors import InputError
+from imagine_cli.files.digest import sha256_of
+from imagine_cli.policies import make_policy
+from imagine_cli.policies.base import Policy, PolicyContext
+from imagine_cli.propagation import Propagation, make_propagation
+from imagine_cli.propagation.particles import Particles
+from imagine_cli.recording.schema import RolloutHeader
+from imagine_cli.request import RolloutRequest
+from imagine_cli.rollout.initial import Initial, make_initial
+from imagine_cli.unroll import ModelDynamics
+from imagine_cli.world_models import WorldModel, as_world_model
+
+__all__ = ["LoadedModel", "PreparedRollout", "device_named", "load_model", "prepare"]
+
+# The most numbers that particles, and what they follow, may be in memory: 64 MiB of float64.
+_NUMBERS = 2**23
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A world model as it was given: a module, its file and that file's SHA-256 (or empty)."""
+
+    module: Any
+    path: str = ""
+    sha256: str = ""
+
+    @property
+    def kind(self) -> str:
+        return str(getattr(self.module, "kind", "module"))
+
+
+def load_model(
+    model: str | Path | torch.nn.Module,
+    description: EnvDescription,
+    request: RolloutRequest,
+    *,
+    trust_pickle: bool = False,
+) -> LoadedModel:
+    """The world model for an env, on the request's device and in its dtype, compiled or not.
+
+    A model that is given as an object is left as it is: where it has to change, a copy does.
+    """
+    device, path, digest = device_named(request.device), "", ""
+    loaded: Any
+    if isinstance(model, (str, Path)):
+        loaded = load_world_model(
+            model, trust_pickle=trust_pickle, device=device, check=check_env(description)
+        )
+        path, digest = str(model), sha256_of(*checkpoint_files(model))
+    elif request.compiled or request.dtype is not None or _is_elsewhere(model, device):
+        loaded = deepcopy(model).to(device)
+    else:
+        loaded = model
+    if request.dtype is not None:
+        if isinstance(loaded, WorldModel):
+            loaded.dtype = getattr(torch, request.dtype)
+        else:
+            loaded = loaded.to(getattr(torch, request.dtype))
+    if request.compiled and isinstance(loaded, WorldModel):
+        loaded.compile()
+    return LoadedModel(loaded, path, digest)
+
+
+def make_dynamics(
+    module: Any, description: EnvDescription, request: RolloutRequest, propagation: Any = None
+) -> ModelDynamics:
+    """The model with the request's propagation, or ``propagation``, which may be an object.
+
+    Raises InputError where they don't fit each other, or the env.
+    """
+    asked = request.propagation if propagation is None else propagation
+    named = asked or ("particles" if request.parameters else None)
+    model = as_world_model(
+        module,
+        description.observation_size,
+        description.action_size,
+        dtype=getattr(torch, description.observation_dtype, None),
+        propagation=named,
+    )
+    return ModelDynamics(model, make_propagation(asked, model, **request.parameters))
+
+
+@dataclass(frozen=True)
+class PreparedRollout:
+    """What :func:`prepare` makes of a request.
+
+    Attributes:
+        request: what is imagined.
+        description: of the real env.
+        model: the world model as it was given.
+        dynamics: what takes a belief one step on.
+        policy: what acts.
+        initial: where each trajectory begins.
+    """
+
+    request: RolloutRequest
+    description: EnvDescription
+    model: LoadedModel
+    dynamics: ModelDynamics
+    policy: Policy
+    initial: Initial
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of beliefs and file."""
+        return self.dynamics.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.request.device)
+
+    @property
+    def observation_names(self) -> list[str]:
+        return self.description.observation_names
+
+    @property
+    def action_size(self) -> int:
+        """F."""
+        return self.description.action_size
+
+    @cached_property
+    def fields(self) -> list[str]:
+        """The datasets that its file has."""
+        fields = ["observation/mean", "observation/var", "action/mean"]
+        if self.policy.gives_variance:
+            fields.append("action/var")
+        if self.dynamics.model.has_reward:
+            fields.append("reward/mean")
+            if self.dynamics.model.has_reward_variance:
+                fields.append("reward/var")
+        if self.particles is not None:
+            fields.append("particles/observation")
+        return fields
+
+    @property
+    def particles(self) -> int | None:
+        """P, where particles are recorded."""
+        propagation = self.dynamics.propagation
+        if self.request.save_particles and isinstance(propagation, Particles):
+            return propagation.particles
+        return None
+
+    @property
+    def together(self) -> int | None:
+        """The most trajectories whose particles, and what these follow, may be in memory."""
+        propagation, size = self.dynamics.propagation, self.description.observation_size
+        each = propagation.numbers(self.dynamics.model)
+        if self.particles is not None:
+            each = max(each, self.particles * size * min(self.request.steps, 64))
+        return max(1, _NUMBERS // each) if each else None
+
+    def header(self, command: str, **extra: str | int | float | bool) -> RolloutHeader:
+        """What its file says of it; ``extra`` becomes further attributes."""
+        request, about = self.request, self.description
+        if request.on_nonfinite == "mask":
+            extra = {**extra, "on_nonfinite": "mask"}
+        return RolloutHeader(
+            command=command,
+            env_id=about.id,
+            env_kwargs=about.kwargs,
+            policy=request.policy,
+            propagation=self.dynamics.propagation.description,
+            seed=request.seed,
+            steps=request.steps,
+            trajectories=request.trajectories,
+            model_path=self.model.path,
+            model_sha256=self.model.sha256,
+            model_kind=self.model.kind,
+            observation_names=about.observation_names,
+            action_names=about.action_names,
+            observation_low=about.observation_low,
+            observation_high=about.observation_high,
+            extra={"start": request.start, "device": str(self.device), **extra},
+        )
+
+
+def prepare(
+    request: RolloutRequest,
+    real: Any,
+    description: EnvDescription,
+    model: str | Path | torch.nn.Module | LoadedModel | None = None,
+    *,
+    propagation: Propagation | None = None,
+    policy: Policy | None = None,
+    initial: Initial | None = None,
+    trust_pickle: bool = False,
+) -> PreparedRollout:
+    """Load everything that a request names.
+
+    Args:
+        request: what is to be imagined.
+        real, description: the real env, which lends its resets, and what it is.
+        model: in place of the path that the request names.
+        propagation, policy, initial: in place of those that it names.
+        trust_pickle: load a pickled model, running whatever code it names.
+
+    Raises:
+        InputError: something that can't be loaded, or doesn't fit the rest.
+    """
+    if not isinstance(model, LoadedModel):
+        given = request.model if model is None else model
+        model = load_model(given, description, request, trust_pickle=trust_pickle)
+    dynamics = make_dynamics(model.module, description, request, propagation)
+    if request.save_particles and not isinstance(dynamics.propagation, Particles):
+        raise InputError(
+            "--save-particles needs particles, and the propagation is "
+            f"{dynamics.propagation.description}; give --propagation particles"
+        )
+    if policy is None:
+        context = PolicyContext(
+            description, request.seed, dynamics.dtype, device_named(request.device), dynamics
+        )
+        policy = make_policy(request.policy, context)
+    policy.check(request.steps, request.trajectories)
+    if initial is None:
+        count = request.trajectories
+        initial = make_initial(request.start, real, description, seed=request.seed, count=count)
+    return PreparedRollout(request, description, model, dynamics, policy, initial)
+
+
+def device_named(name: str) -> torch.device:
+    """The torch device of that name, once it is known to work. Raises InputError."""
+    try:
+        device = torch.device(name)
+    except Exception as error:  # torch lists every name that it ever had
+        raise InputError(
+            f"--device {name!r} can't be used: torch has no device of that name; cpu and cuda are "
+            "usual ones"
+        ) from error
+    try:
+        torch.zeros(1, device=device).item()  # which a device without numbers refuses
+    except Exception as error:  # torch raises several kinds
+        reason = (str(error).splitlines() or [""])[0].rstrip(".")
+        raise InputError(f"--device {name!r} can't be used: {reason}") from error
+    return device
+
+
+def _is_elsewhere(model: torch.nn.Module, device: torch.device) -> bool:
+    return any(part.device != device for part in (*model.parameters(), *model.buffers()))

@@ -1,0 +1,129 @@
+"""The loop that imagines: beliefs carried step by step through a world model, under a policy.
+
+It is pure and differentiable: under ``torch.no_grad`` it serves records, with gradients the search
+for a policy.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+
+from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
+from imagine_cli.policies.base import Policy, PolicyState
+from imagine_cli.propagation.base import Propagation, State
+from imagine_cli.propagation.noise import Noise
+from imagine_cli.world_models.base import Prediction, WorldModel
+
+__all__ = ["Dynamics", "ModelDynamics", "Step", "begin", "unroll"]
+
+
+class Dynamics(Protocol):
+    """What takes a belief one step on."""
+
+    def begin(self, belief: Belief, noise: Noise) -> State:
+        """What is carried at a belief that a trajectory begins from: often nothing."""
+
+    def step(
+        self, belief: Belief, action: ActionBelief, state: State, noise: Noise
+    ) -> tuple[Prediction, State]:
+        """The next belief, and the reward where there is one; and what is carried there."""
+
+
+class ModelDynamics:
+    """A world model, and how beliefs go through it.
+
+    Its predictions have the dtype ``dtype`` and covariances that are symmetric and positive
+    semi-definite; one that has to be repaired for that is warned of.
+    """
+
+    def __init__(
+        self, model: WorldModel, propagation: Propagation, dtype: torch.dtype | None = None
+    ) -> None:
+        self.model, self.propagation = model, propagation
+        self.dtype = dtype or model.dtype
+
+    def begin(self, belief: Belief, noise: Noise) -> State:
+        return self.propagation.begin(self.model, belief, noise)
+
+    def step(
+        self, belief: Belief, action: ActionBelief, state: State, noise: Noise
+    ) -> tuple[Prediction, State]:
+        prediction, state = self.propagation.step(self.model, belief, action, state, noise)
+        return self.settled(prediction), state
+
+    def settled(self, prediction: Prediction) -> Prediction:
+        """The prediction in :attr:`dtype`, with covariances that are some."""
+        var, repaired = nearest_covariance(prediction.var.to(self.dtype))
+        if repaired:
+            warnings.warn(
+                "the world model gave a covariance that is not positive semi-definite; its "
+                "negative eigenvalues are set to zero",
+                stacklevel=2,
+            )
+        return prediction._replace(mean=prediction.mean.to(self.dtype), var=var)
+
+
+class Step(NamedTuple):
+    """One imagined step: the action that was taken, what it led to, and what goes on from there.
+
+    ``prediction`` is the next belief, with the reward of this step where there is one; ``state``
+    and ``policy_state`` are what the dynamics and the policy carry to it.
+    """
+
+    action: ActionBelief
+    prediction: Prediction
+    state: State
+    policy_state: PolicyState
+
+    @property
+    def belief(self) -> Belief:
+        """The next belief, ``(*B, D)`` and ``(*B, D, D)``."""
+        return Belief(self.prediction.mean, self.prediction.var)
+
+
+def begin(
+    dynamics: Dynamics,
+    policy: Policy,
+    belief: Belief,
+    noise: Noise,
+    trajectories: torch.Tensor | None = None,
+) -> tuple[State, PolicyState]:
+    """What dynamics and policy carry at the initial beliefs ``(B, D)``, ``(B, D, D)``.
+
+    ``trajectories`` ``(B,)`` are their numbers, 0, 1, ... if None.
+    """
+    if trajectories is None:
+        trajectories = torch.arange(len(belief.mean), device=belief.mean.device)
+    return dynamics.begin(belief, noise), policy.begin(belief, trajectories)
+
+
+def unroll(
+    dynamics: Dynamics,
+    policy: Policy,
+    belief: Belief,
+    state: tuple[State, PolicyState],
+    noise: Noise,
+    steps: int,
+    first_step: int = 0,
+) -> Iterator[Step]:
+    """``steps`` imagined steps, one after the other.
+
+    Args:
+        dynamics: what takes a belief one step on.
+        policy: what acts.
+        belief: where it begins, ``(B, D)`` and ``(B, D, D)``.
+        state: of :func:`begin`, or the states of the step before.
+        noise: where random numbers come from.
+        steps: how many.
+        first_step: the number of the first one, which policies are told.
+    """
+    carried, acting = state
+    for step in range(first_step, first_step + steps):
+        action, acting = policy.act(step, belief, acting)
+        prediction, carried = dynamics.step(belief, action, carried, noise)
+        belief = Belief(prediction.mean, prediction.var)
+        yield Step(action, prediction, carried, acting)
