@@ -43,15 +43,16 @@ def find_ways(
         InputError: a propagation fits no model, or a model none of the propagations.
     """
     from imagine_cli.rollout.loading import propagated
+    from imagine_cli.world_models.interfaces import member_count
 
     given = {"particles": particles, "members": members, "resample": resample or None}
-    some = any(getattr(model.module, "members", 1) > 1 for model in models)
+    some = any(member_count(model.module) > 1 for model in models)
     found: dict[int, list[Way]] = {k: [] for k in range(len(models))}
     for name in dict.fromkeys(asked):
         parameters = given if name == "particles" or "particles" not in asked else {}
         misfits: list[tuple[LoadedModel, InputError]] = []
         for k, model in enumerate(models):
-            drop = some and getattr(model.module, "members", 1) == 1
+            drop = some and member_count(model.module) == 1
             mine = {**parameters, "members": None} if drop and parameters else parameters
             try:
                 module, used = propagated(model.module, name, mine, about)

@@ -12,7 +12,7 @@ from torch import Tensor
 from imagine_cli.belief import ActionBelief
 from imagine_cli.errors import ImagineError
 from imagine_cli.propagation.base import State
-from imagine_cli.world_models.base import Prediction
+from imagine_cli.world_models.interfaces import Prediction
 
 __all__ = ["Block", "as_numpy"]
 

@@ -188,13 +188,13 @@ def _run(
     from torchrl.envs import GymWrapper
 
     from imagine_cli.imagined_env import ImaginedEnv
-    from imagine_cli.module_step import writes_reward
     from imagine_cli.policies import make_policy
     from imagine_cli.propagation.particles import Particles
     from imagine_cli.rollout.engine import imagine_all, room
     from imagine_cli.rollout.loading import device_named, load_for, propagated
     from imagine_cli.rollout.starts import make_start
     from imagine_cli.world_models import WorldModel
+    from imagine_cli.world_models.belief_module import writes_reward
 
     place = device_named(device)
     world_model, path, digest = load_for(model, description, trust_pickle, place, compiled, dtype)
