@@ -18,11 +18,12 @@ from torchrl.envs.model_based import ModelBasedEnvBase
 from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
 from imagine_cli.errors import InputError
 from imagine_cli.lean_rollout import can_be_lean, lean_rollout
-from imagine_cli.module_step import module_step, pilco_action, writes_reward
 from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise, TorchNoise
 from imagine_cli.propagation.registry import make_propagation
-from imagine_cli.world_models.base import Prediction, WorldModel, read_action, read_observation
+from imagine_cli.world_models.base import WorldModel, read_action, read_observation
+from imagine_cli.world_models.belief_module import module_step, pilco_action, writes_reward
+from imagine_cli.world_models.interfaces import Prediction
 from imagine_cli.world_models.module import ModuleWorldModel, declared_dtype
 
 __all__ = ["ImaginedEnv"]

@@ -20,7 +20,8 @@ from imagine_cli.environments import describe, make_env
 from imagine_cli.imagined_env import ImaginedEnv
 from imagine_cli.policies import make_policy
 from imagine_cli.rollout.engine import imagine_all
-from imagine_cli.world_models.base import Conditional, Prediction, WorldModel
+from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.interfaces import Conditional, Prediction
 
 __all__ = ["engine", "imagined_env"]
 
@@ -31,12 +32,11 @@ class _Still(WorldModel):
     """Every belief stays what it is."""
 
     kind = "still"
-    propagations = ("moments",)
     propagation = "moments"
     observation_size, action_size, dtype = _SIZE, _ACTIONS, torch.float32
 
-    def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
-        return Prediction(*observation)
+    def moments(self, belief: Belief, action: ActionBelief) -> Prediction:
+        return Prediction(*belief)
 
     def conditional(self, x: Any, u: Any, member: Any = None) -> Conditional:
         return Conditional(x, torch.zeros_like(x))

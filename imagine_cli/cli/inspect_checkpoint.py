@@ -51,6 +51,7 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
          "metadata": {...}}  how it was fitted, on what, with which scores
     """
     from imagine_cli.checkpoint import checkpoint_files, load_world_model, read_checkpoint
+    from imagine_cli.propagation import fitting
 
     checkpoint = read_checkpoint(path)
     model = load_world_model(path)
@@ -63,7 +64,7 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
         "action_size": model.action_size,
         "dtype": str(model.dtype).removeprefix("torch."),
         "has_reward": bool(model.has_reward),
-        "propagations": sorted(model.propagations, key=lambda name: name != model.propagation),
+        "propagations": sorted(fitting(model), key=lambda name: name != model.propagation),
         "model": dict(model.describe()),
         "env": dict(checkpoint.env),
         "metadata": dict(checkpoint.metadata),

@@ -11,7 +11,8 @@ import torch
 from imagine_cli.belief import ActionBelief, point
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.progress import Progress, Silent
-from imagine_cli.world_models.base import Conditional, WorldModel
+from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.interfaces import Conditional
 
 __all__ = ["Scores", "marginals", "score", "score_reward", "score_world_model"]
 
@@ -112,7 +113,8 @@ def score_reward(model: WorldModel, transitions: Transitions) -> Scores:
 
 def _conditional(model: WorldModel, transitions: Transitions) -> Conditional:
     with torch.no_grad():
-        return model.conditional(
+        found: Conditional = model.conditional(
             torch.as_tensor(transitions.observations).to(model.dtype),
             torch.as_tensor(transitions.actions).to(model.dtype),
         )
+    return found

@@ -1,7 +1,7 @@
-"""How a belief goes through a world model: one way a file, one line each here.
+"""How a belief goes through a world model: one propagation a file.
 
-:func:`make_propagation` finds one by name; :class:`~imagine_cli.propagation.base.Propagation` says
-what each of them answers.
+:mod:`~imagine_cli.propagation.registry` names them and finds one that fits a model;
+:class:`~imagine_cli.propagation.base.Propagation` says what each of them answers.
 """
 
 from __future__ import annotations
@@ -11,26 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imagine_cli.propagation.base import Propagation as Propagation
+    from imagine_cli.propagation.registry import fitting as fitting
     from imagine_cli.propagation.registry import make_propagation as make_propagation
-
-_WAYS = {
-    "moments": "imagine_cli.propagation.moments:Moments",
-    "linearized": "imagine_cli.propagation.linearized:Linearized",
-    "unscented": "imagine_cli.propagation.unscented:Unscented",
-    "particles": "imagine_cli.propagation.particles:Particles",
-}
+    from imagine_cli.propagation.registry import propagations as propagations
 
 _HOME = {
     "Propagation": "imagine_cli.propagation.base",
+    "fitting": "imagine_cli.propagation.registry",
     "make_propagation": "imagine_cli.propagation.registry",
+    "propagations": "imagine_cli.propagation.registry",
 }
 
-__all__ = ["Propagation", "make_propagation", "propagations"]
-
-
-def propagations() -> dict[str, str]:
-    """Every way's name and where it is, ``module:class``."""
-    return dict(_WAYS)
+__all__ = ["Propagation", "fitting", "make_propagation", "propagations"]
 
 
 def __getattr__(name: str) -> Any:

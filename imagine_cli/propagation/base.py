@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
+from tensordict import TensorDictBase
 
 from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.world_models.base import WorldModel, read_action, read_observation
+from imagine_cli.world_models.interfaces import Prediction
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from imagine_cli.propagation.noise import Noise
-    from imagine_cli.world_models.base import Prediction, WorldModel
 
 __all__ = ["Carried", "Propagation", "State"]
 
@@ -39,9 +41,11 @@ class Propagation(ABC):
 
     Attributes:
         name: what it is called on the command line.
+        needs: what a world model must be for it: a protocol, or a class.
     """
 
     name: ClassVar[str]
+    needs: ClassVar[type] = WorldModel
 
     @property
     def description(self) -> str:
@@ -52,22 +56,22 @@ class Propagation(ABC):
         """Itself, with what was left open settled for this model. Raises InputError."""
         return self
 
-    def carried(self, model: WorldModel) -> dict[str, Carried]:
+    def carried(self, model: Any) -> dict[str, Carried]:
         """What its states hold, by name; nothing where the belief is all there is."""
         return {}
 
-    def numbers(self, model: WorldModel) -> int:
+    def numbers(self, model: Any) -> int:
         """How many numbers a trajectory has in memory beside the belief."""
         return sum(prod(carried.shape) for carried in self.carried(model).values())
 
-    def begin(self, model: WorldModel, belief: Belief, noise: Noise) -> State:
+    def begin(self, model: Any, belief: Belief, noise: Noise) -> State:
         """The state at a belief ``(*B, D)``, ``(*B, D, D)`` that a trajectory starts from."""
         return {}
 
     @abstractmethod
     def step(
         self,
-        model: WorldModel,
+        model: Any,
         belief: Belief,
         action: ActionBelief,
         state: State,
@@ -76,9 +80,23 @@ class Propagation(ABC):
         """One step: the next belief, and what is carried there.
 
         Args:
-            model: the world model.
+            model: the world model, which is what :attr:`needs` says.
             belief: ``(*B, D)``, ``(*B, D, D)``, in the model's dtype.
             action: ``(*B, F)``, perhaps with a covariance.
             state: of :meth:`begin` or the step before.
             noise: where random numbers come from, ``(*B, ...)`` each.
         """
+
+    def step_from(
+        self, model: Any, tensordict: TensorDictBase, noise: Noise
+    ) -> tuple[Prediction, State]:
+        """:meth:`step` from a TensorDict ``(*B,)`` with ``"observation"``, ``"action"`` and what
+        is carried below ``"propagation"``."""
+        carried = tensordict.get("propagation", None)
+        return self.step(
+            model,
+            read_observation(tensordict, model.dtype),
+            read_action(tensordict, model.action_size, model.dtype),
+            {} if carried is None else dict(carried.items()),
+            noise,
+        )

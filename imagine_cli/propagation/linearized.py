@@ -5,69 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from imagine_cli.belief import ActionBelief, Belief, joint, product, symmetrise
+from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.propagation.base import Propagation, State
+from imagine_cli.world_models.interfaces import Prediction, SupportsPoints
+from imagine_cli.world_models.linearize import linearize
 
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
-    from imagine_cli.world_models.base import Prediction, WorldModel
 
-__all__ = ["Linearized", "linearize"]
+__all__ = ["Linearized"]
 
 
 @dataclass(frozen=True)
 class Linearized(Propagation):
     """First order around the mean: ``μ' = m(μ̃)``, ``Σ' = J Σ̃ Jᵀ + Q(μ̃)``.
 
-    m and Q are the model's mean and variance at a point and J is the Jacobian of m; the reward
-    goes the same way. Exact for a linear model; elsewhere good while the belief is narrow beside
-    what the model does. The cheapest of all: one point and its derivatives.
+    m and Q are the model's mean and variance at a point and J is the Jacobian of m
+    (:func:`~imagine_cli.world_models.linearize.linearize`). Exact for a linear model; elsewhere
+    good while the belief is narrow beside what the model does. The cheapest of all: one point and
+    its derivatives.
     """
 
     name = "linearized"
+    needs = SupportsPoints
 
     def step(
         self,
-        model: WorldModel,
+        model: SupportsPoints,
         belief: Belief,
         action: ActionBelief,
         state: State,
         noise: Noise,
     ) -> tuple[Prediction, State]:
         return linearize(model, belief, action), state
-
-
-def linearize(model: WorldModel, belief: Belief, action: ActionBelief) -> Prediction:
-    """One step; ``belief`` ``(*B, D)``, ``(*B, D, D)``, ``action`` ``(*B, F)``."""
-    from imagine_cli.world_models.base import Conditional, Prediction
-
-    size = belief.mean.shape[-1]
-    around = joint(belief, action)
-
-    def means(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        at = model.conditional(x[..., :size], x[..., size:])
-        parts = {key: value for key, value in at._asdict().items() if value is not None}
-        if at.reward_mean is None:
-            return at.mean, parts
-        return torch.cat([at.mean, at.reward_mean.unsqueeze(-1)], dim=-1), parts
-
-    # Row i of the output depends on row i of the input alone, so that one product with a vector
-    # that picks an output in every row gives that row of every Jacobian.
-    outputs, pullback, parts = torch.func.vjp(means, around.mean, has_aux=True)  # type: ignore[misc]
-    found = Conditional(**parts)
-    count = outputs.shape[-1]
-    picks = torch.eye(count, dtype=outputs.dtype, device=outputs.device)
-    picks = picks.view(count, *(1,) * (outputs.ndim - 1), count).expand(count, *outputs.shape)
-    (rows,) = torch.func.vmap(pullback)(picks)
-    jacobian = rows.movedim(0, -2)  # (*B, D or D + 1, D + F)
-    spread = product(product(jacobian, around.var), jacobian.mT)
-    reward_var = None
-    if found.reward_mean is not None:
-        reward_var = spread[..., size, size]
-        if found.reward_var is not None:
-            reward_var = reward_var + found.reward_var
-    var = symmetrise(spread[..., :size, :size] + found.covariance)
-    return Prediction(found.mean, var, found.reward_mean, reward_var)

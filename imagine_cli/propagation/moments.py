@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.propagation.base import Propagation, State
+from imagine_cli.world_models.interfaces import Prediction, SupportsMoments
 
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
-    from imagine_cli.world_models.base import Prediction, WorldModel
 
 __all__ = ["Moments"]
 
@@ -23,13 +23,14 @@ class Moments(Propagation):
     """
 
     name = "moments"
+    needs = SupportsMoments
 
     def step(
         self,
-        model: WorldModel,
+        model: SupportsMoments,
         belief: Belief,
         action: ActionBelief,
         state: State,
         noise: Noise,
     ) -> tuple[Prediction, State]:
-        return model.predict(belief, action), state
+        return model.moments(belief, action), state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,10 +11,18 @@ from torch import Tensor
 from imagine_cli.belief import ActionBelief, Belief, fit_to_particles, lower_root, product
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.base import Carried, Propagation, State
+from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.interfaces import (
+    UNLIMITED,
+    Conditional,
+    HasMembers,
+    Prediction,
+    SupportsPoints,
+    member_count,
+)
 
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
-    from imagine_cli.world_models.base import Conditional, Prediction, WorldModel
 
 __all__ = ["Particles"]
 
@@ -51,6 +59,7 @@ class Particles(Propagation):
     resample: bool = False
 
     name = "particles"
+    needs = SupportsPoints
 
     def __post_init__(self) -> None:
         if self.particles < 2:
@@ -75,7 +84,7 @@ class Particles(Propagation):
         return f"particles({', '.join(parts)})"
 
     def suited(self, model: WorldModel) -> Propagation:
-        if model.members == 1:
+        if member_count(model) == 1:
             if self.members is not None:
                 raise InputError(
                     f"--members {self.members} is for an ensemble or a Gaussian process, and a "
@@ -86,37 +95,37 @@ class Particles(Propagation):
             return replace(self, members="random" if self.resample else "fixed")
         return self
 
-    def carried(self, model: WorldModel) -> dict[str, Carried]:
+    def carried(self, model: SupportsPoints) -> dict[str, Carried]:
         states = {"particles": Carried((self.particles, model.observation_size), model.dtype)}
         if self._keeps_members(model):
-            states["member"] = Carried((self.particles,), torch.int64, model.members)
+            states["member"] = Carried((self.particles,), torch.int64, member_count(model))
         return states
 
-    def numbers(self, model: WorldModel) -> int:
-        drawn = self.particles * model.member_size if self._keeps_members(model) else 0
-        return super().numbers(model) + drawn
+    def numbers(self, model: SupportsPoints) -> int:
+        beside = super().numbers(model)
+        if isinstance(model, HasMembers) and self._keeps_members(model):
+            beside += self.particles * model.member_size
+        return beside
 
-    def begin(self, model: WorldModel, belief: Belief, noise: Noise) -> State:
+    def begin(self, model: SupportsPoints, belief: Belief, noise: Noise) -> State:
         state = {"particles": self._draw(belief, noise)}
         if self._keeps_members(model):
-            state["member"] = noise.shares(self.particles, model.members)
+            state["member"] = noise.shares(self.particles, member_count(model))
         return state
 
     def step(
         self,
-        model: WorldModel,
+        model: SupportsPoints,
         belief: Belief,
         action: ActionBelief,
         state: State,
         noise: Noise,
     ) -> tuple[Prediction, State]:
-        from imagine_cli.world_models.base import UNLIMITED, Prediction
-
         x = self._draw(belief, noise) if self.resample else state["particles"]
         member = state.get("member")
         # Of an unlimited number, all together at a point are another one at each point.
-        if member is None and 1 < model.members < UNLIMITED:
-            member = noise.shares(self.particles, model.members)
+        if member is None and 1 < (count := member_count(model)) < UNLIMITED:
+            member = noise.shares(self.particles, count)
         at = model.conditional(x, _actions(x, belief, action, noise), member)
         x = at.mean + _deviation(at, noise.normal(*x.shape[-2:]))
         fitted = fit_to_particles(x)
@@ -128,8 +137,8 @@ class Particles(Propagation):
                 reward_var = reward_var + at.reward_var.contiguous().mean(-1)
         return Prediction(fitted.mean, fitted.var, reward, reward_var), {**state, "particles": x}
 
-    def _keeps_members(self, model: WorldModel) -> bool:
-        return model.members > 1 and self.members == "fixed"
+    def _keeps_members(self, model: Any) -> bool:
+        return self.members == "fixed" and member_count(model) > 1
 
     def _draw(self, belief: Belief, noise: Noise) -> Tensor:
         standard = noise.normal(self.particles, belief.mean.shape[-1])

@@ -1,18 +1,33 @@
-"""From what was asked for to a propagation that suits a world model."""
+"""From what was asked for to a propagation that fits a world model."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from imagine_cli.errors import InputError
-from imagine_cli.propagation import propagations
 from imagine_cli.propagation.base import Propagation
+from imagine_cli.world_models.base import WorldModel
 
-if TYPE_CHECKING:
-    from imagine_cli.world_models.base import WorldModel
+__all__ = ["fitting", "make_propagation", "propagations"]
 
-__all__ = ["make_propagation"]
+_PROPAGATIONS = {
+    "moments": "imagine_cli.propagation.moments:Moments",
+    "linearized": "imagine_cli.propagation.linearized:Linearized",
+    "unscented": "imagine_cli.propagation.unscented:Unscented",
+    "particles": "imagine_cli.propagation.particles:Particles",
+    "module": "imagine_cli.propagation.module:Module",
+}
+
+
+def propagations() -> dict[str, str]:
+    """Every propagation's name and where it is, ``module:class``."""
+    return dict(_PROPAGATIONS)
+
+
+def fitting(model: WorldModel) -> list[str]:
+    """The names of the propagations that fit a world model."""
+    return [name for name in propagations() if isinstance(model, _class(name).needs)]
 
 
 def make_propagation(
@@ -27,35 +42,37 @@ def make_propagation(
             to its defaults.
 
     Raises:
-        InputError: no such propagation, one that the model doesn't allow, or parameters that it
+        InputError: no such propagation, one that does not fit the model, or parameters that it
             doesn't have.
     """
     if isinstance(asked, Propagation):
-        found = asked
-    else:
-        name = model.propagation if asked is None else asked
-        _check_name(name, model)
-        given = {key: value for key, value in parameters.items() if value is not None}
-        found = _make(name, given)
-    _check_name(found.name, model)
-    return found.suited(model)
-
-
-def _check_name(name: str, model: WorldModel) -> None:
+        _check_fit(asked, model)
+        return asked.suited(model)
+    name = model.propagation if asked is None else asked
     if name not in propagations():
         raise InputError(f"no propagation {name!r}; there is {', '.join(propagations())}")
-    if name not in model.propagations:
+    _check_fit(_class(name), model)
+    given = {key: value for key, value in parameters.items() if value is not None}
+    return _make(name, given).suited(model)
+
+
+def _class(name: str) -> type[Propagation]:
+    module, _, attribute = propagations()[name].partition(":")
+    found: type[Propagation] = getattr(import_module(module), attribute)
+    return found
+
+
+def _check_fit(propagation: Propagation | type[Propagation], model: WorldModel) -> None:
+    if not isinstance(model, propagation.needs):
         raise InputError(
-            f"propagation {name!r} does not fit a world model of kind {model.kind!r}; use "
-            f"{', '.join(model.propagations)}"
+            f"propagation {propagation.name!r} does not fit a world model of kind "
+            f"{model.kind!r}; use {', '.join(fitting(model))}"
         )
 
 
 def _make(name: str, parameters: dict[str, Any]) -> Propagation:
-    module, _, attribute = propagations()[name].partition(":")
-    factory: type[Propagation] = getattr(import_module(module), attribute)
-    known = getattr(factory, "__dataclass_fields__", {})
-    unknown = sorted(set(parameters) - set(known))
+    made = _class(name)
+    unknown = sorted(set(parameters) - set(getattr(made, "__dataclass_fields__", {})))
     if unknown:
         options = " and ".join(f"--{each}" for each in unknown)
         verb = "belong" if len(unknown) > 1 else "belongs"
@@ -63,4 +80,4 @@ def _make(name: str, parameters: dict[str, Any]) -> Propagation:
             f"{options} {verb} to another propagation than {name!r}, which is used here; give "
             "--propagation particles"
         )
-    return factory(**parameters)
+    return made(**parameters)

@@ -19,10 +19,10 @@ from imagine_cli.belief import (
 )
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.base import Propagation, State
+from imagine_cli.world_models.interfaces import Prediction, SupportsPoints
 
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
-    from imagine_cli.world_models.base import Prediction, WorldModel
 
 __all__ = ["Unscented"]
 
@@ -51,6 +51,7 @@ class Unscented(Propagation):
     kappa: float | None = None
 
     name = "unscented"
+    needs = SupportsPoints
 
     def __post_init__(self) -> None:
         if not self.alpha > 0.0:
@@ -63,14 +64,12 @@ class Unscented(Propagation):
 
     def step(
         self,
-        model: WorldModel,
+        model: SupportsPoints,
         belief: Belief,
         action: ActionBelief,
         state: State,
         noise: Noise,
     ) -> tuple[Prediction, State]:
-        from imagine_cli.world_models.base import Prediction
-
         size = belief.mean.shape[-1]
         certain = action.var is None and action.cross_covariance is None
         around = belief if certain else joint(belief, action)

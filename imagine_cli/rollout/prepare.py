@@ -141,7 +141,7 @@ class PreparedRollout:
             fields.append("action/var")
         if self.dynamics.model.has_reward:
             fields.append("reward/mean")
-            if self.dynamics.model.has_reward_variance:
+            if self.dynamics.model.has_reward_var:
                 fields.append("reward/var")
         if self.particles is not None:
             fields.append("particles/observation")

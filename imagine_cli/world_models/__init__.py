@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 from imagine_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from imagine_cli.world_models.base import Conditional as Conditional
-    from imagine_cli.world_models.base import Prediction as Prediction
     from imagine_cli.world_models.base import WorldModel as WorldModel
+    from imagine_cli.world_models.belief_module import BeliefModule as BeliefModule
+    from imagine_cli.world_models.belief_module import as_world_model as as_world_model
     from imagine_cli.world_models.ensemble import EnsembleWorldModel as EnsembleWorldModel
     from imagine_cli.world_models.exported import ExportedWorldModel as ExportedWorldModel
     from imagine_cli.world_models.gp.exact import (
         GaussianProcessWorldModel as GaussianProcessWorldModel,
     )
     from imagine_cli.world_models.gp.sparse import SparseGPWorldModel as SparseGPWorldModel
+    from imagine_cli.world_models.interfaces import Conditional as Conditional
+    from imagine_cli.world_models.interfaces import Prediction as Prediction
+    from imagine_cli.world_models.interfaces import SupportsMoments as SupportsMoments
+    from imagine_cli.world_models.interfaces import SupportsPoints as SupportsPoints
     from imagine_cli.world_models.linear_gaussian import (
         LinearGaussianWorldModel as LinearGaussianWorldModel,
     )
@@ -32,18 +36,23 @@ _KINDS = {
 }
 
 _HOME = {
-    "Conditional": "imagine_cli.world_models.base",
+    "BeliefModule": "imagine_cli.world_models.belief_module",
+    "Conditional": "imagine_cli.world_models.interfaces",
     "EnsembleWorldModel": "imagine_cli.world_models.ensemble",
     "ExportedWorldModel": "imagine_cli.world_models.exported",
     "GaussianProcessWorldModel": "imagine_cli.world_models.gp.exact",
     "LinearGaussianWorldModel": "imagine_cli.world_models.linear_gaussian",
     "ModuleWorldModel": "imagine_cli.world_models.module",
-    "Prediction": "imagine_cli.world_models.base",
+    "Prediction": "imagine_cli.world_models.interfaces",
     "SparseGPWorldModel": "imagine_cli.world_models.gp.sparse",
+    "SupportsMoments": "imagine_cli.world_models.interfaces",
+    "SupportsPoints": "imagine_cli.world_models.interfaces",
     "WorldModel": "imagine_cli.world_models.base",
+    "as_world_model": "imagine_cli.world_models.belief_module",
 }
 
 __all__ = [
+    "BeliefModule",
     "Conditional",
     "EnsembleWorldModel",
     "ExportedWorldModel",
@@ -52,7 +61,10 @@ __all__ = [
     "ModuleWorldModel",
     "Prediction",
     "SparseGPWorldModel",
+    "SupportsMoments",
+    "SupportsPoints",
     "WorldModel",
+    "as_world_model",
     "kind_named",
     "kinds",
 ]

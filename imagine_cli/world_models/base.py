@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from tensordict import TensorDictBase
@@ -11,54 +11,10 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, point
+from imagine_cli.world_models.interfaces import Prediction, SupportsMoments, SupportsPoints
+from imagine_cli.world_models.linearize import linearize
 
-__all__ = [
-    "UNLIMITED",
-    "Conditional",
-    "Prediction",
-    "WorldModel",
-    "read_action",
-    "read_observation",
-]
-
-UNLIMITED = 2**62
-"""How many members a distribution over functions has: each whole number below names one."""
-
-
-class Prediction(NamedTuple):
-    """The belief over the next observation, and over the reward where the model has one.
-
-    ``mean`` ``(*B, D)``, ``var`` ``(*B, D, D)``, ``reward_mean`` and ``reward_var`` ``(*B,)``.
-    """
-
-    mean: Tensor
-    var: Tensor
-    reward_mean: Tensor | None = None
-    reward_var: Tensor | None = None
-
-
-class Conditional(NamedTuple):
-    """The distribution of the next observation, and of the reward, at points ``*S``.
-
-    ``mean`` is ``(*S, D)``. ``var`` is either ``(*S, D)``, variances of independent dimensions,
-    or a covariance ``(*S, D, D)`` whose leading axes may have length 1 where it is the same
-    everywhere. ``reward_mean`` and ``reward_var`` are ``(*S,)``, None without a reward.
-    """
-
-    mean: Tensor
-    var: Tensor
-    reward_mean: Tensor | None = None
-    reward_var: Tensor | None = None
-
-    @property
-    def is_diagonal(self) -> bool:
-        """Whether ``var`` holds variances."""
-        return self.var.ndim == self.mean.ndim
-
-    @property
-    def covariance(self) -> Tensor:
-        """``var`` as a matrix at each point."""
-        return torch.diag_embed(self.var) if self.is_diagonal else self.var
+__all__ = ["WorldModel", "read_action", "read_observation"]
 
 
 class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
@@ -70,14 +26,12 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
     ``("next", "reward", "mean")`` and ``("next", "reward", "var")``, ``(*B, 1)``, where it models
     a reward. Without a TensorDict, :meth:`predict` is the same step.
 
+    What more it can be asked, and so which propagations fit it, are the protocols of
+    :mod:`~imagine_cli.world_models.interfaces` whose methods it has.
+
     Attributes:
         kind: the name it has in checkpoints and on the command line.
-        propagations: the ways a belief can go through it (:mod:`imagine_cli.propagation`).
-        propagation: which one of them is used where nobody says.
-        members: how many models it is made of that a particle may follow; 1 where it is one,
-            :data:`UNLIMITED` where it is a distribution over functions, each number then naming
-            one that is drawn from it.
-        member_size: how many numbers a member that is drawn takes in memory.
+        propagation: the name of its default one (:mod:`imagine_cli.propagation`).
         observation_size: D.
         action_size: F.
         dtype: of the beliefs that go in and come out.
@@ -85,30 +39,42 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
     """
 
     kind: ClassVar[str]
-    propagations: ClassVar[tuple[str, ...]] = ("linearized", "unscented", "particles")
     propagation: ClassVar[str] = "linearized"
 
     observation_size: int
     action_size: int
     dtype: torch.dtype
     has_reward: bool = False
-    members: int = 1
-    member_size: int = 0
 
     def __init__(self) -> None:
         super().__init__()
         self.in_keys = ["action", "observation"]
         self.out_keys = [("next", "observation", "mean"), ("next", "observation", "var")]
 
-    def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
+    @property
+    def has_reward_var(self) -> bool:
+        """Whether predictions carry a reward's variance beside its mean."""
+        return self.has_reward
+
+    def predict(self, belief: Belief, action: ActionBelief) -> Prediction:
         """One imagined step from a belief ``(*B, D)``, ``(*B, D, D)`` and an action ``(*B, F)``.
 
-        Exact in mean and covariance where ``"moments"`` is among :attr:`propagations`; otherwise
-        this one, to first order around the mean.
+        Exact in mean and covariance where the model knows its moments; otherwise to first order
+        around the mean.
         """
-        from imagine_cli.propagation.linearized import linearize
+        model: object = self
+        if isinstance(model, SupportsMoments):
+            return model.moments(belief, action)
+        if isinstance(model, SupportsPoints):
+            return linearize(model, belief, action)
+        raise NotImplementedError(f"{type(self).__name__} has neither moments nor conditional")
 
-        return linearize(self, observation, action)
+    def predict_from(self, tensordict: TensorDictBase) -> Prediction:
+        """:meth:`predict` of a TensorDict's ``"observation"`` and ``"action"``."""
+        return self.predict(
+            read_observation(tensordict, self.dtype),
+            read_action(tensordict, self.action_size, self.dtype),
+        )
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """From now on, predict by compiled functions, where this kind has any that are faster.
@@ -119,22 +85,6 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
 
         Raises:
             MissingExtraError: the extra "compile" is not installed.
-        """
-
-    @abstractmethod
-    def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
-        """The next observation's distribution at points ``x`` ``(*S, D)``, ``u`` ``(*S, F)``.
-
-        Each point's answer depends on that point alone, whatever is computed beside it, to the
-        bit; where members are given, perhaps also on the length of the last axis of ``*S``, which
-        is one trajectory's particles. Differentiable in x and u, by autograd and by torch.func.
-
-        Args:
-            x: observations, in :attr:`dtype`.
-            u: actions.
-            member: which of :attr:`members` answers, ``(*S,)`` int64; None for all of them
-                together, as the mean and variance of their mixture. Models with one member
-                ignore it. The same number is the same member whenever it is asked.
         """
 
     @abstractmethod
@@ -151,10 +101,7 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
         return {}
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        prediction = self.predict(
-            read_observation(tensordict, self.dtype),
-            read_action(tensordict, self.action_size, self.dtype),
-        )
+        prediction = self.predict_from(tensordict)
         tensordict.set(("next", "observation", "mean"), prediction.mean)
         tensordict.set(("next", "observation", "var"), prediction.var)
         if prediction.reward_mean is not None:

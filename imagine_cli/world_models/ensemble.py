@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.base import Conditional, WorldModel
+from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.ensemble_checks import DTYPES, SCALES, check_state
 from imagine_cli.world_models.fused_layers import FusedLayers, may_fuse
+from imagine_cli.world_models.interfaces import Conditional
 from imagine_cli.world_models.networks import ACTIVATIONS, bounded_variance, through
 from imagine_cli.world_models.process_noise import process_variances
 from imagine_cli.world_models.tiles import group_rows, in_groups, in_tiles, padded
@@ -39,8 +40,8 @@ class EnsembleWorldModel(WorldModel):
     """
 
     kind = "ensemble"
-    propagations = ("linearized", "unscented", "particles")
     propagation = "particles"
+    member_size = 0  # nothing is drawn
 
     input_mean: Tensor
     input_scale: Tensor

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.base import Conditional, WorldModel
+from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.interfaces import Conditional
 from imagine_cli.world_models.process_noise import check_process_noise, process_variances
 from imagine_cli.world_models.program import check_program, layers_of, run_program
 from imagine_cli.world_models.roles import as_conditional, roles

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, joint, product, symmetrise
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.base import Conditional, Prediction, WorldModel
+from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.interfaces import Conditional, Prediction
 
 __all__ = ["LinearGaussianWorldModel"]
 
@@ -28,7 +29,6 @@ class LinearGaussianWorldModel(WorldModel):
     """
 
     kind = "linear"
-    propagations = ("moments", "linearized", "unscented", "particles")
     propagation = "moments"
 
     transition: Tensor
@@ -90,9 +90,9 @@ class LinearGaussianWorldModel(WorldModel):
         data["noise_covariance"] = symmetrise(data["noise_covariance"])
         return cls(data, dtype)
 
-    def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
-        x = joint(observation, action)
-        at = self.conditional(observation.mean, action.mean)
+    def moments(self, belief: Belief, action: ActionBelief) -> Prediction:
+        x = joint(belief, action)
+        at = self.conditional(belief.mean, action.mean)
         var = x.var.to(self.transition.dtype)
         weights = torch.cat([self.transition, self.control], dim=1)
         next_var = symmetrise(_sandwich(weights, var) + self.noise_covariance)

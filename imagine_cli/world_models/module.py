@@ -10,7 +10,8 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.base import Conditional, WorldModel
+from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.interfaces import Conditional
 from imagine_cli.world_models.process_noise import check_process_noise, process_variances
 from imagine_cli.world_models.roles import as_conditional, role
 from imagine_cli.world_models.steady_products import SteadyProducts

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.base import Conditional
+from imagine_cli.world_models.interfaces import Conditional
 
 __all__ = ["as_conditional", "check_shapes", "role", "roles"]
 

@@ -8,7 +8,7 @@ import torch
 from imagine_cli.belief import ActionBelief, Belief, fit_to_particles, lower_root
 from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.noise import TrajectoryNoise
-from imagine_cli.world_models.base import Prediction
+from imagine_cli.world_models.interfaces import Prediction
 from tests.helpers.linear_systems import belief_in, linear_model
 from tests.helpers.worlds import small_gp
 

@@ -3,16 +3,19 @@ from __future__ import annotations
 import pytest
 
 from imagine_cli import InputError
-from imagine_cli.propagation import make_propagation, propagations
+from imagine_cli.propagation import fitting, make_propagation, propagations
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.propagation.unscented import Unscented
+from tests.helpers.ensembles import random_ensemble
 from tests.helpers.linear_systems import linear_model
 from tests.helpers.worlds import small_gp
 
 
 def test_every_name_makes_what_says_it_is() -> None:
     gp = small_gp(2, 1)
-    for name in propagations():
+    assert fitting(gp) == ["moments", "linearized", "unscented", "particles"]
+    assert set(propagations()) == {*fitting(gp), "module"}
+    for name in fitting(gp):
         way = make_propagation(name, gp)
         assert way.name == name
         assert way.description.startswith(name)
@@ -45,10 +48,6 @@ def test_what_cannot_be_is_refused() -> None:
         make_propagation("particles", linear_model(2, 1), members="random")
     with pytest.raises(InputError, match="alpha above 0"):
         Unscented(alpha=0.0)
-
-    class Approximate(type(gp)):  # type: ignore[misc]
-        propagations = ("linearized", "particles")
-
-    gp.__class__ = Approximate
-    with pytest.raises(InputError, match=r"'moments' does not fit .* use linearized, particles"):
-        make_propagation("moments", gp)
+    misfit = "'moments' does not fit .* 'ensemble'; use linearized, unscented, particles$"
+    with pytest.raises(InputError, match=misfit):
+        make_propagation("moments", random_ensemble(2, 1))

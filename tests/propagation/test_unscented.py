@@ -8,7 +8,7 @@ import torch
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.propagation.noise import TorchNoise
 from imagine_cli.propagation.unscented import Unscented
-from imagine_cli.world_models.base import Conditional
+from imagine_cli.world_models.interfaces import Conditional
 from tests.helpers.ensembles import random_ensemble
 
 

@@ -6,7 +6,7 @@ import torch
 
 from imagine_cli.belief import ActionBelief
 from imagine_cli.rollout.block import Block
-from imagine_cli.world_models.base import Prediction
+from imagine_cli.world_models.interfaces import Prediction
 
 
 def test_what_a_step_leaves_out_is_not_a_number() -> None:

@@ -14,7 +14,7 @@ from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.noise import TorchNoise
 from imagine_cli.world_models import EnsembleWorldModel
-from imagine_cli.world_models.base import Conditional
+from imagine_cli.world_models.interfaces import Conditional
 from tests.helpers.ensembles import random_ensemble
 from tests.helpers.threads import threads
 

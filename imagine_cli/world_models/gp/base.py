@@ -11,11 +11,12 @@ from torch import Tensor
 from imagine_cli.belief import ActionBelief, Belief, joint
 from imagine_cli.errors import InputError, MissingExtraError
 from imagine_cli.threads import one_thread
-from imagine_cli.world_models.base import UNLIMITED, Conditional, Prediction, WorldModel
+from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.gp.gps import GPs
 from imagine_cli.world_models.gp.moment_step import moment_step
 from imagine_cli.world_models.gp.pathwise import Functions, draw, evaluate, function_size
 from imagine_cli.world_models.gp.posterior import GPPosterior
+from imagine_cli.world_models.interfaces import UNLIMITED, Conditional, Prediction
 from imagine_cli.world_models.sources import Source, source_of, unchanged
 from imagine_cli.world_models.tiles import in_tiles, padded
 
@@ -60,7 +61,6 @@ class GPWorldModel(WorldModel):
 
     called: ClassVar[str]
     data: ClassVar[tuple[str, ...]]
-    propagations = ("moments", "linearized", "unscented", "particles")
     propagation = "moments"
     members = UNLIMITED
 
@@ -135,9 +135,9 @@ class GPWorldModel(WorldModel):
         buffers: dict[str, Any] = self._buffers
         return GPPosterior(*(buffers[name] for name in _POSTERIOR))
 
-    def predict(self, observation: Belief, action: ActionBelief) -> Prediction:
-        shape, size = observation.mean.shape, self.observation_size
-        x = joint(observation, action)
+    def moments(self, belief: Belief, action: ActionBelief) -> Prediction:
+        shape, size = belief.mean.shape, self.observation_size
+        x = joint(belief, action)
         dtype = self.lengthscales.dtype
         mean, var = x.mean.to(dtype), x.var.to(dtype)
         if mean.ndim != 2:

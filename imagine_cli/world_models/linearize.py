@@ -1,0 +1,46 @@
+"""A belief through a world model to first order around its mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from imagine_cli.belief import ActionBelief, Belief, joint, product, symmetrise
+from imagine_cli.world_models.interfaces import Conditional, Prediction, SupportsPoints
+
+__all__ = ["linearize"]
+
+
+def linearize(model: SupportsPoints, belief: Belief, action: ActionBelief) -> Prediction:
+    """One step: ``μ' = m(μ̃)``, ``Σ' = J Σ̃ Jᵀ + Q(μ̃)``, as the extended Kalman filter predicts.
+
+    m and Q are the model's mean and variance at a point, J is the Jacobian of m, and the reward
+    goes the same way. ``belief`` is ``(*B, D)``, ``(*B, D, D)``, ``action`` ``(*B, F)``.
+    """
+    size = belief.mean.shape[-1]
+    around = joint(belief, action)
+
+    def means(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        at = model.conditional(x[..., :size], x[..., size:])
+        parts = {key: value for key, value in at._asdict().items() if value is not None}
+        if at.reward_mean is None:
+            return at.mean, parts
+        return torch.cat([at.mean, at.reward_mean.unsqueeze(-1)], dim=-1), parts
+
+    # Row i of the output depends on row i of the input alone, so that one product with a vector
+    # that picks an output in every row gives that row of every Jacobian.
+    outputs, pullback, parts = torch.func.vjp(means, around.mean, has_aux=True)  # type: ignore[misc]
+    found = Conditional(**parts)
+    count = outputs.shape[-1]
+    picks = torch.eye(count, dtype=outputs.dtype, device=outputs.device)
+    picks = picks.view(count, *(1,) * (outputs.ndim - 1), count).expand(count, *outputs.shape)
+    (rows,) = torch.func.vmap(pullback)(picks)
+    jacobian = rows.movedim(0, -2)  # (*B, D or D + 1, D + F)
+    spread = product(product(jacobian, around.var), jacobian.mT)
+    reward_var = None
+    if found.reward_mean is not None:
+        reward_var = spread[..., size, size]
+        if found.reward_var is not None:
+            reward_var = reward_var + found.reward_var
+    var = symmetrise(spread[..., :size, :size] + found.covariance)
+    return Prediction(found.mean, var, found.reward_mean, reward_var)
