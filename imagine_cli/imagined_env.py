@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,16 +14,15 @@ from torchrl.data import Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 from torchrl.envs.model_based import ModelBasedEnvBase
 
-from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
+from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.env_rollout import can_unroll, unrolled
 from imagine_cli.errors import InputError
-from imagine_cli.lean_rollout import can_be_lean, lean_rollout
 from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise, TorchNoise
 from imagine_cli.propagation.registry import make_propagation
-from imagine_cli.world_models.base import WorldModel, read_action, read_observation
-from imagine_cli.world_models.belief_module import module_step, pilco_action, writes_reward
+from imagine_cli.unroll import ModelDynamics
+from imagine_cli.world_models import as_world_model
 from imagine_cli.world_models.interfaces import Prediction
-from imagine_cli.world_models.module import ModuleWorldModel, declared_dtype
 
 __all__ = ["ImaginedEnv"]
 
@@ -96,23 +94,18 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
                 f"{dict(base_env.full_observation_spec_unbatched.items())}"
             )
         size = real.shape[-1]
-        dtype = declared_dtype(world_model_module) or real.dtype
-        if not dtype.is_floating_point:
-            dtype = torch.get_default_dtype()
-        if propagation is not None and not isinstance(world_model_module, WorldModel):
-            world_model_module = ModuleWorldModel(
-                world_model_module, size, _action_size(base_env),
-                next_observation_key=next_observation_key, dtype=dtype,
-            )  # fmt: skip
-        super().__init__(world_model_module, batch_size=torch.Size(shape), **kwargs)
+        model = as_world_model(
+            world_model_module, size, _action_size(base_env),
+            next_observation_key=next_observation_key, dtype=real.dtype, propagation=propagation,
+        )  # fmt: skip
+        super().__init__(model, batch_size=torch.Size(shape), **kwargs)
         self.next_observation_key = next_observation_key
         # Not a submodule: the real env is nobody's parameter.
         self.__dict__["base_env"] = base_env
         self._check_sizes(size)
-        self.belief_dtype: torch.dtype = dtype
-        self.propagation: Propagation | None = None
-        if isinstance(world_model_module, WorldModel):
-            self.propagation = make_propagation(propagation, world_model_module)
+        self.dynamics = ModelDynamics(model, make_propagation(propagation, model))
+        self.belief_dtype: torch.dtype = self.dynamics.dtype
+        dtype = self.belief_dtype
         self.observation_spec = Composite(
             observation=Composite(
                 mean=Unbounded((*shape, size), device=self.device, dtype=dtype),
@@ -133,62 +126,22 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
     @property
     def has_reward(self) -> bool:
         """Whether the world model says that it writes a reward."""
-        if isinstance(self.world_model, WorldModel):
-            return self.world_model.has_reward
-        return writes_reward(self.world_model)
+        return bool(self.world_model.has_reward)
 
     @property
     def propagation_used(self) -> str:
         """The propagation with its parameters; ``"module"`` for a module that is its own."""
-        return "module" if self.propagation is None else self.propagation.description
+        return self.dynamics.propagation.description
 
     def imagine(self, observation: Belief, action: ActionBelief) -> Prediction:
         """One step outside TensorDict: ``(*B, D)``, ``(*B, D, D)`` and ``(*B, F)`` to the next.
 
-        What the propagation carries begins anew from the belief; :meth:`begin` and
-        :meth:`advance` keep it.
+        What the propagation carries begins anew from the belief; :func:`imagine_cli.unroll.unroll`
+        with :attr:`dynamics` keeps it.
         """
-        state = self.begin(observation)
-        return self.advance(observation, action, state)[0]
-
-    def begin(self, observation: Belief, noise: Noise | None = None) -> State:
-        """What the propagation carries at a belief that a trajectory starts from: often nothing."""
-        if self.propagation is None:
-            return {}
-        noise = noise or self._noise(observation.mean.shape[:-1])
-        return self.propagation.begin(self.world_model, observation, noise)
-
-    def advance(
-        self,
-        observation: Belief,
-        action: ActionBelief,
-        state: State,
-        noise: Noise | None = None,
-    ) -> tuple[Prediction, State]:
-        """One step outside TensorDict, with what the propagation carries.
-
-        Args:
-            observation: ``(*B, D)`` and ``(*B, D, D)``.
-            action: ``(*B, F)``.
-            state: of :meth:`begin` or the last step.
-            noise: where random numbers come from; torch's global generator if None.
-        """
-        if self.propagation is not None:
-            noise = noise or self._noise(observation.mean.shape[:-1])
-            prediction, state = self.propagation.step(
-                self.world_model, observation, action, state, noise
-            )
-            return self._settle(prediction), state
-        shape = observation.mean.shape[:-1]
-        believed = {"mean": observation.mean, "var": observation.var}
-        certain = action.var is None and action.cross_covariance is None
-        entries: dict[str, Any] = {
-            "observation": TensorDict(believed, shape, device=self.device),
-            "action": action.mean if certain else pilco_action(observation, action),
-        }
-        return self._settle(
-            self._module_step(TensorDict(entries, shape, device=self.device))
-        ), state
+        noise = self.noise(observation.mean.shape[:-1])
+        state = self.dynamics.begin(observation, noise)
+        return self.dynamics.step(observation, action, state, noise)[0]
 
     def any_done(self, tensordict: TensorDictBase) -> bool:
         """False: nothing is ever done, and looking would cost a device a synchronisation."""
@@ -204,28 +157,19 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         Where nothing but a policy and a start is asked for, the loop makes no TensorDict that the
         policy and the world model don't need.
         """
-        if can_be_lean(self, ImaginedEnv, max_steps, policy, options):
-            return lean_rollout(
+        if can_unroll(self, ImaginedEnv, max_steps, policy, options):
+            return unrolled(
                 self, max_steps, policy, options.get("tensordict"), options.get("auto_reset", True)
             )
         return super().rollout(max_steps, policy, **options)
 
     def transition(self, tensordict: TensorDictBase) -> tuple[Prediction, State]:
         """One step from a TensorDict with observation and action, which a module may write to."""
-        if not isinstance(self.world_model, WorldModel):
-            return self._settle(self._module_step(tensordict)), {}
-        model = self.world_model
-        carried = tensordict.get("propagation", None)
-        return self.advance(
-            read_observation(tensordict, model.dtype),
-            read_action(tensordict, model.action_size, model.dtype),
-            {} if carried is None else dict(carried.items()),
-        )
+        return self.dynamics.step_from(tensordict, self.noise(tensordict.batch_size))
 
-    def _module_step(self, tensordict: TensorDictBase) -> Prediction:
-        return module_step(
-            self.world_model, tensordict, self.next_observation_key, self.belief_dtype
-        )
+    def noise(self, shape: torch.Size) -> Noise:
+        """Random numbers for a batch, from torch's global generator."""
+        return TorchNoise(shape, self.belief_dtype, self.device)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         prediction, state = self.transition(tensordict.clone(recurse=False))
@@ -254,7 +198,8 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             var = mean.new_zeros((*shape, size, size))
         else:
             var = var.to(device=self.device, dtype=self.belief_dtype).expand(*shape, size, size)
-        return self._with_dones(Belief(mean, var), self.begin(Belief(mean, var)), shape)
+        belief = Belief(mean, var)
+        return self._with_dones(belief, self.dynamics.begin(belief, self.noise(shape)), shape)
 
     def _set_seed(self, seed: int | None) -> None:
         self.base_env.set_seed(seed)
@@ -268,15 +213,10 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         ]
         return torch.cat(starts)[:wanted].reshape(*shape, -1)
 
-    def _noise(self, shape: torch.Size) -> Noise:
-        return TorchNoise(shape, self.belief_dtype, self.device)
-
     def _carried_specs(self, shape: tuple[int, ...]) -> dict[str, Composite]:
         """The spec of ``"propagation"``, where there is anything to carry."""
-        if self.propagation is None:
-            return {}
         specs = {}
-        for name, carried in self.propagation.carried(self.world_model).items():
+        for name, carried in self.dynamics.propagation.carried(self.world_model).items():
             place: dict[str, Any] = {"device": self.device, "dtype": carried.dtype}
             place["shape"] = (*shape, *carried.shape)
             choices = carried.choices
@@ -295,22 +235,8 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
             out.set(key, torch.zeros((*shape, 1), dtype=torch.bool, device=mean.device))
         return out
 
-    def _settle(self, prediction: Prediction) -> Prediction:
-        """The prediction as the specs promise it: dtype, symmetry, positive semi-definiteness."""
-        mean = prediction.mean.to(self.belief_dtype)
-        var, repaired = nearest_covariance(prediction.var.to(self.belief_dtype))
-        if repaired:
-            warnings.warn(
-                "the world model gave a covariance that is not positive semi-definite; its "
-                "negative eigenvalues are set to zero",
-                stacklevel=2,
-            )
-        return prediction._replace(mean=mean, var=var)
-
     def _check_sizes(self, size: int) -> None:
         model = self.world_model
-        if not isinstance(model, WorldModel):
-            return
         actions = _action_size(self.base_env)
         if (model.observation_size, model.action_size) != (size, actions):
             raise InputError(

@@ -95,7 +95,7 @@ class RolloutRequest:
     def to_json(self) -> str:
         """One line; :meth:`from_json` is the inverse."""
         values = asdict(self)
-        values.update({name: None for name in self.PARAMETERS}, **values.pop("parameters"))
+        values.update(dict.fromkeys(self.PARAMETERS), **values.pop("parameters"))
         return json.dumps(values, sort_keys=True, default=str)
 
     @classmethod

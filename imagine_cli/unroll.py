@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import torch
+from tensordict import TensorDictBase
 
 from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
 from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise
-from imagine_cli.world_models.base import Prediction, WorldModel
+from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.interfaces import Prediction
 
 __all__ = ["Dynamics", "ModelDynamics", "Step", "begin", "unroll"]
 
@@ -53,9 +55,15 @@ class ModelDynamics:
         self, belief: Belief, action: ActionBelief, state: State, noise: Noise
     ) -> tuple[Prediction, State]:
         prediction, state = self.propagation.step(self.model, belief, action, state, noise)
-        return self.settled(prediction), state
+        return self._settled(prediction), state
 
-    def settled(self, prediction: Prediction) -> Prediction:
+    def step_from(self, tensordict: TensorDictBase, noise: Noise) -> tuple[Prediction, State]:
+        """One step from a TensorDict ``(*B,)`` with ``"observation"``, ``"action"`` and what is
+        carried below ``"propagation"``, which a module may read all of and write to."""
+        prediction, state = self.propagation.step_from(self.model, tensordict, noise)
+        return self._settled(prediction), state
+
+    def _settled(self, prediction: Prediction) -> Prediction:
         """The prediction in :attr:`dtype`, with covariances that are some."""
         var, repaired = nearest_covariance(prediction.var.to(self.dtype))
         if repaired:

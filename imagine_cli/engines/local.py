@@ -40,9 +40,7 @@ class LocalEngine(Engine):
                 progress.at_end(position)
 
 
-def _tell(
-    shards: Shards, shard: Shard, position: dict[str, np.ndarray], on_step: OnStep
-) -> None:
+def _tell(shards: Shards, shard: Shard, position: dict[str, np.ndarray], on_step: OnStep) -> None:
     """Every step of a shard that is there already, as imagining it tells them."""
     parts = ("mean", "var")
     mean, var = (torch.as_tensor(shards.read(shard, f"observation/{part}")) for part in parts)

@@ -217,9 +217,7 @@ def _load_all(
     return loaded
 
 
-def _run(
-    env: Any, about: EnvDescription, request: RolloutRequest, progress: Progress
-) -> RealRun:
+def _run(env: Any, about: EnvDescription, request: RolloutRequest, progress: Progress) -> RealRun:
     from imagine_cli.policies import make_policy
 
     own, steps, trajectories = evaluation_seed(request.seed), request.steps, request.trajectories

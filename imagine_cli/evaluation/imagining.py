@@ -124,7 +124,11 @@ def imagine_run(
             header = replace(rollout.header(target.command), seed=seed)
             writer = stack.enter_context(
                 RolloutWriter(
-                    target.path, header, dtype=dtype, fields=fields, overwrite=target.overwrite,
+                    target.path,
+                    header,
+                    dtype=dtype,
+                    fields=fields,
+                    overwrite=target.overwrite,
                     together=rollout.together,
                 )  # fmt: skip
             )
@@ -134,9 +138,7 @@ def imagine_run(
         }  # fmt: skip
         grid = Grid(sizes, fields, np.dtype(dtype).itemsize, rollout.together)
         try:
-            LocalEngine().run(
-                rollout, _ScoredShards(keeper, grid, writer), EngineProgress(on_step)
-            )
+            LocalEngine().run(rollout, _ScoredShards(keeper, grid, writer), EngineProgress(on_step))
         except ImagineError as error:
             raise type(error)(f"{named}: {error}") from error
     return keeper, used, time.perf_counter() - begun

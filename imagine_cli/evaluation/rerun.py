@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["rerun_rollout"]
 
+
 def rerun_rollout(
     path: str | Path,
     *,

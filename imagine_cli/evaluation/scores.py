@@ -7,7 +7,6 @@ shard whatever B is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 

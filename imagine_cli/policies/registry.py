@@ -46,9 +46,7 @@ _KINDS = {
 _GROUP = "imagine_cli.policies"
 
 
-def make_policy(
-    spec: str, context: PolicyContext | EnvDescription, **described: Any
-) -> Policy:
+def make_policy(spec: str, context: PolicyContext | EnvDescription, **described: Any) -> Policy:
     """The policy that ``spec`` names.
 
     Args:

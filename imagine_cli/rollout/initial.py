@@ -21,7 +21,9 @@ Initial = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 _RESETS = 512
 
 
-def make_initial(spec: str, env: Any, description: EnvDescription, *, seed: int, count: int) -> Initial:
+def make_initial(
+    spec: str, env: Any, description: EnvDescription, *, seed: int, count: int
+) -> Initial:
     """What ``--start`` names, for ``count`` trajectories.
 
     ``reset``: each trajectory at its own reset of the real env, certain. ``belief``: all at the

@@ -40,7 +40,8 @@ def check_finite(
 
     The belief number 0 of the shard is the one that step ``first_step`` began from.
     """
-    fields = (("observation/mean", 1), ("observation/var", 1), ("reward/mean", 0), ("reward/var", 0))
+    fields = [(f"observation/{part}", 1) for part in ("mean", "var")]
+    fields += [(f"reward/{part}", 0) for part in ("mean", "var")]
     if all(np.isfinite(numbers[name].sum()) for name, _ in fields if name in numbers):
         return
     found: list[tuple[int, int, str]] = []
@@ -70,12 +71,12 @@ def blame(
     """An error that names the first trajectory which can't go on, found one by one."""
     errors: list[tuple[int, int, Exception]] = []
     for row in range(len(position.failed)):
-        alone, k = position.row(row), 0
+        alone, done = position.row(row), 0
         try:
-            for k, _ in enumerate(_from(dynamics, policy, alone, steps)):
-                pass
+            for _ in _from(dynamics, policy, alone, steps):
+                done += 1
         except CANT_GO_ON as error:
-            errors.append((steps.start + k + 1, alone.first, error))
+            errors.append((steps.start + done, alone.first, error))
     if not errors:
         return ImagineError(str(cause))
     step, trajectory, error = min(errors, key=lambda entry: entry[:2])

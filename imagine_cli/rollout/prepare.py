@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from imagine_cli.belief import Belief
 from imagine_cli.checkpoint import check_env, checkpoint_files, load_world_model
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError

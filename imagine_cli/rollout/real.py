@@ -73,9 +73,7 @@ def real_episode(
             )
         ended = bool(terminated or truncated)
         code = about.encode_action(taken)
-        yield RealStep(
-            observation, code, after, float(reward), bool(terminated), bool(truncated)
-        )
+        yield RealStep(observation, code, after, float(reward), bool(terminated), bool(truncated))
         observation, belief = after, point(torch.from_numpy(after).unsqueeze(0))
 
 

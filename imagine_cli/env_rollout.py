@@ -1,9 +1,9 @@
-"""``ImaginedEnv.rollout`` without the TensorDicts that nobody looks at."""
+"""``ImaginedEnv.rollout`` as an unroll: without the TensorDicts that nobody looks at."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -11,13 +11,14 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.envs.utils import RandomPolicy
 
-from imagine_cli.belief import Belief
+from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.propagation.base import State
+from imagine_cli.propagation.noise import Noise
+from imagine_cli.unroll import unroll
+from imagine_cli.world_models.interfaces import Prediction
 
-if TYPE_CHECKING:
-    from imagine_cli.imagined_env import ImaginedEnv
-
-__all__ = ["can_be_lean", "lean_rollout"]
+__all__ = ["can_unroll", "unrolled"]
 
 # Options of EnvBase.rollout that change nothing where nothing is ever done and nothing is moved.
 _HARMLESS: dict[str, tuple[Any, ...]] = {
@@ -31,10 +32,8 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
 _METHODS = ("step", "_step", "step_mdp", "rand_action", "maybe_reset", "transition")
 
 
-def can_be_lean(
-    env: ImaginedEnv, known: type, max_steps: int, policy: Any, options: dict[str, Any]
-) -> bool:
-    """Whether :func:`lean_rollout` does all that is asked for.
+def can_unroll(env: Any, known: type, max_steps: int, policy: Any, options: dict[str, Any]) -> bool:
+    """Whether :func:`unrolled` does all that is asked for of an ImaginedEnv.
 
     It does not for a callback or another rare option; a start with entries beside the env's own; a
     policy that is no TensorDictModule, or that writes below ``"next"``, as recurrent ones do, or
@@ -67,7 +66,49 @@ def can_be_lean(
     )
 
 
-def _random(env: ImaginedEnv) -> Callable[[TensorDictBase], TensorDictBase]:
+class _TensorDictLoop(Policy):
+    """A TorchRL policy and an ImaginedEnv, as unroll takes a policy and dynamics.
+
+    They share the TensorDict that the policy writes its action to, from which the env steps on.
+    """
+
+    def __init__(self, env: Any, act: Callable[[TensorDictBase], TensorDictBase]) -> None:
+        self._env, self._act = env, act
+        self._ends = dict(env.full_done_spec.zero().items())
+        self._own = {"observation", "propagation", *self._ends}
+        self.tensordict = TensorDict()
+        self.others: list[dict[str, Any]] = []
+
+    def act(
+        self, step: int, observation: Belief, state: PolicyState
+    ) -> tuple[ActionBelief, PolicyState]:
+        acted = self._act(self.tensordict)
+        if acted is not self.tensordict:
+            self.tensordict.update(acted)
+        beside = {key: value for key, value in self.tensordict.items() if key not in self._own}
+        # A policy writes into the same nested entry again at the next step.
+        self.others.append({k: v if isinstance(v, Tensor) else v.copy() for k, v in beside.items()})
+        return ActionBelief(self.tensordict.get("action")), state
+
+    def begin(self, observation: Belief, trajectories: Any) -> Any:
+        raise NotImplementedError  # the env's reset has begun both
+
+    def step(
+        self, belief: Belief, action: ActionBelief, state: State, noise: Noise
+    ) -> tuple[Prediction, State]:
+        env = self._env
+        beside = {key: value for key, value in self.tensordict.items() if key not in self._own}
+        prediction, state = env.transition(self.tensordict)
+        observation = {"mean": prediction.mean, "var": prediction.var}
+        place: dict[str, Any] = {"batch_size": env.batch_size, "device": env.device}
+        entries = {**self._ends, **beside, "observation": TensorDict(observation, **place)}
+        if state:
+            entries["propagation"] = TensorDict(dict(state), **place)
+        self.tensordict = TensorDict(entries, **place)
+        return prediction, state
+
+
+def _random(env: Any) -> Callable[[TensorDictBase], TensorDictBase]:
     """``env.rand_action`` with its specs looked up once."""
     leaves = [(key, env.full_action_spec[key]) for key in env.action_keys]
 
@@ -79,46 +120,30 @@ def _random(env: ImaginedEnv) -> Callable[[TensorDictBase], TensorDictBase]:
     return act
 
 
-def lean_rollout(
-    env: ImaginedEnv,
-    max_steps: int,
-    policy: Any,
-    start: TensorDictBase | None,
-    auto_reset: bool,
+def unrolled(
+    env: Any, max_steps: int, policy: Any, start: TensorDictBase | None, auto_reset: bool
 ) -> TensorDictBase:
     """``max_steps`` of ``policy`` (None: random), from a reset or ``start``: ``(*B, T)``."""
     tensordict = env.reset(start) if auto_reset else start
     assert tensordict is not None
     shape, device = env.batch_size, env.device
     never = env.full_done_spec.zero()
-    ends = dict(never.items())
     first_ends = tensordict.select(*env.done_keys)
     reward_dtype = env.full_reward_spec[env.reward_key].dtype
-    act = _random(env) if policy is None else policy
-    own = {"observation", "propagation", *ends}
+    loop = _TensorDictLoop(env, _random(env) if policy is None else policy)
+    loop.tensordict = tensordict
     observation = tensordict.get("observation")
     beliefs = [Belief(observation.get("mean"), observation.get("var"))]
     carried = tensordict.get("propagation", None)
     states: list[State] = [{} if carried is None else dict(carried.items())]
     rewards: list[Tensor] = []
-    others: list[dict[str, Any]] = []
-    for _ in range(max_steps):
-        acted = act(tensordict)
-        if acted is not tensordict:
-            tensordict.update(acted)
-        beside = {key: value for key, value in tensordict.items() if key not in own}
-        # A policy writes into the same nested entry again at the next step.
-        others.append({k: v if isinstance(v, Tensor) else v.copy() for k, v in beside.items()})
-        prediction, state = env.transition(tensordict)
-        beliefs.append(Belief(prediction.mean, prediction.var))
-        states.append(state)
-        if prediction.reward_mean is not None:
-            rewards.append(prediction.reward_mean.unsqueeze(-1).to(reward_dtype))
-        entries = {**ends, **beside}
-        entries["observation"] = TensorDict(beliefs[-1]._asdict(), shape, device=device)
-        if state:
-            entries["propagation"] = TensorDict(dict(state), shape, device=device)
-        tensordict = TensorDict(entries, shape, device=device)
+    noise = env.noise(shape)
+    for step in unroll(loop, loop, beliefs[0], (states[0], {}), noise, max_steps):
+        beliefs.append(step.belief)
+        states.append(step.state)
+        if step.prediction.reward_mean is not None:
+            rewards.append(step.prediction.reward_mean.unsqueeze(-1).to(reward_dtype))
+    others = loop.others
 
     axis = len(shape)
     whole = torch.Size((*shape, max_steps))

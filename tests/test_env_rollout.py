@@ -1,4 +1,4 @@
-"""ImaginedEnv.rollout is EnvBase.rollout, to the bit, and its lean loop is the one that ran."""
+"""ImaginedEnv.rollout is EnvBase.rollout, to the bit, and its unrolled loop is the one that ran."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ POLICIES: dict[str, Callable[[ImaginedEnv], Any]] = {
 
 
 @pytest.fixture
-def lean(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one for each rollout that the lean loop makes."""
+def unrolled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one for each rollout that the unrolled loop makes."""
     made: list[int] = []
-    real = imagine_cli.imagined_env.lean_rollout
+    real = imagine_cli.imagined_env.unrolled
 
     def counted(env: Any, steps: int, *arguments: Any) -> TensorDictBase:
         made.append(steps)
         return real(env, steps, *arguments)
 
-    monkeypatch.setattr(imagine_cli.imagined_env, "lean_rollout", counted)
+    monkeypatch.setattr(imagine_cli.imagined_env, "unrolled", counted)
     return made
 
 
@@ -79,7 +79,7 @@ def same(one: TensorDictBase, other: TensorDictBase) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("batch", [(1,), (2, 3)])
 def test_it_is_the_rollout_of_torchrl(
-    which: str, policy: str, batch: tuple[int, ...], lean: list[int]
+    which: str, policy: str, batch: tuple[int, ...], unrolled: list[int]
 ) -> None:
     if policy == "rbf" and which == "module":
         pytest.skip("the module takes no belief over actions")
@@ -90,12 +90,12 @@ def test_it_is_the_rollout_of_torchrl(
         env.set_seed(5)
         torch.manual_seed(7)
         rollouts.append(how(6, acting))
-    assert lean == [6]
+    assert unrolled == [6]
     same(*rollouts)
 
 
 @pytest.mark.parametrize("which", ["gp", "ensemble"])
-def test_it_goes_on_from_where_another_ended(which: str, lean: list[int]) -> None:
+def test_it_goes_on_from_where_another_ended(which: str, unrolled: list[int]) -> None:
     env = make(which)
     first = env.rollout(3)
     onward = step_mdp(first[..., -1])
@@ -103,22 +103,22 @@ def test_it_goes_on_from_where_another_ended(which: str, lean: list[int]) -> Non
     for how in (env.rollout, lambda *a, **k: EnvBase.rollout(env, *a, **k)):
         torch.manual_seed(7)
         rollouts.append(how(4, tensordict=onward.clone(), auto_reset=False))
-    assert lean == [3, 4]
+    assert unrolled == [3, 4]
     same(*rollouts)
     assert torch.equal(rollouts[0][..., 0]["observation", "mean"], onward["observation", "mean"])
 
 
-def test_a_done_that_it_is_given_stays_at_the_start(lean: list[int]) -> None:
+def test_a_done_that_it_is_given_stays_at_the_start(unrolled: list[int]) -> None:
     env = make("gp")
     start = env.reset()
     start["done"] = torch.ones_like(start["done"])
     rollout = env.rollout(3, tensordict=start, auto_reset=False)
-    assert lean == [3]
+    assert unrolled == [3]
     assert rollout["done"].squeeze(-1).tolist() == [[True, False, False]] * 2
     assert not rollout["next", "done"].any()
 
 
-def test_gradients_are_the_same(lean: list[int]) -> None:
+def test_gradients_are_the_same(unrolled: list[int]) -> None:
     env = make("gp")
     acting = linear_policy(env)
     found = []
@@ -127,19 +127,19 @@ def test_gradients_are_the_same(lean: list[int]) -> None:
         acting.zero_grad()
         how(3, acting)["next", "observation", "var"].sum().backward()
         found.append([p.grad.clone() for p in acting.parameters()])
-    assert lean == [3]
+    assert unrolled == [3]
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=0.0)
 
 
-def test_what_comes_out_shares_no_memory_between_its_halves(lean: list[int]) -> None:
+def test_what_comes_out_shares_no_memory_between_its_halves(unrolled: list[int]) -> None:
     rollout = make("gp").rollout(3)
     before = rollout["observation", "mean"].clone()
     rollout["next", "observation", "mean"].zero_()
     rollout["next", "done"].fill_(True)
     assert torch.equal(rollout["observation", "mean"], before)
     assert not rollout["done"].any()
-    assert lean == [3]
+    assert unrolled == [3]
 
 
 class Recurrent(TensorDictModule):
@@ -150,7 +150,7 @@ class Recurrent(TensorDictModule):
         super().__init__(lambda memory: (memory, memory + 1.0), ["memory"], keys)
 
 
-def test_rarer_wishes_go_the_way_of_torchrl(lean: list[int]) -> None:
+def test_rarer_wishes_go_the_way_of_torchrl(unrolled: list[int]) -> None:
     env = make("gp")
     seen: list[Any] = []
     env.rollout(2, callback=lambda env, td: seen.append(td))
@@ -162,12 +162,12 @@ def test_rarer_wishes_go_the_way_of_torchrl(lean: list[int]) -> None:
     assert (recurrent["next", "memory"] == 1.0).all()
     truncated = env.rollout(2, set_truncated=True)
     assert truncated["next", "truncated"][:, -1].all()
-    assert lean == []
+    assert unrolled == []
     with pytest.raises(TypeError, match="break_when"):
         env.rollout(2, break_when_any_done=True, break_when_all_done=True)
 
 
-def test_what_a_policy_writes_among_the_envs_entries_counts(lean: list[int]) -> None:
+def test_what_a_policy_writes_among_the_envs_entries_counts(unrolled: list[int]) -> None:
     env = make("gp")
 
     def beside(mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -176,10 +176,10 @@ def test_what_a_policy_writes_among_the_envs_entries_counts(lean: list[int]) -> 
     keys = ["action", ("observation", "twice")]
     rollout = env.rollout(2, TensorDictModule(beside, [("observation", "mean")], keys))
     assert torch.equal(rollout["observation", "twice"], 2.0 * rollout["observation", "mean"])
-    assert lean == []
+    assert unrolled == []
 
 
-def test_a_subclass_with_a_step_of_its_own_keeps_it(lean: list[int]) -> None:
+def test_a_subclass_with_a_step_of_its_own_keeps_it(unrolled: list[int]) -> None:
     class Doubled(ImaginedEnv):
         def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
             out = super()._step(tensordict)
@@ -187,4 +187,4 @@ def test_a_subclass_with_a_step_of_its_own_keeps_it(lean: list[int]) -> None:
 
     env = Doubled(small_gp(3, 1), GymEnv("Pendulum-v1"), batch_size=2)
     assert (env.rollout(2)["next", "reward"] == 2.0).all()
-    assert lean == []
+    assert unrolled == []
