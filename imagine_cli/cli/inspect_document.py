@@ -64,7 +64,7 @@ def rollout_document(rollout: Rollout, stats: Statistics, step: int | None) -> d
     document: dict[str, Any] = {
         "kind": "rollout",
         "file": str(rollout.path),
-        "bytes": rollout.path.stat().st_size,
+        "bytes": rollout.stored_bytes,
         "format_version": rollout.format_version,
         "complete": rollout.complete,
         "provenance": {

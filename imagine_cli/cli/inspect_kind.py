@@ -16,12 +16,15 @@ _ZIP = b"PK\x03\x04"
 
 
 def file_kind(path: Path) -> str:
-    """ROLLOUT for HDF5, CHECKPOINT for a zip, a pickle or a folder with a model of mbrl-lib.
+    """ROLLOUT for HDF5 or an unfinished rollout's folder, CHECKPOINT for a zip, a pickle or a
+    folder with a model of mbrl-lib.
 
     Raises InputError for anything else.
     """
     if path.is_dir() and (path / "model.pth").is_file():
         return CHECKPOINT
+    if path.is_dir() and (path / "manifest.json").is_file():
+        return ROLLOUT
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a rollout or a checkpoint in it")
     if not path.exists():

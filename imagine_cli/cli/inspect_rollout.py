@@ -42,6 +42,7 @@ def inspect_rollout(
     path: Path, *, json: bool, csv: bool, trajectory: int | None, step: int | None
 ) -> None:
     """Print what ``imagine inspect`` prints of the rollout at ``path``. Raises InputError."""
+    from imagine_cli.inspection.statistics import compute
     from imagine_cli.recording.reader import open_rollout
 
     with open_rollout(path) as rollout:
@@ -57,12 +58,12 @@ def inspect_rollout(
             from imagine_cli.cli.inspect_document import as_json, rollout_document
 
             with _progress(rollout) as progress:
-                stats = rollout.stats(trajectory, progress=progress)
+                stats = compute(rollout, trajectory, progress=progress)
             print(as_json(rollout_document(rollout, stats, step)))
             return
         console = answers()
         with _progress(rollout) as progress:
-            stats = rollout.stats(trajectory, bins=_STRETCHES, progress=progress)
+            stats = compute(rollout, trajectory, bins=_STRETCHES, progress=progress)
         console.print(_provenance(rollout))
         console.print()
         over = _over(rollout, trajectory)
@@ -110,7 +111,7 @@ def _warn(sentences: list[str]) -> None:
 def _provenance(rollout: Rollout) -> Table:
     state = {True: "complete", False: "INCOMPLETE", None: "complete or not: it does not say"}
     times = "×" if speaks_unicode() else "x"
-    size = bytes_text(rollout.path.stat().st_size)
+    size = bytes_text(rollout.stored_bytes)
     parts = [
         plural(rollout.observation_size, "observation"),
         plural(rollout.action_size, "action") if rollout.action_size else "no actions",

@@ -12,7 +12,7 @@ import numpy as np
 from imagine_cli.environments import EnvDescription, describe
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.progress import Progress, Silent
-from imagine_cli.recording import RolloutHeader, RolloutWriter, open_rollout
+from imagine_cli.recording import RolloutHeader, open_rollout, write_rollout
 from imagine_cli.recording.real_lengths import real_lengths
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def write_real(
 ) -> None:
     """Write a real run as a rollout file of zero variance with the attribute ``real``.
 
-    After a trajectory's end the means and rewards are NaN. Raises as RolloutWriter does.
+    After a trajectory's end the means and rewards are NaN. Raises as write_rollout does.
     """
     header = RolloutHeader(
         command=command,
@@ -144,24 +144,14 @@ def write_real(
         observation_high=about.observation_high,
         extra={"real": True},
     )
-    size = about.observation_size
-    with RolloutWriter(path, header, overwrite=overwrite, reward=run.rewards is not None) as writer:
-        rows, chunk = writer.trajectory_chunk, writer.time_chunk
-        for first in range(0, run.trajectories, rows):
-            some = slice(first, first + rows)
-            starts = run.observations[some, 0]
-            writer.write_start(first, starts, np.zeros((len(starts), size, size)))
-            for step in range(0, run.steps, chunk):
-                now = slice(step, step + chunk)
-                means = run.observations[some, step + 1 : step + 1 + chunk]
-                writer.write(
-                    first,
-                    step,
-                    observation_mean=means,
-                    observation_var=np.zeros((*means.shape, size)),
-                    action_mean=run.actions[some, now],
-                    reward_mean=None if run.rewards is None else run.rewards[some, now],
-                )
+    numbers = {
+        "observation/mean": run.observations,
+        "observation/var": np.zeros((*run.observations.shape, about.observation_size)),
+        "action/mean": run.actions,
+    }
+    if run.rewards is not None:
+        numbers["reward/mean"] = run.rewards
+    write_rollout(path, header, numbers, overwrite=overwrite)
 
 
 def read_real(path: str | Path) -> tuple[RealRun, dict[str, Any]]:

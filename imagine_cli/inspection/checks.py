@@ -7,14 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imagine_cli.recording.finding import Finding
+
 __all__ = ["Block", "BoundsCheck", "CovarianceCheck", "Finding", "FiniteCheck", "growth_warnings"]
-
-
-class Finding(NamedTuple):
-    """``kind`` is a short fixed word for programs, ``message`` a sentence for people."""
-
-    kind: str
-    message: str
 
 
 class Block(NamedTuple):

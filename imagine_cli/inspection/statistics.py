@@ -62,7 +62,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What :meth:`Rollout.stats` finds.
+    """What :func:`compute` finds.
 
     Attributes:
         trajectory: the one it is about, None for all.
@@ -84,12 +84,22 @@ def landmarks(last: int) -> list[int]:
 
 def compute(
     rollout: Rollout,
-    trajectory: int | None,
+    trajectory: int | None = None,
     *,
-    bins: int,
+    bins: int = 40,
     progress: Callable[[float], None] | None = None,
 ) -> Statistics:
-    """See :meth:`Rollout.stats`. Raises InputError where there is no such trajectory."""
+    """Means, standard deviations and warnings, in one pass with little memory.
+
+    Args:
+        rollout: an open one.
+        trajectory: one trajectory, or None for all of them together.
+        bins: into how many stretches of steps the course is condensed.
+        progress: called with the fraction that is done, from 0 to 1.
+
+    Raises:
+        InputError: there is no such trajectory.
+    """
     if trajectory is not None and not 0 <= trajectory < rollout.trajectories:
         raise InputError(
             f"{rollout.path} has no trajectory {trajectory}: it has {rollout.trajectories}, "

@@ -6,22 +6,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imagine_cli.recording.fields import FIELDS as FIELDS
     from imagine_cli.recording.reader import Rollout as Rollout
     from imagine_cli.recording.reader import open_rollout as open_rollout
     from imagine_cli.recording.schema import FORMAT as FORMAT
     from imagine_cli.recording.schema import FORMAT_VERSION as FORMAT_VERSION
     from imagine_cli.recording.schema import RolloutHeader as RolloutHeader
     from imagine_cli.recording.schema import installed_versions as installed_versions
+    from imagine_cli.recording.shard import Shard as Shard
     from imagine_cli.recording.writer import RolloutWriter as RolloutWriter
+    from imagine_cli.recording.writer import write_rollout as write_rollout
 
 _HOME = {
+    "FIELDS": "fields",
     "FORMAT": "schema",
     "FORMAT_VERSION": "schema",
     "Rollout": "reader",
     "RolloutHeader": "schema",
     "RolloutWriter": "writer",
+    "Shard": "shard",
     "installed_versions": "schema",
     "open_rollout": "reader",
+    "write_rollout": "writer",
 }
 
 __all__ = [*_HOME]

@@ -10,26 +10,15 @@ import h5py
 
 from imagine_cli.errors import InputError
 from imagine_cli.recording import safe_hdf5
+from imagine_cli.recording.fields import FIELDS, LETTERS, REQUIRED_FIELDS, Field, axis_label
 from imagine_cli.recording.schema import FORMAT, FORMAT_VERSION, MAX_SIZE
 
 __all__ = ["Layout", "check_format", "read_layout", "read_names"]
 
-# Each axis by its letter: B trajectories, S = T+1 beliefs, T steps, D, F, P.
-_AXES = {
-    "observation/mean": "BSD",
-    "observation/var": "BSDD",
-    "action/mean": "BTF",
-    "action/var": "BTFF",
-    "reward/mean": "BT",
-    "reward/var": "BT",
-    "particles/observation": "BPSD",
-}
-_REQUIRED = ("observation/mean", "observation/var")
-
 
 @dataclass(frozen=True)
 class Layout:
-    """The datasets there are, by name, and the size of each axis letter."""
+    """The datasets there are, by name, and the sizes of axes by their labels; ``step`` is T."""
 
     datasets: dict[str, Any]
     sizes: dict[str, int]
@@ -56,7 +45,7 @@ def read_layout(file: Any, path: Path) -> Layout:
     """Find every dataset of the schema and check that their shapes agree. InputError if not."""
     datasets: dict[str, Any] = {}
     groups: dict[str, Any] = {}
-    for name in _AXES:
+    for name in FIELDS:
         parent, child = name.split("/")
         if parent not in groups:
             groups[parent] = safe_hdf5.child_group(file, parent, path)
@@ -65,15 +54,16 @@ def read_layout(file: Any, path: Path) -> Layout:
         dataset = safe_hdf5.child_dataset(groups[parent], child, path)
         if dataset is not None:
             datasets[name] = dataset
-    missing = [name for name in _REQUIRED if name not in datasets]
+    missing = [name for name in REQUIRED_FIELDS if name not in datasets]
     if missing:
         raise InputError(f"{path} has no dataset {' and no '.join(missing)}: nothing to show")
     sizes: dict[str, int] = {}
     for name, dataset in datasets.items():
-        _check(name, dataset, sizes, path)
-    if max(sizes["D"], sizes.get("F", 1)) > MAX_SIZE:
+        _check(FIELDS[name], dataset, sizes, path)
+    if max(sizes["observation"], sizes.get("action", 1)) > MAX_SIZE:
         raise InputError(
-            f"{path} has D = {sizes['D']} observation dimensions (F = {sizes.get('F', 0)}); "
+            f"{path} has D = {sizes['observation']} observation dimensions "
+            f"(F = {sizes.get('action', 0)}); "
             f"imagine reads up to {MAX_SIZE}"
         )
     return Layout(datasets, sizes)
@@ -88,19 +78,17 @@ def read_names(file: Any, group: str, size: int, path: Path) -> list[str] | None
     return safe_hdf5.read_strings(scale, path)
 
 
-def _check(name: str, dataset: Any, sizes: dict[str, int], path: Path) -> None:
-    axes, shape = _AXES[name], dataset.shape
-    wanted = f"({', '.join({'S': 'T+1'}.get(axis, axis) for axis in axes)})"
+def _check(field: Field, dataset: Any, sizes: dict[str, int], path: Path) -> None:
+    where, shape = f"{field.name} in {path}", dataset.shape
     if dataset.dtype.kind not in "fiu":
-        raise InputError(f"{name} in {path} has numbers of type {dataset.dtype}, not floats")
-    if len(shape) != len(axes) or 0 in shape:
-        raise InputError(f"{name} in {path} has the shape {shape}, not {wanted}")
-    for axis, length in zip(axes, shape, strict=True):
-        if axis in "ST":
-            axis, length = "T", length - (axis == "S")
-        if sizes.setdefault(axis, length) != length:
-            known = ", ".join(f"{axis} = {size}" for axis, size in sizes.items())
+        raise InputError(f"{where} has numbers of type {dataset.dtype}, not floats")
+    if len(shape) != len(field.axes) or 0 in shape:
+        raise InputError(f"{where} has the shape {shape}, not {field.letters}")
+    for axis, length in zip(field.axes, shape, strict=True):
+        label = axis_label(axis)
+        size = length - field.after if axis == "step" else length
+        if sizes.setdefault(label, size) != size:
+            known = ", ".join(f"{LETTERS[label]} = {size}" for label, size in sizes.items())
             raise InputError(
-                f"{name} in {path} has the shape {shape}, which disagrees with {wanted} where "
-                f"{known}"
+                f"{where} has the shape {shape}, which disagrees with {field.letters} where {known}"
             )

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from imagine_cli.errors import InputError
-from imagine_cli.inspection.checks import Finding
 from imagine_cli.observation_names import observation_names
 from imagine_cli.recording import safe_hdf5
+from imagine_cli.recording.fields import FIELDS, axis_label
+from imagine_cli.recording.finding import Finding
 from imagine_cli.recording.layout import check_format, read_layout, read_names
+from imagine_cli.recording.partial_reader import PartialRollout
 from imagine_cli.recording.probe import check_survives
 from imagine_cli.recording.provenance import Provenance
 
-if TYPE_CHECKING:
-    from imagine_cli.inspection.statistics import Statistics
-
 __all__ = ["Rollout", "open_rollout"]
 
-# To read a chunk while the file is written: each fails only where a write comes in between.
-_ATTEMPTS = 5
 _SLAB_BYTES = 16 * 1024 * 1024
 
 Index = int | slice
@@ -34,9 +29,10 @@ _ALL = slice(None)
 
 
 def open_rollout(path: str | os.PathLike[str]) -> Rollout:
-    """Open a rollout file for reading, as a context manager.
+    """Open a rollout file, or the ``.partial`` folder of one, for reading, as a context manager.
 
-    Nothing but the header is read yet. Links out of the file are never followed.
+    A folder shows what is there at each moment, NaN elsewhere, while it is written and merged
+    too. Nothing but the header is read yet. Links out of the file are never followed.
 
     Raises:
         InputError: no such file, not a rollout, a later version of the format, datasets that are
@@ -58,7 +54,7 @@ class Rollout(Provenance):
     """An open rollout file.
 
     Attributes:
-        path: the file.
+        path: the file, or the folder.
         attributes: its root attributes, those of RolloutHeader and any others.
         format_version: of the rollout format.
         trajectories, steps: B and T.
@@ -73,25 +69,45 @@ class Rollout(Provenance):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = safe_hdf5.open_file(path)
+        self._file: Any = None
+        self._datasets: dict[str, Any]
+        if path.is_dir():
+            self._open_folder()
+        else:
+            self._open_file()
+        self.trajectories, self.steps = self._sizes["trajectory"], self._sizes["step"]
+        self.observation_size = self._sizes["observation"]
+        self.action_size = self._sizes.get("action")
+        self.particle_count = self._sizes.get("particle")
+        self.dtype: np.dtype[Any] = self._datasets["observation/mean"].dtype
+        self.warnings = self._oddities()
+
+    def _open_folder(self) -> None:
+        partial = PartialRollout(self.path)
+        manifest = partial.manifest
+        self.attributes = {"complete": False, **manifest.attributes}
+        self.format_version = check_format(self.attributes, self.path)
+        self._datasets = dict(partial.datasets)
+        labels = {axis_label(axis) for name in partial.datasets for axis in FIELDS[name].axes}
+        self._sizes = {label: manifest.sizes[label] for label in labels}
+        self.observation_names = manifest.observation_names
+        self.action_names = manifest.action_names
+        self.observation_low, self.observation_high = manifest.bounds()
+
+    def _open_file(self) -> None:
+        self._file = safe_hdf5.open_file(self.path)
         try:
-            self.attributes = safe_hdf5.attributes(self._file, path)
-            self.format_version = check_format(self.attributes, path)
-            layout = read_layout(self._file, path)
-            self._datasets = layout.datasets
-            sizes = layout.sizes
-            self.trajectories, self.steps = sizes["B"], sizes["T"]
-            self.observation_size = sizes["D"]
-            self.action_size = sizes.get("F")
-            self.particle_count = sizes.get("P")
-            self.dtype: np.dtype[Any] = self._datasets["observation/mean"].dtype
-            self.observation_names = self._read_names("observation", self.observation_size)
-            self.action_names = self._read_names("action", self.action_size or 0)
-            self.observation_low, self.observation_high = self._read_bounds()
+            self.attributes = safe_hdf5.attributes(self._file, self.path)
+            self.format_version = check_format(self.attributes, self.path)
+            layout = read_layout(self._file, self.path)
+            self._datasets, self._sizes = layout.datasets, layout.sizes
+            size, actions = self._sizes["observation"], self._sizes.get("action", 0)
+            self.observation_names = self._read_names("observation", size)
+            self.action_names = self._read_names("action", actions)
+            self.observation_low, self.observation_high = self._read_bounds(size)
         except BaseException:
             safe_hdf5.close(self._file)
             raise
-        self.warnings = self._oddities()
 
     def __enter__(self) -> Rollout:
         return self
@@ -106,7 +122,14 @@ class Rollout(Provenance):
 
     def close(self) -> None:
         """Close the file; what was read stays."""
-        safe_hdf5.close(self._file)
+        if self._file is not None:
+            safe_hdf5.close(self._file)
+
+    @property
+    def stored_bytes(self) -> int:
+        """What it takes on the disk."""
+        files = self.path.iterdir() if self.path.is_dir() else [self.path]
+        return sum(file.stat().st_size for file in files)
 
     @property
     def datasets(self) -> dict[str, tuple[int, ...]]:
@@ -148,24 +171,6 @@ class Rollout(Provenance):
         """Of any dataset of the schema, by its name, as the methods above give it."""
         return self._take(dataset, trajectory, step)
 
-    def stats(
-        self,
-        trajectory: int | None = None,
-        *,
-        bins: int = 40,
-        progress: Callable[[float], None] | None = None,
-    ) -> Statistics:
-        """Means, standard deviations and warnings, in one pass with little memory.
-
-        Args:
-            trajectory: one trajectory, or None for all of them together.
-            bins: into how many stretches of steps the course is condensed.
-            progress: called with the fraction that is done, from 0 to 1.
-        """
-        from imagine_cli.inspection.statistics import compute
-
-        return compute(self, trajectory, bins=bins, progress=progress)
-
     def slabs(
         self, dataset: str = "observation/var", trajectory: int | None = None
     ) -> Iterator[tuple[slice, slice]]:
@@ -174,7 +179,7 @@ class Rollout(Provenance):
         The pieces follow the dataset's chunks, trajectories before steps.
         """
         found = self.dataset(dataset)
-        axis = 2 if dataset.startswith("particles") else 1
+        axis = FIELDS[dataset].step_axis
         count, length = found.shape[0], found.shape[axis]
         row_bytes = max(1, found.size // (count * length)) * found.dtype.itemsize
         chunk_b, chunk_t = (found.chunks[0], found.chunks[axis]) if found.chunks else (1, 1)
@@ -187,21 +192,26 @@ class Rollout(Provenance):
                 yield slice(first, min(first + b, b1)), slice(step, min(step + t, length))
 
     def _take(self, name: str, trajectory: Index, step: Index) -> np.ndarray:
-        place = (trajectory, _ALL, step) if name.startswith("particles") else (trajectory, step)
-        for _ in range(_ATTEMPTS if self.complete is False else 0):
-            # Its writer may have gone on since it was opened.
-            with contextlib.suppress(InputError):
-                return safe_hdf5.read(self.dataset(name), place, self.path)
-            self._look_again()
-        return safe_hdf5.read(self.dataset(name), place, self.path)
+        axes = FIELDS[name].axes if name in FIELDS else ()
+        place = tuple({"trajectory": trajectory, "step": step}.get(axis, _ALL) for axis in axes)
+        try:
+            return safe_hdf5.read(self.dataset(name), place, self.path)
+        except FileNotFoundError:  # the folder has come to its end since it was opened
+            self._follow()
+            return safe_hdf5.read(self.dataset(name), place, self.path)
 
-    def _look_again(self) -> None:
-        time.sleep(0.01)
-        self._file.close()
-        if self.path.suffix == ".partial" and not self.path.exists():
-            self.path = self.path.with_suffix("")  # it is complete now
-        self._file = safe_hdf5.open_file(self.path)
-        self._datasets = read_layout(self._file, self.path).datasets
+    def _follow(self) -> None:
+        """Go over to the file that came of the folder. Raises InputError where none did."""
+        gone = InputError(f"{self.path} is gone: its rollout was given up, or begun anew")
+        try:
+            whole = Rollout(self.path.with_suffix(""))
+        except InputError:
+            raise gone from None
+        names = {*self.attributes, *whole.attributes} - {"complete"}
+        if any(str(self.attributes.get(n)) != str(whole.attributes.get(n)) for n in names):
+            whole.close()
+            raise gone
+        self.path, self._file, self._datasets = whole.path, whole._file, whole._datasets
 
     def dataset(self, name: str) -> Any:
         """The h5py.Dataset of that name. Raises InputError where the file has none."""
@@ -215,14 +225,14 @@ class Rollout(Provenance):
             return observation_names(self.env_id or "", size)
         return [f"u{i}" for i in range(size)] if names is None else names
 
-    def _read_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+    def _read_bounds(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         found = safe_hdf5.attributes(self._file["observation"], self.path)
         bounds = []
         for name, absent in (("low", -np.inf), ("high", np.inf)):
             try:
-                bound = np.asarray(found[name], dtype=np.float64).reshape(self.observation_size)
+                bound = np.asarray(found[name], dtype=np.float64).reshape(size)
             except (KeyError, TypeError, ValueError):
-                bound = np.full(self.observation_size, absent)
+                bound = np.full(size, absent)
             bounds.append(np.where(np.isnan(bound), absent, bound))
         return bounds[0], bounds[1]
 

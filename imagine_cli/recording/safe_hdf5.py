@@ -25,7 +25,6 @@ __all__ = [
 ]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_ATTEMPTS = 20
 _MAX_CHUNK_BYTES = 256 * 1024 * 1024
 _MAX_EXPANSION = 10_000  # gzip's own limit is about 1032; unwritten chunks take no room at all
 _MAX_ATTRIBUTE_BYTES = 1024 * 1024
@@ -54,7 +53,7 @@ def open_file(path: Path) -> Any:
             f"{path} is {what}, not a rollout" if what else f"{path} is not an HDF5 file"
         )
     try:
-        file = _open_steady(path)
+        file = h5py.File(WatchedFile(path), "r")
         sizes = file.id.get_create_plist().get_sizes()
     except (OSError, RuntimeError, ValueError) as error:
         reason = "it is truncated" if "truncated" in str(error) else _one_line(error)
@@ -69,20 +68,6 @@ def close(file: Any) -> None:
     """Close what was read, in whatever state damage has left the library."""
     with contextlib.suppress(OSError, RuntimeError):
         file.close()
-
-
-def _open_steady(path: Path) -> Any:
-    """A rollout that goes on can be read at any moment.
-
-    But HDF5 looks at the file's length before its header, and it may grow in between.
-    """
-    for _ in range(_ATTEMPTS):
-        size = path.stat().st_size
-        with contextlib.suppress(OSError):
-            return h5py.File(WatchedFile(path), "r")
-        if path.stat().st_size == size:
-            break
-    return h5py.File(WatchedFile(path), "r")
 
 
 def attributes(node: Any, path: Path) -> dict[str, Any]:
@@ -168,6 +153,8 @@ def read(dataset: Any, place: Any, path: Path) -> np.ndarray:
     """``dataset[place]``; InputError naming the dataset where its bytes are damaged."""
     try:
         return np.asarray(dataset[place])
+    except FileNotFoundError:
+        raise
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"{dataset.name} in {path} can't be read, the file is damaged: {_one_line(error)}"

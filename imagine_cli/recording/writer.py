@@ -1,58 +1,64 @@
-"""Writing a rollout file as the rollout goes."""
+"""Writing a rollout, shard by shard; what is whole stays, whatever becomes of the process."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imagine_cli.errors import DiskError, ImagineError, InputError, Interrupted
+from imagine_cli.errors import DiskError, InputError, Interrupted
 from imagine_cli.interrupts import interrupts_held_back
-from imagine_cli.recording.chunk_store import ChunkStore
-from imagine_cli.recording.disk_room import check_room
-from imagine_cli.recording.leftover import Leftover
-from imagine_cli.recording.partial_file import PartialFile
-from imagine_cli.recording.schema import MAX_SIZE, RolloutHeader, chunk_lengths
+from imagine_cli.recording.fields import DEFAULT_FIELDS, FIELDS
+from imagine_cli.recording.manifest import Manifest
+from imagine_cli.recording.merge import merge
+from imagine_cli.recording.partial_folder import PartialFolder, disk_errors, put_whole
+from imagine_cli.recording.schema import RolloutHeader
+from imagine_cli.recording.shard import Grid, Shard, encode, open_shard, read_state
 
-__all__ = ["RolloutWriter"]
+__all__ = ["RolloutWriter", "write_rollout"]
+
+# Means are not known to compress to less than this part.
+_SMALLEST = 20
 
 
 class RolloutWriter:
-    """A context manager that writes one rollout file, in blocks of trajectories and steps.
+    """A context manager that writes one rollout file, in shards, in any order.
 
-    The file appears at ``path`` when the block ends without an exception, with every number
-    written; otherwise nothing appears and what was at ``path`` stays. B and T come from
-    ``header``, D and F from its names. Numbers are copied, and written in another thread.
-
-    Until then ``<path>.partial`` can be opened at any moment, whatever becomes of this process:
-    a rollout file that is not ``complete``, with every chunk that was whole after one of the
-    blocks handed over (where these are of whole chunks' trajectories, in the order of steps; other
-    blocks may be torn by a kill, and are written more slowly). Chunks come in the order of the
-    blocks, so that the bytes of a file follow from the header, the numbers and the blocks' sizes.
+    The file appears at ``path`` when the block ends without an exception, with every shard
+    written; otherwise nothing appears and what was at ``path`` stays. Until then
+    ``<path>.partial`` is a folder of the shards that are whole, which ``open_rollout`` reads at
+    any moment. It stays after a kill, an interrupt or a DiskError. The file's bytes follow from
+    the header and the numbers, whoever wrote which shard when.
 
     Args:
         path: the file to write; its folder must exist.
-        header: what the file says of itself.
+        header: what the file says of itself; B, T and the names of the axes.
         dtype: of the numbers in the file, ``"float64"`` or ``"float32"``.
-        action_var, reward, reward_var: whether the file has these datasets.
+        fields: the datasets that the file has, by their names in FIELDS.
         particles: P, or None for a file without particles.
         overwrite: whether a file at ``path`` may be replaced.
-        keep: whether the partial file stays after an interrupt or a disk error, for a resumption.
-        together: the most trajectories that a chunk spans.
-        resume: take over the partial file that is there, where there is one: its ``created`` and
-            ``command``; its numbers are :attr:`leftover`, for the caller to write again.
+        resume: go on from the folder that a dead writer left, where there is one with shards in
+            it: its shards are there, and its ``created`` and ``command`` are taken over.
+        together: the most trajectories that a shard spans.
+        keep: whether the folder stays where the rollout can be gone on with.
 
     Attributes:
-        leftover: what is taken over, until it is all written again; None where nothing is.
-        replaces: whether a partial file was there that is not taken over.
+        shards: in order, trajectories outer, steps inner.
+        resumed: whether a dead writer's folder is gone on from.
+        replaces: whether one was there, with shards, that is not gone on from.
 
     Raises:
-        InputError: on entry where ``path`` can't be or mustn't be written.
-        ImagineError: where the disk fails, or at the end where numbers are missing.
-        ValueError: arrays whose shapes don't fit, or outside the file's trajectories and steps.
+        InputError: on entry where ``path`` can't be or mustn't be written, or the folder to go
+            on from is of another rollout.
+        DiskError: where the disk fails.
+        ImagineError: at the end where shards are missing.
     """
 
     def __init__(
@@ -61,71 +67,50 @@ class RolloutWriter:
         header: RolloutHeader,
         *,
         dtype: str = "float64",
-        action_var: bool = False,
-        reward: bool = False,
-        reward_var: bool = False,
+        fields: Collection[str] = DEFAULT_FIELDS,
         particles: int | None = None,
         overwrite: bool = False,
-        keep: bool = False,
         resume: bool = False,
         together: int | None = None,
+        keep: bool = True,
     ) -> None:
-        self.header = header
-        self.dtype = np.dtype(dtype)
-        self._sizes = {
-            "trajectory": header.trajectories,
-            "step": header.steps,
-            "observation": len(header.observation_names),
-            "action": len(header.action_names),
-            "particle": 1 if particles is None else particles,
-        }
-        for axis, size in self._sizes.items():
-            if size < 1:
-                raise InputError(f"a rollout file needs at least one {axis}, not {size}")
-        if max(self._sizes["observation"], self._sizes["action"]) > MAX_SIZE:
-            raise InputError(
-                f"a rollout file holds full covariances of at most {MAX_SIZE} dimensions, not "
-                f"{self._sizes['observation']} observations and {self._sizes['action']} actions"
-            )
-        if reward_var and not reward:
-            raise ValueError("reward_var needs reward")
-        self._wanted = {
-            "action/var": action_var,
-            "reward/mean": reward,
-            "reward/var": reward_var,
-            "particles/observation": particles is not None,
-        }
-        row_bytes = self._sizes["observation"] ** 2 * self.dtype.itemsize
-        rows, steps = chunk_lengths(header.trajectories, header.steps, row_bytes)
-        self._chunk = (rows if together is None else min(rows, together), steps)
-        self.leftover: Leftover | None = None
-        self.replaces = False
-        self._keep, self._resume = keep, resume
-        self._partial = PartialFile(path, overwrite=overwrite)
-        self._store: ChunkStore | None = None
-        self._written = 0
+        self._manifest = Manifest.of(
+            header, dtype=dtype, fields={*fields}, particles=particles, together=together
+        )
+        self.resumed = self.replaces = False
+        self._resume, self._keep = resume, keep
+        self._folder = PartialFolder(path, overwrite=overwrite)
+        self._whole: set[Shard] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: list[Future[None]] = []
 
     @property
-    def time_chunk(self) -> int:
-        """How many steps a chunk of covariances spans: blocks of so many steps write fastest."""
-        return self._chunk[1]
-
-    @property
-    def trajectory_chunk(self) -> int:
-        """How many trajectories a chunk of covariances spans."""
-        return self._chunk[0]
+    def shards(self) -> Grid:
+        return self._manifest.grid
 
     def __enter__(self) -> RolloutWriter:
-        check_room(
-            self._partial.target, self.header.trajectories, self.header.steps,
-            self._sizes["observation"] * self.dtype.itemsize,
-        )  # fmt: skip
+        self._check_disk()
+        old = self._folder.path.is_file()
+        if old and self._resume:
+            raise InputError(
+                f"{self._folder.path} is a file, as version 0.1 left it, and can't be gone on "
+                "from; leave out --resume to start anew"
+            )
+        self._folder.claim()
+        there = self._folder.has_shards()
+        self.replaces = (old or there) and not self._resume
         try:
-            with interrupts_held_back():
-                self._open()
+            if there and self._resume:
+                self._take_over()
+            else:
+                self._folder.begin(self._manifest)
         except BaseException:
-            self._abandon(keep=False)
+            if there and self._resume:
+                self._folder.release()
+            else:
+                self._folder.discard()
             raise
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="recording")
         return self
 
     def __exit__(
@@ -134,149 +119,162 @@ class RolloutWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None:
-            self._abandon(keep=_may_go_on(error))
-            return
         try:
-            expected = self.header.trajectories * (self.header.steps + 1)
-            if self._written != expected:
-                raise ImagineError(
-                    f"the rollout ended with {self._written} of {expected} beliefs written; "
-                    f"{self._partial.target} was not made"
-                )
-            assert self._store is not None
-            self._used_up()
-            self._store.finish(self._partial.flush)
+            self._end_worker()
+            if error is None:
+                merge(self._folder.path, trusted=self._whole)
+                self._folder.publish()
         except BaseException as failure:
-            self._abandon(keep=_may_go_on(failure))
-            raise
-        self._partial.publish()
+            self._abandon(error or failure)
+            if error is None:
+                raise
+        else:
+            if error is not None:
+                self._abandon(error)
 
-    def write_start(
-        self,
-        first_trajectory: int,
-        mean: npt.ArrayLike,
-        var: npt.ArrayLike,
-        particles: npt.ArrayLike | None = None,
-    ) -> None:
-        """Step 0 of ``b`` trajectories: ``(b, D)``, ``(b, D, D)``, particles ``(b, P, D)``."""
-        mean, var = np.asarray(mean), np.asarray(var)
-        blocks: dict[str, npt.ArrayLike | None] = {
-            "observation/mean": mean[:, None],
-            "observation/var": var[:, None],
-            "particles/observation": None
-            if particles is None
-            else np.asarray(particles)[:, :, None],
-        }
-        self._write(blocks, first_trajectory, 0, len(mean), 1)
-        self._written += len(mean)
+    def has(self, shard: Shard) -> bool:
+        """Whether it is on the disk already, whole."""
+        if shard not in self._whole and self.resumed:
+            with (
+                contextlib.suppress(FileNotFoundError, InputError),
+                open_shard(self._folder.path, shard, self._manifest.identity),
+            ):
+                self._whole.add(shard)
+        return shard in self._whole
+
+    def state(self, shard: Shard) -> dict[str, np.ndarray]:
+        """What was given with a shard that is there: the state at its end."""
+        with self._opened(shard) as file:
+            return read_state(file)
+
+    def read(self, shard: Shard, field: str) -> np.ndarray:
+        """The numbers of a dataset in a shard that is there."""
+        with self._opened(shard) as file:
+            return np.asarray(file[field][()])
 
     def write(
         self,
-        first_trajectory: int,
-        first_step: int,
-        *,
-        observation_mean: npt.ArrayLike,
-        observation_var: npt.ArrayLike,
-        action_mean: npt.ArrayLike,
-        action_var: npt.ArrayLike | None = None,
-        reward_mean: npt.ArrayLike | None = None,
-        reward_var: npt.ArrayLike | None = None,
-        particles: npt.ArrayLike | None = None,
+        shard: Shard,
+        numbers: Mapping[str, npt.ArrayLike],
+        state: Mapping[str, npt.ArrayLike] | None = None,
     ) -> None:
-        """``t`` steps of ``b`` trajectories, the first one being step number ``first_step``.
+        """Write a shard, beside the caller; the arrays are copied.
 
-        The actions ``(b, t, F)``, ``(b, t, F, F)`` and rewards ``(b, t)`` are those of steps
-        ``first_step`` to ``first_step + t - 1``; the observations ``(b, t, D)``, ``(b, t, D, D)``
-        and particles ``(b, P, t, D)`` are what they lead to, one step later each.
+        Args:
+            shard: one of :attr:`shards`.
+            numbers: of every field: the actions and rewards of the shard's steps, the beliefs
+                that they were taken at, and in the last shard of a trajectory the belief at T.
+            state: named arrays of any plain dtype that the rollout goes on from after it.
+
+        Raises:
+            DiskError: this shard, or one before it, could not be written.
+            ValueError: fields are missing or unknown, or have other shapes.
         """
-        mean = np.asarray(observation_mean)
-        b, t = mean.shape[:2]
-        observations = {
-            "observation/mean": mean,
-            "observation/var": observation_var,
-            "particles/observation": particles,
-        }
-        actions = {
-            "action/mean": action_mean,
-            "action/var": action_var,
-            "reward/mean": reward_mean,
-            "reward/var": reward_var,
-        }
-        if first_step < 0 or first_step + t > self.header.steps:
-            raise ValueError(
-                f"steps {first_step} to {first_step + t - 1} are not among the rollout's "
-                f"{self.header.steps}"
-            )
-        self._write(observations, first_trajectory, first_step + 1, b, t)
-        self._write(actions, first_trajectory, first_step, b, t)
-        assert self._store is not None
-        self._store.commit()
-        self._written += b * t
-
-    def _write(
-        self, blocks: dict[str, Any], first_trajectory: int, first_step: int, b: int, t: int
-    ) -> None:
-        if self._store is None:
+        if self._pool is None:
             raise ValueError("the writer is not open; use it in a with statement")
-        if first_trajectory < 0 or first_trajectory + b > self.header.trajectories:
-            raise ValueError(
-                f"trajectories {first_trajectory} to {first_trajectory + b - 1} are not among the "
-                f"rollout's {self.header.trajectories}"
-            )
-        for name, block in blocks.items():
-            if not self._wanted.get(name, True):
-                if block is not None:
-                    raise ValueError(f"{name} was not announced when the file was opened")
-                continue
-            if block is None:
-                raise ValueError(f"{name} is missing from a block of steps")
-            array = np.asarray(block)
-            particles = (self._sizes["particle"],) if name.startswith("particles") else ()
-            shape = (b, *particles, t, *self._store.shape(name)[2 + len(particles) :])
-            if array.shape != shape:
-                raise ValueError(f"{name} has shape {array.shape}, not {shape}")
-            self._store.add(name, first_trajectory, first_step, array)
-
-    def _open(self) -> None:
-        descriptor = self._partial.claim()
-        self.replaces = self._partial.leftover and not self._resume
-        if self._resume and self._partial.leftover:
-            self.leftover = Leftover(self._partial.path, self.header, self._used_up)
-            self.header = self.leftover.header
-        self._store = ChunkStore(
-            descriptor, self._partial.target, self.header, self._sizes, self.dtype,
-            self._chunk, self._wanted,
-        )  # fmt: skip
-        if self.leftover is None:
-            self._partial.show()
-
-    def _used_up(self) -> None:
-        """Everything in the leftover was handed over: the new file takes its place."""
-        if self.leftover is not None:
-            self.leftover.close()
-            self.leftover = None
-            assert self._store is not None
-            self._store.then(self._partial.show)
-
-    def _abandon(self, *, keep: bool) -> None:
-        """Close without publishing; ``keep`` is for a partial file worth going on from."""
+        arrays = self._checked(shard, numbers)
+        states = {name: np.array(values) for name, values in (state or {}).items()}
+        for name, values in states.items():
+            if values.dtype.kind not in "fiub":
+                raise ValueError(f"the state {name} is of type {values.dtype}, not plain numbers")
         with interrupts_held_back():
-            self._close(keep and self._keep)
+            while len(self._waiting) > 1 or (self._waiting and self._waiting[0].done()):
+                self._waiting.pop(0).result()
+            self._waiting.append(self._pool.submit(self._store, shard, arrays, states))
 
-    def _close(self, keep: bool) -> None:
-        store, self._store = self._store, None
-        if store is not None:
-            store.abandon(keep=keep)
-        worth = self.leftover is not None or (store is not None and store.chunks_stored > 0)
-        if self.leftover is not None:
-            self.leftover.close()
-        if keep and worth:
-            self._partial.release()
-        else:
-            self._partial.discard()
+    def _checked(self, shard: Shard, numbers: Mapping[str, npt.ArrayLike]) -> dict[str, np.ndarray]:
+        grid, arrays = self._manifest.grid, dict[str, np.ndarray]()
+        for name in {**dict.fromkeys(self._manifest.fields), **dict.fromkeys(numbers)}:
+            if name not in self._manifest.fields:
+                raise ValueError(f"{name} was not announced when the file was opened")
+            if name not in numbers:
+                raise ValueError(f"{name} is missing from a shard")
+            arrays[name] = np.array(numbers[name], dtype=self._manifest.dtype)
+            shape = grid.shape(FIELDS[name], shard)
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name} has shape {arrays[name].shape}, not {shape}")
+        return arrays
+
+    def _store(
+        self, shard: Shard, numbers: dict[str, np.ndarray], state: dict[str, np.ndarray]
+    ) -> None:
+        """In the worker's thread. HDF5 sees memory alone here, so that no disk can fail it."""
+        data = encode(self._manifest.grid, shard, numbers, state, self._manifest.identity)
+        with disk_errors(self._folder.target):
+            put_whole(self._folder.path / shard.filename, data)
+        self._whole.add(shard)
+
+    @contextlib.contextmanager
+    def _opened(self, shard: Shard) -> Iterator[Any]:
+        known = shard in self._whole
+        with open_shard(self._folder.path, shard, self._manifest.identity, trusted=known) as file:
+            yield file
+
+    def _take_over(self) -> None:
+        try:
+            theirs = Manifest.read(self._folder.path)
+        except (FileNotFoundError, InputError) as error:
+            raise InputError(
+                f"{self._folder.path} can't be gone on from: {error}; leave out --resume to start "
+                "anew"
+            ) from error
+        self._manifest = self._manifest.taking_over(theirs, self._folder.path)
+        self.resumed = True
+
+    def _end_worker(self) -> None:
+        """Wait for what waits. Raises the first DiskError."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            with interrupts_held_back():
+                pool.shutdown()
+        for future in self._waiting:
+            future.result()
+
+    def _abandon(self, error: BaseException) -> None:
+        """The folder stays where what ended the rollout was not its own doing."""
+        may_go_on = not isinstance(error, Exception) or isinstance(error, DiskError | Interrupted)
+        with interrupts_held_back():
+            if self._folder.has_shards() and (self.resumed or (may_go_on and self._keep)):
+                self._folder.release()
+            else:
+                self._folder.discard()
+
+    def _check_disk(self) -> None:
+        """InputError where not even the means can be held, however they are compressed."""
+        sizes = self._manifest.sizes
+        itemsize = np.dtype(self._manifest.dtype).itemsize
+        needed = sizes["trajectory"] * (sizes["step"] + 1) * sizes["observation"] * itemsize
+        try:
+            free = shutil.disk_usage(self._folder.target.parent).free
+        except OSError:
+            return
+        if needed > _SMALLEST * free:
+            raise InputError(
+                f"{sizes['trajectory']} trajectories of {sizes['step']} steps have means of "
+                f"{needed / 1e9:,.0f} GB alone, and {self._folder.target.parent} has room for "
+                f"{free / 1e9:,.0f} GB; take fewer"
+            )
 
 
-def _may_go_on(error: BaseException) -> bool:
-    """Whether what ended a rollout was not its own doing."""
-    return not isinstance(error, Exception) or isinstance(error, DiskError | Interrupted)
+def write_rollout(
+    path: str | os.PathLike[str],
+    header: RolloutHeader,
+    numbers: Mapping[str, npt.ArrayLike],
+    *,
+    dtype: str = "float64",
+    overwrite: bool = False,
+) -> None:
+    """Write whole arrays, by the names of their fields. Raises as RolloutWriter does."""
+    arrays = {name: np.asarray(values) for name, values in numbers.items()}
+    counts = [
+        array.shape[FIELDS[name].axes.index("particle")]
+        for name, array in arrays.items()
+        if "particle" in FIELDS[name].axes
+    ]
+    with RolloutWriter(
+        path, header, dtype=dtype, fields=arrays, particles=counts[0] if counts else None,
+        overwrite=overwrite, keep=False,
+    ) as writer:  # fmt: skip
+        for shard in (grid := writer.shards):
+            places = {name: grid.place(FIELDS[name], shard) for name in arrays}
+            writer.write(shard, {name: array[places[name]] for name, array in arrays.items()})

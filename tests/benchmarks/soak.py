@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from imagine_cli import open_rollout, run_rollout
+from imagine_cli.inspection.statistics import compute
 from tests.helpers.linear_systems import linear_model
 
 __all__ = ["soak"]
@@ -46,7 +47,7 @@ def soak(steps: int, trajectories: int, folder: Path) -> list[tuple[float, float
     with open_rollout(folder / "soak.h5") as rollout:
         assert rollout.complete
         assert (rollout.trajectories, rollout.steps) == (trajectories, steps)
-        kinds = {finding.kind for finding in rollout.stats().warnings}
+        kinds = {finding.kind for finding in compute(rollout).warnings}
         assert not kinds & {"not-finite", "not-psd", "incomplete", "missing"}, kinds
     return [
         (total / 10 / (now - before), memory) for (before, _), (now, memory) in pairwise(tenths)

@@ -22,6 +22,7 @@ from imagine_cli.evaluation.real import (
     run_real,
     write_real,
 )
+from imagine_cli.inspection.statistics import compute
 from imagine_cli.policies import make_policy
 from imagine_cli.recording import RolloutWriter
 from tests.helpers.linear_world import ENV_ID, A, B, Q, linear_model
@@ -358,7 +359,7 @@ def test_inspect_reads_a_real_run_that_ends_early(tmp_path: Path, capsys: Any) -
         linear_model(), ENV_ID, steps=12, trajectories=60, env_kwargs={"limit": 0.8}, record=path
     )
     with open_rollout(path) as rollout:
-        stats, means, rewards = rollout.stats(), rollout.mean(), rollout.reward_mean()
+        stats, means, rewards = compute(rollout), rollout.mean(), rollout.reward_mean()
     assert stats.warnings == []
     assert stats.reward is not None
     assert (found.lengths < 12).any()

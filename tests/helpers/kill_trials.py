@@ -24,6 +24,7 @@ import torch
 
 from imagine_cli import load_world_model
 from imagine_cli.cli import main
+from imagine_cli.inspection.statistics import compute
 from imagine_cli.recording import open_rollout, schema
 
 ROLLOUT = ["rollout", "--env", "Pendulum-v1", "--model", "wm.pt", "-q", "--force"]
@@ -73,7 +74,7 @@ def look_at_rollout(target: Path, partial: Path, had: bool, whole: bytes) -> str
         marked = not file.attrs["complete"]
     assert marked or partial.read_bytes() == whole, "a partial file that says it is complete"
     with open_rollout(partial) as rollout:
-        rollout.stats()
+        compute(rollout)
     return "partial"
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imagine_cli.errors import InputError
 from imagine_cli.inspection.checks import Finding
-from imagine_cli.inspection.statistics import landmarks
+from imagine_cli.inspection.statistics import compute, landmarks
 from imagine_cli.recording import open_rollout, reader
 from tests.helpers.rollout_files import Arrays, numbers, write, write_plainly
 
@@ -38,7 +38,7 @@ def test_they_are_those_of_numpy(
     monkeypatch.setattr(reader, "_SLAB_BYTES", slab)
     shares: list[float] = []
     with open_rollout(tmp_path / "r.h5") as rollout:
-        stats = rollout.stats(trajectory, bins=13, progress=shares.append)
+        stats = compute(rollout, trajectory, bins=13, progress=shares.append)
     mean, sd = direct(arrays, trajectory)
     course = stats.observation
     assert list(course.steps) == [0, 25, 50, 76, 101]
@@ -99,7 +99,7 @@ def test_a_rollout_of_one_step(tmp_path: Path) -> None:
     arrays = numbers(2, 1)
     write(tmp_path / "r.h5", arrays)
     with open_rollout(tmp_path / "r.h5") as rollout:
-        stats = rollout.stats()
+        stats = compute(rollout)
     mean, sd = direct(arrays, None)
     np.testing.assert_allclose(stats.observation.mean, mean, rtol=1e-14)
     np.testing.assert_allclose(stats.observation.sd, sd, rtol=1e-14)
@@ -112,7 +112,7 @@ def test_no_such_trajectory(tmp_path: Path) -> None:
     with open_rollout(tmp_path / "r.h5") as rollout:
         for number in (-1, 2):
             with pytest.raises(InputError, match=f"no trajectory {number}: it has 2"):
-                rollout.stats(number)
+                compute(rollout, number)
 
 
 def findings(
@@ -120,7 +120,7 @@ def findings(
 ) -> list[Finding]:
     write(path, arrays, header=header, overwrite=True)
     with open_rollout(path) as rollout:
-        return rollout.stats(trajectory).warnings
+        return compute(rollout, trajectory).warnings
 
 
 def calm(b: int = 3, t: int = 40, d: int = 2) -> Arrays:
@@ -144,7 +144,7 @@ def test_rounding_in_single_precision_is_no_fault(tmp_path: Path) -> None:
     arrays["observation/var"] = root @ root.swapaxes(-1, -2)
     write(tmp_path / "r.h5", arrays, dtype="float32")
     with open_rollout(tmp_path / "r.h5") as rollout:
-        assert rollout.stats().warnings == []
+        assert compute(rollout).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_memory_does_not_grow_with_the_rollout(
         del arrays
         with open_rollout(path) as rollout:
             tracemalloc.start()
-            rollout.stats()
+            compute(rollout)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]

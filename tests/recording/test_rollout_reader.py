@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imagine_cli.errors import InputError
+from imagine_cli.inspection.statistics import compute
 from imagine_cli.recording import Rollout, open_rollout
 from tests.helpers.rollout_files import numbers, write, write_plainly
 
@@ -266,7 +267,7 @@ def test_no_damage_is_worse_than_a_sentence(tmp_path: Path, places: list[tuple[i
     path.write_bytes(content)
     try:
         with open_rollout(path) as rollout:
-            rollout.stats()
+            compute(rollout)
             np.testing.assert_array_equal(rollout.mean(), arrays["observation/mean"])
             np.testing.assert_array_equal(rollout.var(), arrays["observation/var"])
     except InputError as error:

@@ -11,6 +11,7 @@ import torch
 
 from imagine_cli import ImagineError, InputError, open_rollout, run_rollout
 from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.inspection.statistics import compute
 from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise
 from imagine_cli.propagation.particles import Particles
@@ -159,7 +160,7 @@ def test_inspecting_one_leaves_out_what_is_masked(tmp_path: Path) -> None:
             tmp_path / "m.h5", Brittle(inner("moments"), limit, "nan"), on_nonfinite="mask"
         )
     with open_rollout(tmp_path / "m.h5") as rollout:
-        stats = rollout.stats()
+        stats = compute(rollout)
     expected = np.nanmean(found[0], axis=0)[stats.observation.steps]
     assert stats.observation.mean == pytest.approx(expected, rel=1e-12)
     said = [finding.message for finding in stats.warnings if finding.kind == "not-finite"]

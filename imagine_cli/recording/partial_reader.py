@@ -1,0 +1,96 @@
+"""Reading a rollout that is not finished: NaN where no shard is yet."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagine_cli.errors import InputError
+from imagine_cli.recording import safe_hdf5
+from imagine_cli.recording.fields import FIELDS
+from imagine_cli.recording.manifest import MANIFEST, Manifest
+from imagine_cli.recording.shard import Shard, open_shard
+
+__all__ = ["PartialDataset", "PartialRollout"]
+
+
+class PartialRollout:
+    """The folder of shards, as they are there at each moment.
+
+    Raises InputError where the folder is none of a rollout.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.manifest = Manifest.read(path)
+        except FileNotFoundError:
+            raise InputError(f"{path} is a folder, not a rollout file") from None
+        self.datasets = {name: PartialDataset(self, name) for name in self.manifest.fields}
+        self._known: set[Shard] = set()
+
+    def read(self, shard: Shard, name: str, place: tuple[slice, ...]) -> np.ndarray | None:
+        """A part of a shard's numbers of a dataset; None where it is not there, or damaged.
+
+        Raises FileNotFoundError where the folder has come to its end.
+        """
+        with contextlib.suppress(FileNotFoundError, InputError):
+            known = shard in self._known
+            with open_shard(self.path, shard, self.manifest.identity, trusted=known) as file:
+                self._known.add(shard)
+                return safe_hdf5.read(file[name], place, self.path / shard.filename)
+        if not (self.path / MANIFEST).exists():
+            raise FileNotFoundError(self.path / MANIFEST)
+        return None
+
+
+class PartialDataset:
+    """What a rollout's reader needs of an h5py.Dataset."""
+
+    def __init__(self, rollout: PartialRollout, name: str) -> None:
+        self._rollout, self._field = rollout, FIELDS[name]
+        self.name = f"/{name}"
+        self.shape = self._field.shape(rollout.manifest.sizes)
+        self.size = int(np.prod(self.shape, dtype=object))
+        self.chunks = rollout.manifest.grid.chunks[name]
+        self.dtype: np.dtype[Any] = np.dtype(rollout.manifest.dtype)
+
+    def __getitem__(self, index: int | slice | Sequence[int | slice]) -> np.ndarray:
+        given = tuple(index) if isinstance(index, Sequence) else (index,)
+        given += (slice(None),) * (len(self.shape) - len(given))
+        place = list[slice]()
+        rest = list[int | slice]()
+        for part, size in zip(given, self.shape, strict=True):
+            if isinstance(part, slice):
+                first, last, step = part.indices(size)
+                place.append(slice(first, max(first, last)))
+                rest.append(slice(None, None, step))
+            else:
+                k = range(size)[part]
+                place.append(slice(k, k + 1))
+                rest.append(0)
+        found = np.full([part.stop - part.start for part in place], np.nan, dtype=self.dtype)
+        if found.size:
+            self._fill(found, tuple(place))
+        return found[tuple(rest)]
+
+    def _fill(self, found: np.ndarray, place: tuple[slice, ...]) -> None:
+        grid, field = self._rollout.manifest.grid, self._field
+        for shard in grid.over(field, place):
+            common = [
+                slice(max(a.start, b.start), min(a.stop, b.stop))
+                for a, b in zip(place, grid.place(field, shard), strict=True)
+            ]
+            origin = (part.start for part in grid.place(field, shard))
+            inside = tuple(map(_moved, common, origin))
+            values = self._rollout.read(shard, field.name, inside)
+            if values is not None:
+                found[tuple(map(_moved, common, (part.start for part in place)))] = values
+
+
+def _moved(part: slice, origin: int) -> slice:
+    return slice(part.start - origin, part.stop - origin)

@@ -1,0 +1,245 @@
+"""A shard: some trajectories x some steps of a rollout, with the state at its end, in one file.
+
+The grid of shards follows from a rollout's sizes alone. A shard spans whole chunks of every
+dataset, so that its chunks, as they are compressed, are those of the finished file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from imagine_cli.errors import InputError
+from imagine_cli.recording import safe_hdf5
+from imagine_cli.recording.fields import FIELDS, Field
+from imagine_cli.recording.schema import chunk_lengths
+
+__all__ = ["FILTERS", "LIBVER", "Grid", "Shard", "encode", "open_shard", "read_state"]
+
+FILTERS: dict[str, Any] = {
+    "compression": "gzip",
+    "compression_opts": 1,  # beliefs are mostly noise to gzip: a higher level finds no more in them
+    "shuffle": True,
+    "fletcher32": True,
+}
+LIBVER = ("v110", "v110")
+"""The file format that has checksums in its own structures too."""
+
+_BATCH = 64  # fewer trajectories leave a machine idle between operations
+_LEAST_STEPS = 8
+_LEAST_CHUNK_BYTES = 64 * 1024
+_LEAST_BYTES, _MOST_BYTES = 2 * 2**20, 32 * 2**20
+
+
+class Shard(NamedTuple):
+    """Trajectories and steps, from the first one to before the last one.
+
+    It has the actions and rewards of its steps and the beliefs that they were taken at; where it
+    gets to T, the belief at T too.
+    """
+
+    first_trajectory: int
+    last_trajectory: int
+    first_step: int
+    last_step: int
+
+    @property
+    def trajectories(self) -> slice:
+        return slice(self.first_trajectory, self.last_trajectory)
+
+    @property
+    def filename(self) -> str:
+        return f"shard-{self.first_trajectory:09d}-{self.first_step:09d}.h5"
+
+
+class Grid(Sequence[Shard]):
+    """The shards of a rollout, trajectories outer, steps inner.
+
+    Args:
+        sizes: of ``trajectory``, ``step`` (T), ``observation``, ``action`` and ``particle``.
+        fields: the names of its datasets.
+        itemsize: bytes of a number.
+        together: the most trajectories that a shard spans, None for as many as suit.
+
+    Attributes:
+        chunks: the chunk shape of each dataset, by name.
+        trajectories, steps: how many of them a shard spans.
+    """
+
+    def __init__(
+        self, sizes: Mapping[str, int], fields: Sequence[str], itemsize: int, together: int | None
+    ) -> None:
+        self._sizes, self.chunks = dict(sizes), dict[str, tuple[int, ...]]()
+        most_b, most_t = sizes["trajectory"], sizes["step"]
+        one = {**sizes, "trajectory": 1, "step": 1}
+        # Bytes of one step of one trajectory (and particle).
+        each = {
+            name: prod(FIELDS[name].shape(one)) // (1 + FIELDS[name].after) * itemsize
+            for name in fields
+        }
+        row = sum(each.values())
+        b, t = chunk_lengths(most_b, most_t, each["observation/var"])
+        t = max(1, min(t, _MOST_BYTES // row))
+        b = max(1, min(b, together or b, _MOST_BYTES // (row * t)))
+        clouds = {name: each[name] // sizes["particle"] for name in fields if _cloud(name)}
+        span = most_t + 1 if t == most_t else t
+        cloud_t = min(
+            (chunk_lengths(sizes["particle"], span, size)[1] for size in clouds.values()), default=t
+        )
+        if t < most_t:
+            t -= t % cloud_t
+        count = min(most_b, together or most_b, -(-_BATCH // b) * b)
+        count = min(count, _MOST_BYTES // (row * max(t, min(most_t, _LEAST_STEPS))))
+        self.trajectories = max(b, count if count == most_b else count // b * b)
+        block = row * t * self.trajectories
+        # Small numbers have chunks of several times as many steps.
+        repeats = {
+            name: min(_power(_MOST_BYTES // block), _power(_LEAST_CHUNK_BYTES // (b * t * size)))
+            for name, size in each.items()
+            if not _cloud(name)
+        }
+        self.steps = min(most_t, t * max(_power(_LEAST_BYTES // block), *repeats.values()))
+        for name in fields:
+            shape = FIELDS[name].shape(sizes)
+            if _cloud(name):
+                p, length = chunk_lengths(sizes["particle"], cloud_t, clouds[name])
+                self.chunks[name] = (1, p, min(length, shape[2]), *shape[3:])
+            else:
+                length = shape[1] if t == most_t else min(shape[1], t * repeats[name])
+                self.chunks[name] = (b, length, *shape[2:])
+
+    def __len__(self) -> int:
+        return -(-self._sizes["trajectory"] // self.trajectories) * self._rows
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        row, column = divmod(index % len(self), self._rows)
+        b, t = row * self.trajectories, column * self.steps
+        return Shard(
+            b,
+            min(b + self.trajectories, self._sizes["trajectory"]),
+            t,
+            min(t + self.steps, self._sizes["step"]),
+        )
+
+    @property
+    def _rows(self) -> int:
+        return -(-self._sizes["step"] // self.steps)
+
+    def place(self, field: Field, shard: Shard) -> tuple[slice, ...]:
+        """Where a shard's numbers of a dataset are in the whole one."""
+        place = [slice(0, size) for size in field.shape(self._sizes)]
+        at_end = shard.last_step == self._sizes["step"]
+        place[0] = shard.trajectories
+        last = shard.last_step + (field.after if at_end else 0)
+        place[field.step_axis] = slice(shard.first_step, last)
+        return tuple(place)
+
+    def shape(self, field: Field, shard: Shard) -> tuple[int, ...]:
+        """Of a shard's numbers of a dataset."""
+        return tuple(part.stop - part.start for part in self.place(field, shard))
+
+    def over(self, field: Field, place: Sequence[slice]) -> Iterator[Shard]:
+        """The shards that have numbers of a dataset there."""
+        rows, steps = place[0], place[field.step_axis]
+        last = (self._sizes["step"] - 1) // self.steps
+        for row in range(rows.start // self.trajectories, -(-rows.stop // self.trajectories)):
+            first_column = min(steps.start // self.steps, last)
+            for column in range(first_column, min(-(-steps.stop // self.steps), last + 1)):
+                yield self[row * self._rows + column]
+
+
+def encode(
+    grid: Grid,
+    shard: Shard,
+    numbers: Mapping[str, np.ndarray],
+    state: Mapping[str, np.ndarray],
+    rollout: str,
+) -> bytes:
+    """A shard's file: HDF5, and the SHA-256 of that at its end.
+
+    ``rollout`` is the identity of the rollout that it is of.
+    """
+    name = uuid.uuid4().hex  # which HDF5 doesn't look for on the disk
+    with h5py.File(name, "w", driver="core", backing_store=False, libver=LIBVER) as file:
+        file.attrs["rollout"], file.attrs["shard"] = rollout, shard
+        for name, values in numbers.items():
+            chunks = grid.chunks[name]
+            file.create_dataset(
+                name,
+                data=values,
+                chunks=chunks,
+                maxshape=tuple(map(max, values.shape, chunks)),
+                fillvalue=np.nan,
+                **FILTERS,
+            )
+        for name, values in state.items():
+            packing = FILTERS if values.nbytes > _LEAST_CHUNK_BYTES else {}
+            file.create_dataset(f"state/{name}", data=values, **packing)
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image + hashlib.sha256(image).digest()
+
+
+@contextmanager
+def open_shard(folder: Path, shard: Shard, rollout: str, *, trusted: bool = False) -> Iterator[Any]:
+    """The h5py.File of a shard. ``trusted`` leaves out the look at its checksum.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InputError: it is damaged, or of another rollout or place.
+    """
+    path = folder / shard.filename
+    if not trusted:
+        try:
+            data = path.read_bytes()
+        except PermissionError as error:
+            raise InputError(f"{path} can't be read: {os.strerror(error.errno or 0)}") from error
+        size = len(data) - hashlib.sha256().digest_size
+        if size <= 0 or hashlib.sha256(memoryview(data)[:size]).digest() != data[size:]:
+            raise InputError(f"{path} is damaged")
+        del data
+    elif not path.exists():
+        raise FileNotFoundError(path)
+    file = safe_hdf5.open_file(path)
+    try:
+        facts = safe_hdf5.attributes(file, path)
+        if facts.get("rollout") != rollout or tuple(facts.get("shard", ())) != shard:
+            raise InputError(f"{path} is of another rollout")
+        yield file
+    finally:
+        safe_hdf5.close(file)
+
+
+def read_state(file: Any) -> dict[str, np.ndarray]:
+    """What a shard's file has of the state at its end."""
+    found: dict[str, np.ndarray] = {}
+
+    def visit(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            found[name] = np.asarray(node[()])
+
+    if "state" in file:
+        file["state"].visititems(visit)
+    return found
+
+
+def _cloud(name: str) -> bool:
+    return "particle" in FIELDS[name].axes
+
+
+def _power(number: int) -> int:
+    """The largest power of two that is not above it; 1 below that."""
+    return 1 << (max(1, number).bit_length() - 1)
