@@ -15,7 +15,7 @@ from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import ImagineError
 from imagine_cli.evaluation.real import RealRun, evaluation_seed
 from imagine_cli.evaluation.scores import ScoreKeeper
-from imagine_cli.fitting.progress import Progress
+from imagine_cli.progress import Progress
 from imagine_cli.recording import RolloutHeader, RolloutWriter
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import torch
 from imagine_cli.belief import point
 from imagine_cli.environments import EnvDescription, describe, env_errors, make_env, reset_seed
 from imagine_cli.errors import ImagineError, InputError
-from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.policies.base import Policy
+from imagine_cli.progress import Progress, Silent
 from imagine_cli.world_models.gp.base import LARGEST
 
 if TYPE_CHECKING:

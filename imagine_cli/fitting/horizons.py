@@ -14,8 +14,8 @@ import torch
 from imagine_cli.belief import ActionBelief, Belief, nearest_covariance, point
 from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.collect import Transitions
-from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import Scores, score
+from imagine_cli.progress import Progress
 from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.propagation.registry import make_propagation
 from imagine_cli.threads import one_thread

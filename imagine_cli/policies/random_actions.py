@@ -12,6 +12,7 @@ from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import one_hot
 from imagine_cli.policies.blocks import BLOCK, BlockPolicy
+from imagine_cli.seeds import Stream, seed_sequence
 
 __all__ = ["RandomPolicy", "make"]
 
@@ -50,7 +51,7 @@ class RandomPolicy(BlockPolicy):
         self._keys = np.array([self._key(first + k) for k in range(count)], dtype=np.uint64)
 
     def _key(self, trajectory: int) -> np.ndarray:
-        sequence = np.random.SeedSequence(entropy=self._seed, spawn_key=(1, trajectory))
+        sequence = seed_sequence(self._seed, Stream.RANDOM_POLICY, trajectory)
         return sequence.generate_state(2, np.uint64)
 
     def block(self, begin: int) -> np.ndarray:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from imagine_cli.errors import InputError
-from imagine_cli.propagation import propagations
 from imagine_cli.propagation.base import Propagation
+from imagine_cli.registry import PROPAGATIONS
 
 if TYPE_CHECKING:
     from imagine_cli.world_models.base import WorldModel
@@ -42,9 +41,8 @@ def make_propagation(
 
 
 def _check_name(name: str, model: WorldModel) -> None:
-    if name not in propagations():
-        raise InputError(f"no propagation {name!r}; there is {', '.join(propagations())}")
-    if name not in model.propagations:
+    PROPAGATIONS.check(name)
+    if name in PROPAGATIONS.own and name not in model.propagations:
         raise InputError(
             f"propagation {name!r} does not fit a world model of kind {model.kind!r}; use "
             f"{', '.join(model.propagations)}"
@@ -52,8 +50,7 @@ def _check_name(name: str, model: WorldModel) -> None:
 
 
 def _make(name: str, parameters: dict[str, Any]) -> Propagation:
-    module, _, attribute = propagations()[name].partition(":")
-    factory: type[Propagation] = getattr(import_module(module), attribute)
+    factory: type[Propagation] = PROPAGATIONS.load(name)
     known = getattr(factory, "__dataclass_fields__", {})
     unknown = sorted(set(parameters) - set(known))
     if unknown:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from imagine_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from imagine_cli.inspection.statistics import Statistics as Statistics
     from imagine_cli.recording.reader import Rollout as Rollout
     from imagine_cli.recording.reader import open_rollout as open_rollout
     from imagine_cli.recording.schema import FORMAT as FORMAT
@@ -21,20 +21,10 @@ _HOME = {
     "Rollout": "reader",
     "RolloutHeader": "schema",
     "RolloutWriter": "writer",
-    "Statistics": "statistics",
     "installed_versions": "schema",
     "open_rollout": "reader",
 }
 
 __all__ = [*_HOME]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'imagine_cli.recording' has no attribute {name!r}")
-    return getattr(import_module(f"imagine_cli.recording.{home}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

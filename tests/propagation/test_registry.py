@@ -3,16 +3,17 @@ from __future__ import annotations
 import pytest
 
 from imagine_cli import InputError
-from imagine_cli.propagation import make_propagation, propagations
+from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.propagation.unscented import Unscented
+from imagine_cli.registry import PROPAGATIONS
 from tests.helpers.linear_systems import linear_model
 from tests.helpers.worlds import small_gp
 
 
 def test_every_name_makes_what_says_it_is() -> None:
     gp = small_gp(2, 1)
-    for name in propagations():
+    for name in PROPAGATIONS:
         way = make_propagation(name, gp)
         assert way.name == name
         assert way.description.startswith(name)
