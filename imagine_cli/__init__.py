@@ -6,8 +6,9 @@ Everything the command line does is one call here. Names load when first used, s
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from imagine_cli.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -34,37 +35,28 @@ if TYPE_CHECKING:
     from imagine_cli.video import render_video as render_video
 
 _HOME = {
-    "ActionBelief": "imagine_cli.belief",
-    "Belief": "imagine_cli.belief",
-    "ImagineError": "imagine_cli.errors",
-    "ImaginedEnv": "imagine_cli.imagined_env",
-    "InputError": "imagine_cli.errors",
-    "Rollout": "imagine_cli.recording",
-    "compare_rollouts": "imagine_cli.evaluation",
-    "convert_world_model": "imagine_cli.checkpoint",
-    "evaluate_model": "imagine_cli.evaluation",
-    "export_world_model": "imagine_cli.checkpoint",
-    "fit_world_model": "imagine_cli.fitting",
-    "load_policy": "imagine_cli.policies",
-    "load_world_model": "imagine_cli.checkpoint",
-    "open_rollout": "imagine_cli.recording",
-    "plot_evaluation": "imagine_cli.plots",
-    "plot_rollout": "imagine_cli.plots",
-    "render_video": "imagine_cli.video",
-    "rerun_rollout": "imagine_cli.evaluation",
-    "run_rollout": "imagine_cli.rollout",
-    "save_world_model": "imagine_cli.checkpoint",
+    "ActionBelief": "belief",
+    "Belief": "belief",
+    "ImagineError": "errors",
+    "ImaginedEnv": "imagined_env",
+    "InputError": "errors",
+    "Rollout": "recording",
+    "compare_rollouts": "evaluation",
+    "convert_world_model": "checkpoint",
+    "evaluate_model": "evaluation",
+    "export_world_model": "checkpoint",
+    "fit_world_model": "fitting",
+    "load_policy": "policies",
+    "load_world_model": "checkpoint",
+    "open_rollout": "recording",
+    "plot_evaluation": "plots",
+    "plot_rollout": "plots",
+    "render_video": "video",
+    "rerun_rollout": "evaluation",
+    "run_rollout": "rollout",
+    "save_world_model": "checkpoint",
 }
 
 __all__ = ["__version__", *_HOME]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'imagine_cli' has no attribute {name!r}")
-    return getattr(import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

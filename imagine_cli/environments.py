@@ -12,6 +12,7 @@ import numpy as np
 
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.observation_names import observation_names
+from imagine_cli.seeds import Stream, seed_sequence
 
 if TYPE_CHECKING:
     import gymnasium
@@ -176,7 +177,7 @@ def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None)
 
 def reset_seed(seed: int, trajectory: int) -> int:
     """The seed of the real reset that trajectory number ``trajectory`` starts from."""
-    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(0, trajectory))
+    sequence = seed_sequence(seed, Stream.RESET, trajectory)
     return int(sequence.generate_state(1)[0])
 
 

@@ -6,6 +6,6 @@ and the scripts in ``tests/benchmarks``.
 
 from __future__ import annotations
 
-from imagine_cli.benchmarks.table import BENCHMARKS, Bench, Row, run_benchmarks
+from imagine_cli.benchmarks.table import Bench, Row, run_benchmarks
 
-__all__ = ["BENCHMARKS", "Bench", "Row", "run_benchmarks"]
+__all__ = ["Bench", "Row", "run_benchmarks"]

@@ -6,9 +6,9 @@ Times are for each step, of B=1 trajectory of Pendulum-v1.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from tensordict.nn import TensorDictModule
 from torchrl.envs import GymEnv
@@ -16,10 +16,13 @@ from torchrl.envs.model_based.imagined import ImaginedEnv as TorchRLImaginedEnv
 
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.benchmarks.table import Bench, Row
+from imagine_cli.engines.local import LocalEngine
 from imagine_cli.environments import describe, make_env
 from imagine_cli.imagined_env import ImaginedEnv
-from imagine_cli.policies import make_policy
-from imagine_cli.rollout.engine import imagine_all
+from imagine_cli.recording.shard import Grid, Shard
+from imagine_cli.request import RolloutRequest
+from imagine_cli.rollout.engine import EngineProgress
+from imagine_cli.rollout.prepare import prepare
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import Conditional, Prediction
 
@@ -53,14 +56,15 @@ class _Still(WorldModel):
 
 
 class _Nowhere:
-    """A recorder that forgets."""
+    """Shards that are forgotten."""
 
-    time_chunk, trajectory_chunk = 512, 1
+    def __init__(self, grid: Grid) -> None:
+        self.shards = grid
 
-    def write_start(self, *data: object, **named: object) -> None:
-        pass
+    def has(self, shard: Shard) -> bool:
+        return False
 
-    def write(self, *data: object, **named: object) -> None:
+    def write(self, shard: Shard, numbers: Any, state: Any) -> None:
         pass
 
 
@@ -94,25 +98,16 @@ def imagined_env(bench: Bench) -> Iterator[Row]:
 def engine(bench: Bench) -> Iterator[Row]:
     """The loop of ``imagine rollout``, without writing."""
     steps = 100 if bench.quick else 500
-    about = describe(make_env(_ENV))
-    env = ImaginedEnv(_Still().to(bench.device), GymEnv(_ENV, device=bench.device), batch_size=[1])
-    policy = make_policy("zero", about, seed=0, dtype=torch.float32, device=bench.device)
-
-    def start(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros((count, _SIZE)), np.zeros((count, _SIZE, _SIZE))
-
-    def loop() -> None:
-        imagine_all(
-            env,
-            policy,
-            start,
-            _Nowhere(),
-            steps=steps,
-            trajectories=1,
-            action_size=_ACTIONS,
-            wanted={"action_var": False, "reward": False, "reward_var": False},
-            names=list(about.observation_names),
-        )
-
-    with torch.no_grad():
-        yield bench.row("engine", f"the loop of {steps} steps, a step", loop, per=steps)
+    real = make_env(_ENV)
+    request = RolloutRequest(env=_ENV, policy="zero", start="mean=0,0,0", steps=steps)
+    request = replace(request, device=str(bench.device))
+    rollout = prepare(request, real, describe(real), _Still().to(bench.device))
+    sizes = {"trajectory": 1, "step": steps, "observation": 3, "action": 1, "particle": 1}
+    shards: Any = _Nowhere(Grid(sizes, rollout.fields, 4, None))
+    local = LocalEngine()
+    yield bench.row(
+        "engine",
+        f"the loop of {steps} steps, a step",
+        lambda: local.run(rollout, shards, EngineProgress()),
+        per=steps,
+    )

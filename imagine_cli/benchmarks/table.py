@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from typing import Any
 
 from imagine_cli.benchmarks.timing import Work, milliseconds
 from imagine_cli.errors import InputError
-from imagine_cli.rollout.loading import device_named
+from imagine_cli.registry import BENCHMARKS
+from imagine_cli.rollout.prepare import device_named
 
-__all__ = ["BENCHMARKS", "Bench", "Row", "run_benchmarks"]
-
-BENCHMARKS = {
-    "moment-matching": "imagine_cli.benchmarks.moment_matching:forward",
-    "gradient": "imagine_cli.benchmarks.moment_matching:gradient",
-    "policy-gradient": "imagine_cli.benchmarks.policy_gradient:rollouts",
-    "rollout": "imagine_cli.benchmarks.rollouts:imagined_env",
-    "engine": "imagine_cli.benchmarks.rollouts:engine",
-    "ensemble": "imagine_cli.benchmarks.ensemble:step",
-}
+__all__ = ["Bench", "Row", "run_benchmarks"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +19,7 @@ class Row:
     """One measurement: medians in milliseconds of what ran in turn.
 
     Attributes:
-        benchmark: its name in :data:`BENCHMARKS`.
+        benchmark: its name in :data:`~imagine_cli.registry.BENCHMARKS`.
         case: what was done, in words.
         ours: the time that imagine takes.
         peers: other programs at the same work, by name.
@@ -101,18 +92,15 @@ def run_benchmarks(only: Sequence[str] | None = None, bench: Bench | None = None
             is not positive.
     """
     bench = bench or Bench()
-    unknown = [name for name in only or () if name not in BENCHMARKS]
-    if unknown:
-        raise InputError(f"no benchmark {unknown[0]!r}; there is {', '.join(BENCHMARKS)}")
+    for name in only or ():
+        BENCHMARKS.check(name)
     if not 0 < bench.seconds < float("inf"):
         raise InputError(f"a benchmark takes more than 0 seconds, not {bench.seconds}")
     device_named(bench.device)
-    return _rows(list(only or BENCHMARKS), bench)
+    return _rows([name for name in BENCHMARKS if not only or name in only], bench)
 
 
 def _rows(names: list[str], bench: Bench) -> Iterator[Row]:
-    for name in BENCHMARKS:
-        if name in names:
-            module, _, attribute = BENCHMARKS[name].partition(":")
-            rows: Callable[[Bench], Iterator[Row]] = getattr(import_module(module), attribute)
-            yield from rows(bench)
+    for name in names:
+        rows: Callable[[Bench], Iterator[Row]] = BENCHMARKS.load(name)
+        yield from rows(bench)

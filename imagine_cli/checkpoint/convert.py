@@ -13,7 +13,7 @@ from imagine_cli.checkpoint.reader import read_checkpoint
 from imagine_cli.checkpoint.writer import save_world_model
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
-from imagine_cli.world_models import kind_named
+from imagine_cli.registry import WORLD_MODELS
 
 if TYPE_CHECKING:
     from imagine_cli.world_models import WorldModel
@@ -97,7 +97,8 @@ def convert_world_model(
 
 def _made(checkpoint: Checkpoint, config: dict[str, Any], source: str | Path) -> WorldModel:
     try:
-        return kind_named(checkpoint.kind).from_config(config, checkpoint.state_dict)
+        kind: type[WorldModel] = WORLD_MODELS.load(checkpoint.kind)
+        return kind.from_config(config, checkpoint.state_dict)
     except InputError as error:
         raise InputError(f"{source} can't be converted: {error}") from error
 

@@ -13,10 +13,11 @@ from imagine_cli.checkpoint import mbrl_lib, pt2, torchrl_gp
 from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
-from imagine_cli.world_models import kind_named
+from imagine_cli.registry import WORLD_MODELS
 
 if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
+    from imagine_cli.world_models.base import WorldModel
 
 __all__ = ["check_env", "checkpoint_files", "load_world_model", "read_checkpoint"]
 
@@ -55,7 +56,8 @@ def load_world_model(
     if check is not None:
         check(path, checkpoint)
     try:
-        model = kind_named(checkpoint.kind).from_config(checkpoint.config, checkpoint.state_dict)
+        kind: type[WorldModel] = WORLD_MODELS.load(checkpoint.kind)
+        model = kind.from_config(checkpoint.config, checkpoint.state_dict)
     except InputError as error:
         raise InputError(f"{path} can't be used as a world model: {error}") from error
     return model.to(device)

@@ -7,35 +7,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import messages
+from imagine_cli.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.progress import Progress, Task
+    from rich.progress import Progress as RichProgress
+    from rich.progress import Task
     from rich.text import Text
 
-__all__ = ["Above", "Display", "is_live", "progress"]
+__all__ = ["Above", "is_live", "progress"]
 
 Above = Callable[[], "RenderableType | None"]
 
 
-class Display(Protocol):
-    """Stages one after another, each of a known or an unknown number of parts."""
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        """A stage begins, and the one before it ends. ``total`` is the number of its parts."""
-
-    def advance(self, n: int = 1, note: str = "") -> None:
-        """``n`` more parts are done; ``note``, where given, is shown beside them."""
-
-    def finish(self) -> None:
-        """The last stage ends."""
-
-
 @contextmanager
-def progress(quiet: bool = False, above: Above | None = None) -> Iterator[Display]:
+def progress(quiet: bool = False, above: Above | None = None) -> Iterator[Progress]:
     """A display that is taken down when the block ends, however it ends.
 
     On a terminal a bar for each stage, with count, rate, time left and note. Elsewhere one plain
@@ -43,7 +32,7 @@ def progress(quiet: bool = False, above: Above | None = None) -> Iterator[Displa
     is shown over the bars, anew with each of their pictures.
     """
     if quiet:
-        yield _Nothing()
+        yield Silent()
     elif is_live():
         bars = _Bars(above)
         with bars.progress:
@@ -55,17 +44,6 @@ def progress(quiet: bool = False, above: Above | None = None) -> Iterator[Displa
 def is_live() -> bool:
     """Whether stderr is a terminal that pictures can be renewed on."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
-
-
-class _Nothing:
-    def stage(self, name: str, total: int | None = None) -> None:
-        pass
-
-    def advance(self, n: int = 1, note: str = "") -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
 
 
 class _Lines:
@@ -123,22 +101,22 @@ class _Bars:
             self.progress.update(task.id, total=parts, completed=parts)
 
 
-def _rich_progress(above: Above | None) -> Progress:
+def _rich_progress(above: Above | None) -> RichProgress:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         ProgressColumn,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.progress import Progress as RichProgress
     from rich.text import Text
 
     class RateColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(_rate(task.finished_speed or task.speed), style="progress.data.speed")
 
-    class BarsBelow(Progress):
+    class BarsBelow(RichProgress):
         def get_renderables(self) -> Iterator[RenderableType]:
             shown = None if above is None else above()
             if shown is not None:

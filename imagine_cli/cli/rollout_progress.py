@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imagine_cli.belief import Belief
     from imagine_cli.cli.fan_panel import FanPanel
-    from imagine_cli.cli.progress import Display
+    from imagine_cli.progress import Progress
 
 __all__ = ["Teller", "growing_panel"]
 
@@ -32,7 +32,7 @@ class Teller:
     """
 
     def __init__(
-        self, display: Display, steps: int, trajectories: int, panel: FanPanel | None
+        self, display: Progress, steps: int, trajectories: int, panel: FanPanel | None
     ) -> None:
         self._display, self._steps, self._trajectories = display, steps, trajectories
         self._panel = panel

@@ -8,6 +8,7 @@ import numpy as np
 
 from imagine_cli.evaluation.real import RealRun
 from imagine_cli.evaluation.scores import ScoreKeeper, Scores
+from imagine_cli.recording.schema import chunk_lengths
 
 __all__ = ["LinearGaussian", "fit_linear_gaussian", "linear_gaussian", "no_change"]
 
@@ -46,7 +47,7 @@ def linear_gaussian(run: RealRun) -> Scores:
         for _ in range(run.steps):
             covariances.append(model.a @ covariances[-1] @ model.a.T + model.q)
     var = np.stack(covariances[1:])
-    rows = keeper.trajectory_chunk
+    rows = _lengths(keeper)[0]
     for first in range(0, run.trajectories, rows):
         some = slice(first, first + rows)
         mean, means = run.observations[some, 0], []
@@ -61,7 +62,7 @@ def linear_gaussian(run: RealRun) -> Scores:
 def no_change(run: RealRun) -> Scores:
     """The scores of the forecast that the start stays as it is, for certain."""
     keeper = ScoreKeeper(run.observations, run.lengths)
-    rows = keeper.trajectory_chunk
+    rows = _lengths(keeper)[0]
     var = np.zeros((run.steps, keeper.size, keeper.size))
     for first in range(0, run.trajectories, rows):
         start = run.observations[first : first + rows, :1]
@@ -70,12 +71,14 @@ def no_change(run: RealRun) -> Scores:
 
 
 def _keep(keeper: ScoreKeeper, first: int, mean: np.ndarray, var: np.ndarray) -> None:
-    """``mean`` ``(b, T, D)`` and ``var`` ``(T, D, D)``, a block of steps at a time."""
-    for step in range(0, mean.shape[1], keeper.time_chunk):
-        some = slice(step, step + keeper.time_chunk)
-        keeper.write(
-            first,
-            step,
-            observation_mean=mean[:, some],
-            observation_var=np.broadcast_to(var[some], (len(mean), *var[some].shape)),
-        )
+    """``mean`` ``(b, T, D)`` and ``var`` ``(T, D, D)`` of steps 1 to T, some at a time."""
+    length = _lengths(keeper)[1]
+    for step in range(0, mean.shape[1], length):
+        some = slice(step, step + length)
+        covariances = np.broadcast_to(var[some], (len(mean), *var[some].shape))
+        keeper.add(first, step + 1, mean[:, some], covariances)
+
+
+def _lengths(keeper: ScoreKeeper) -> tuple[int, int]:
+    """How many trajectories and steps are scored together."""
+    return chunk_lengths(len(keeper.observations), keeper.steps, keeper.size**2 * 8)

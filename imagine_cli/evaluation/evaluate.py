@@ -24,7 +24,7 @@ from imagine_cli.evaluation.real import (
 )
 from imagine_cli.evaluation.report import Evaluation, ModelReport, compare_to
 from imagine_cli.evaluation.scores import require_scores
-from imagine_cli.fitting.progress import Progress, Silent
+from imagine_cli.progress import Progress, Silent
 from imagine_cli.recording.provenance import Provenance
 from imagine_cli.request import RolloutRequest
 

@@ -15,7 +15,7 @@ from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import ImagineError
 from imagine_cli.evaluation.real import RealRun, evaluation_seed
 from imagine_cli.evaluation.scores import ScoreKeeper
-from imagine_cli.fitting.progress import Progress
+from imagine_cli.progress import Progress
 from imagine_cli.recording import RolloutWriter
 from imagine_cli.recording.shard import Grid, Shard
 
@@ -130,7 +130,7 @@ def imagine_run(
                     fields=fields,
                     overwrite=target.overwrite,
                     together=rollout.together,
-                )  # fmt: skip
+                )
             )
         sizes = {
             "trajectory": run.trajectories, "step": run.steps, "observation": size,

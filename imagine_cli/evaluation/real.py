@@ -11,9 +11,10 @@ import numpy as np
 
 from imagine_cli.environments import EnvDescription, describe
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.progress import Progress, Silent
+from imagine_cli.progress import Progress, Silent
 from imagine_cli.recording import RolloutHeader, open_rollout, write_rollout
 from imagine_cli.recording.real_lengths import real_lengths
+from imagine_cli.seeds import Stream, seed_sequence
 
 if TYPE_CHECKING:
     import gymnasium
@@ -68,7 +69,7 @@ def evaluation_seed(seed: int) -> int:
     Not the seed itself: ``imagine fit`` with the same one would have trained on the very
     episodes that the model is then judged by.
     """
-    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(4,))
+    sequence = seed_sequence(seed, Stream.EVALUATION)
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from imagine_cli.fitting.collect import Transitions, collect
-from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import Scores, score, score_world_model
 from imagine_cli.fitting.world_model import Fitted, fit_world_model
+from imagine_cli.progress import Progress
 
 __all__ = [
     "Fitted",

@@ -9,8 +9,8 @@ import numpy as np
 
 from imagine_cli.environments import describe, make_env
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.progress import Progress, Silent
 from imagine_cli.policies.base import Policy
+from imagine_cli.progress import Progress, Silent
 from imagine_cli.rollout.real import real_episode
 from imagine_cli.world_models.gp.base import LARGEST
 

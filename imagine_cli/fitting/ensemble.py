@@ -19,8 +19,9 @@ from torch import Tensor
 from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.kinds import Fit, Option
-from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.split import Split, scales
+from imagine_cli.progress import Progress
+from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.ensemble import EnsembleWorldModel
 from imagine_cli.world_models.networks import bounded, through
@@ -79,7 +80,7 @@ def fit(
         y = (_targets(some, reward) - standards["target_mean"]) / standards["target_scale"]
         return torch.as_tensor(x, dtype=_DTYPE), torch.as_tensor(y, dtype=_DTYPE)
 
-    key = np.random.SeedSequence(seed, spawn_key=(4,)).generate_state(1, np.uint64)[0]
+    key = seed_sequence(seed, Stream.FIT_ENSEMBLE).generate_state(1, np.uint64)[0]
     generator = torch.Generator().manual_seed(int(key >> np.uint64(1)))
     sizes = [inputs.shape[1], *[hidden] * layers, 2 * targets.shape[1]]
     networks = _Networks(members, sizes, generator)

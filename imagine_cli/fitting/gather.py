@@ -11,8 +11,8 @@ from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.collect import Transitions, collect
 from imagine_cli.fitting.data import env_of, join, read_recordings
-from imagine_cli.fitting.progress import Progress
 from imagine_cli.policies import make_policy
+from imagine_cli.progress import Progress
 
 __all__ = ["Gathered", "read", "run"]
 

@@ -22,9 +22,10 @@ from imagine_cli.fitting.hyperparameters import (
     require_fit_extra,
 )
 from imagine_cli.fitting.kinds import Fit, Option
-from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, farthest_points
+from imagine_cli.progress import Progress
+from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gp.exact import GaussianProcessWorldModel
 
@@ -61,7 +62,7 @@ def fit(
     progress.stage("fitting dimensions", size)
     found = []
     for k in range(size):
-        sequence = np.random.SeedSequence(seed, spawn_key=(3, k))
+        sequence = seed_sequence(seed, Stream.FIT_GP, k)
         found.append(fit_hyperparameters(inputs, targets[:, k], starts=restarts, seed=sequence))
         progress.advance()
 

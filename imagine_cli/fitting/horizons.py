@@ -15,9 +15,9 @@ import torch
 from imagine_cli.belief import point
 from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.collect import Transitions
-from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import Scores, score
 from imagine_cli.policies.replay import GivenActions
+from imagine_cli.progress import Progress
 from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.propagation.registry import make_propagation
 from imagine_cli.threads import one_thread

@@ -1,25 +1,17 @@
-"""The kinds of world model that can be fitted: one file each, one line here each."""
+"""What the fitting of a kind of world model answers: one file each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.split import Split
+from imagine_cli.progress import Progress
 from imagine_cli.world_models.base import WorldModel
 
-__all__ = ["Fit", "Kind", "Option", "fitted_kinds", "fitter", "settle"]
-
-_KINDS = {
-    "gp": "imagine_cli.fitting.gaussian_process",
-    "sparse-gp": "imagine_cli.fitting.sparse_gp",
-    "linear": "imagine_cli.fitting.linear_gaussian",
-    "ensemble": "imagine_cli.fitting.ensemble",
-}
+__all__ = ["Fit", "Kind", "Option", "settle"]
 
 
 @dataclass(frozen=True)
@@ -67,20 +59,6 @@ class Kind(Protocol):
         self, data: Split, *, reward: bool, seed: int, progress: Progress, **options: int
     ) -> Fit:
         """Fit to ``data.training``, calibrate on ``data.calibration``, leave the rest alone."""
-
-
-def fitted_kinds() -> tuple[str, ...]:
-    """Every kind that can be fitted."""
-    return tuple(_KINDS)
-
-
-def fitter(kind: str) -> Kind:
-    """The module that fits a kind; InputError for one that nobody has."""
-    if kind not in _KINDS:
-        raise InputError(f"no kind of world model {kind!r} to fit; there is {', '.join(_KINDS)}")
-    module: Any = import_module(_KINDS[kind])
-    found: Kind = module
-    return found
 
 
 def settle(kind: str, how: Kind, reward: bool, given: Mapping[str, int]) -> dict[str, int]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from imagine_cli.fitting.kinds import Fit, Option
-from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.split import Split, scales
+from imagine_cli.progress import Progress
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.linear_gaussian import LinearGaussianWorldModel
 

@@ -10,7 +10,7 @@ import torch
 
 from imagine_cli.belief import ActionBelief, point
 from imagine_cli.fitting.collect import Transitions
-from imagine_cli.fitting.progress import Progress, Silent
+from imagine_cli.progress import Progress, Silent
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import Conditional
 

@@ -14,9 +14,10 @@ from imagine_cli.fitting.calibration import calibration_summary, variance_factor
 from imagine_cli.fitting.hyperparameters import require_fit_extra
 from imagine_cli.fitting.inducing import ITERATIONS, fit_inducing_points
 from imagine_cli.fitting.kinds import Fit, Option
-from imagine_cli.fitting.progress import Progress
 from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, farthest_points
+from imagine_cli.progress import Progress
+from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gp.sparse import SparseGPWorldModel
 
@@ -44,7 +45,7 @@ def fit(data: Split, *, points: int, seed: int, progress: Progress, reward: bool
         inputs,
         targets,
         inputs[farthest_points(inputs, points)],
-        seed=np.random.SeedSequence(seed, spawn_key=(4,)),
+        seed=seed_sequence(seed, Stream.FIT_SPARSE_GP),
         on_iteration=lambda bound: progress.advance(note=f"bound {bound:.3f}"),
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.collect import Transitions
+from imagine_cli.seeds import Stream, seed_sequence
 
 __all__ = ["Split", "check_fraction", "farthest_points", "scales", "split"]
 
@@ -57,7 +58,7 @@ def split(transitions: Transitions, fraction: float, seed: int) -> Split:
     of 40 where that is at most a 50th of them).
     """
     stretches = _stretches(transitions.episode)
-    order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
+    order = np.random.default_rng(seed_sequence(seed, Stream.FIT_SPLIT))
     dealt = [stretches[k] for k in order.permutation(len(stretches))]
     wanted = fraction * len(transitions)
     none = np.empty(0, dtype=np.int64)

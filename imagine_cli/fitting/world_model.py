@@ -16,10 +16,11 @@ from imagine_cli.errors import InputError
 from imagine_cli.fitting import gather
 from imagine_cli.fitting.collect import check_sizes
 from imagine_cli.fitting.horizons import score_horizons
-from imagine_cli.fitting.kinds import fitter, settle
-from imagine_cli.fitting.progress import Progress, Silent
+from imagine_cli.fitting.kinds import Kind, settle
 from imagine_cli.fitting.scores import marginals, score, score_reward
 from imagine_cli.fitting.split import check_fraction, split
+from imagine_cli.progress import Progress, Silent
+from imagine_cli.registry import FITS
 from imagine_cli.world_models.base import WorldModel
 
 __all__ = ["Fitted", "fit_world_model"]
@@ -93,7 +94,7 @@ def fit_world_model(
     ):  # fmt: skip
         if value is not None and value < least:
             raise InputError(f"{name} must be {least} or more, not {value}")
-    how = fitter(kind)
+    how: Kind = FITS.load(kind)
     options = settle(kind, how, reward, options)
     how.require()
     progress = progress or Silent()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from imagine_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from imagine_cli.policies.base import Policy as Policy
@@ -24,18 +25,6 @@ _HOME = {
     "save_policy": "checkpoint",
 }
 
-__all__ = [
-    "LinearPolicy",
-    "MLPPolicy",
-    "Policy",
-    "RBFPolicy",
-    "load_policy",
-    "make_policy",
-    "save_policy",
-]
+__all__ = [*_HOME]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

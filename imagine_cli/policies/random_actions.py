@@ -13,6 +13,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import one_hot
 from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.blocks import BLOCK, BlockPolicy
+from imagine_cli.seeds import Stream, seed_sequence
 
 __all__ = ["RandomPolicy", "make"]
 
@@ -47,7 +48,7 @@ class RandomPolicy(BlockPolicy):
         self._free = ~below & ~above
 
     def _key(self, trajectory: int) -> np.ndarray:
-        sequence = np.random.SeedSequence(entropy=self._seed, spawn_key=(1, trajectory))
+        sequence = seed_sequence(self._seed, Stream.RANDOM_POLICY, trajectory)
         return sequence.generate_state(2, np.uint64)
 
     def block(self, trajectories: np.ndarray, begin: int) -> np.ndarray:

@@ -88,7 +88,7 @@ class ReplayPolicy(BlockPolicy):
             return np.repeat(self._take(0, 1, begin, end), len(trajectories), axis=0)
         first = int(trajectories.min())
         rows = self._take(first, int(trajectories.max()) + 1, begin, end)
-        return rows[trajectories - first]
+        return np.asarray(rows[trajectories - first])
 
     def _check_trajectories(self, needed: int) -> None:
         if self.trajectories is not None and needed > self.trajectories:

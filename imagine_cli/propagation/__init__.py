@@ -6,26 +6,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from imagine_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from imagine_cli.propagation.base import Propagation as Propagation
     from imagine_cli.propagation.registry import fitting as fitting
     from imagine_cli.propagation.registry import make_propagation as make_propagation
-    from imagine_cli.propagation.registry import propagations as propagations
 
-_HOME = {
-    "Propagation": "imagine_cli.propagation.base",
-    "fitting": "imagine_cli.propagation.registry",
-    "make_propagation": "imagine_cli.propagation.registry",
-    "propagations": "imagine_cli.propagation.registry",
-}
+_HOME = {"Propagation": "base", "fitting": "registry", "make_propagation": "registry"}
 
-__all__ = ["Propagation", "fitting", "make_propagation", "propagations"]
+__all__ = [*_HOME]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

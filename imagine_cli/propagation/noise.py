@@ -10,13 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Noise", "TorchNoise", "TrajectoryNoise"]
+from imagine_cli.seeds import Stream, seed_sequence
 
-# The streams of a seed by their spawn keys. Of trajectory i: (0, i) the real reset, (1, i) the
-# random policy, (2, i) what a propagation draws. Of a fit: (2,) the split, (3, k) the starts for
-# dimension k of a GP, (4,) what fitting an ensemble draws, and so what fitting a sparse GP draws.
-# Of an evaluation: (4,) too, the seed of its real run, whose own streams are those above.
-_STREAM = 2
+__all__ = ["Noise", "TorchNoise", "TrajectoryNoise"]
 
 
 class Noise(Protocol):
@@ -95,9 +91,7 @@ class TrajectoryNoise:
     @property
     def _streams(self) -> list[np.random.Generator]:
         if not self._made:  # most propagations draw nothing
-            sequences = (
-                np.random.SeedSequence(self._seed, spawn_key=(_STREAM, i)) for i in self._numbers
-            )
+            sequences = (seed_sequence(self._seed, Stream.PROPAGATION, i) for i in self._numbers)
             self._made = [np.random.Generator(np.random.Philox(one)) for one in sequences]
         return self._made
 

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.base import Propagation
+from imagine_cli.registry import PROPAGATIONS
 from imagine_cli.world_models.base import WorldModel
 
-__all__ = ["fitting", "make_propagation", "propagations"]
-
-_PROPAGATIONS = {
-    "moments": "imagine_cli.propagation.moments:Moments",
-    "linearized": "imagine_cli.propagation.linearized:Linearized",
-    "unscented": "imagine_cli.propagation.unscented:Unscented",
-    "particles": "imagine_cli.propagation.particles:Particles",
-    "module": "imagine_cli.propagation.module:Module",
-}
-
-
-def propagations() -> dict[str, str]:
-    """Every propagation's name and where it is, ``module:class``."""
-    return dict(_PROPAGATIONS)
+__all__ = ["fitting", "make_propagation"]
 
 
 def fitting(model: WorldModel) -> list[str]:
     """The names of the propagations that fit a world model."""
-    return [name for name in propagations() if isinstance(model, _class(name).needs)]
+    return [name for name in PROPAGATIONS if isinstance(model, PROPAGATIONS.load(name).needs)]
 
 
 def make_propagation(
@@ -49,17 +36,9 @@ def make_propagation(
         _check_fit(asked, model)
         return asked.suited(model)
     name = model.propagation if asked is None else asked
-    if name not in propagations():
-        raise InputError(f"no propagation {name!r}; there is {', '.join(propagations())}")
-    _check_fit(_class(name), model)
+    _check_fit(PROPAGATIONS.load(name), model)
     given = {key: value for key, value in parameters.items() if value is not None}
     return _make(name, given).suited(model)
-
-
-def _class(name: str) -> type[Propagation]:
-    module, _, attribute = propagations()[name].partition(":")
-    found: type[Propagation] = getattr(import_module(module), attribute)
-    return found
 
 
 def _check_fit(propagation: Propagation | type[Propagation], model: WorldModel) -> None:
@@ -71,7 +50,7 @@ def _check_fit(propagation: Propagation | type[Propagation], model: WorldModel) 
 
 
 def _make(name: str, parameters: dict[str, Any]) -> Propagation:
-    made = _class(name)
+    made: type[Propagation] = PROPAGATIONS.load(name)
     unknown = sorted(set(parameters) - set(getattr(made, "__dataclass_fields__", {})))
     if unknown:
         options = " and ".join(f"--{each}" for each in unknown)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from imagine_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from imagine_cli.recording.fields import FIELDS as FIELDS
@@ -32,13 +33,4 @@ _HOME = {
 
 __all__ = [*_HOME]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'imagine_cli.recording' has no attribute {name!r}")
-    return getattr(import_module(f"imagine_cli.recording.{home}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

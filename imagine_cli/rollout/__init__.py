@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from imagine_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from imagine_cli.rollout.run import RolloutSummary as RolloutSummary
     from imagine_cli.rollout.run import run_rollout as run_rollout
 
-__all__ = ["RolloutSummary", "run_rollout"]
+_HOME = {"RolloutSummary": "run", "run_rollout": "run"}
 
+__all__ = [*_HOME]
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("imagine_cli.rollout.run"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

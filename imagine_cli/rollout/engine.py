@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from imagine_cli.recording.shard import Shard
+from imagine_cli.registry import ENGINES
 from imagine_cli.rollout.nonfinite import Failure
 from imagine_cli.rollout.prepare import PreparedRollout
 from imagine_cli.rollout.shards import ImaginedShard, OnStep
@@ -85,4 +86,4 @@ class Engine(ABC):
 
 def make_engine(engine: str | Engine) -> Engine:
     """The engine of a name; one that is made already is itself. InputError for no such name."""
-    return engine if isinstance(engine, Engine) else ENGINES.find(engine)()
+    return engine if isinstance(engine, Engine) else ENGINES.load(engine)()

@@ -15,7 +15,7 @@ from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.policies.base import Policy
 from imagine_cli.rollout.position import Position
 from imagine_cli.unroll import Dynamics, Step, unroll
-from imagine_cli.world_models.base import Prediction
+from imagine_cli.world_models.interfaces import Prediction
 
 __all__ = ["CANT_GO_ON", "Failure", "blame", "check_finite", "mask_failures"]
 
@@ -79,8 +79,8 @@ def blame(
             errors.append((steps.start + done, alone.first, error))
     if not errors:
         return ImagineError(str(cause))
-    step, trajectory, error = min(errors, key=lambda entry: entry[:2])
-    return ImagineError(f"at step {step + 1} of trajectory {trajectory}: {error}")
+    step, trajectory, why = min(errors, key=lambda entry: entry[:2])
+    return ImagineError(f"at step {step + 1} of trajectory {trajectory}: {why}")
 
 
 def _from(dynamics: Dynamics, policy: Policy, at: Position, steps: range) -> Iterator[Step]:
@@ -153,7 +153,8 @@ def _one_by_one(
         action = ActionBelief(alone.belief.mean.new_empty(1, action_size))
         like = Step(action, Prediction(*alone.belief), alone.state, alone.policy_state)
     unknown = _map(like, lambda part: part.new_full(part.shape, _nan(part)))
-    return _zip([unknown if one is None else one for one in taken])
+    together: Step = _zip([unknown if one is None else one for one in taken])
+    return together
 
 
 def _nan(part: Tensor) -> Any:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from imagine_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from imagine_cli.video.render import check_video as check_video
     from imagine_cli.video.render import render_video as render_video
 
-__all__ = ["check_video", "render_video"]
+_HOME = {"check_video": "render", "render_video": "render"}
 
+__all__ = [*_HOME]
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("imagine_cli.video.render"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -17,7 +17,7 @@ from imagine_cli.video.frames import frames, prepare
 from imagine_cli.video.states import setter_for
 
 if TYPE_CHECKING:
-    from imagine_cli.fitting.progress import Progress
+    from imagine_cli.progress import Progress
 
 __all__ = ["FORMATS", "check_video", "render_video"]
 

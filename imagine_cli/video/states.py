@@ -7,12 +7,12 @@ to it (None at the start), and leaves the env as if it had been observed so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from imagine_cli.errors import InputError
+from imagine_cli.registry import resolve
 
 __all__ = ["Setter", "setter_for"]
 
@@ -37,18 +37,14 @@ def setter_for(env: Any) -> Setter:
     bare = env.unwrapped
     for kind in type(bare).__mro__:
         if kind.__name__ in _SETTERS and kind.__module__.startswith("gymnasium.envs."):
-            return _imported(_SETTERS[kind.__name__])
+            found: Setter = resolve(_SETTERS[kind.__name__])
+            return found
     if hasattr(bare, "observation_structure") and hasattr(bare, "set_state"):
-        return _imported(_BY_STRUCTURE)
+        found = resolve(_BY_STRUCTURE)
+        return found
     known = ", ".join(sorted(name.removesuffix("Env") for name in _SETTERS))
     name = env.spec.id if env.spec is not None else type(bare).__name__
     raise InputError(
         f"a video of {name} can't be made: how to set its state from an observation is not known; "
         f"it is known for {known} and the MuJoCo envs (v5) that say their observation_structure"
     )
-
-
-def _imported(where: str) -> Setter:
-    module, _, name = where.partition(":")
-    found: Setter = getattr(import_module(module), name)
-    return found

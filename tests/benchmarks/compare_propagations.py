@@ -22,16 +22,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from imagine_cli.evaluation.replay import GivenActions
 from torchrl.envs import GymWrapper
 
 import imagine_cli
 from imagine_cli.environments import describe, make_env
 from imagine_cli.evaluation.real import RealRun, evaluation_seed, run_real
-from imagine_cli.evaluation.replay import GivenActions
 from imagine_cli.evaluation.scores import ScoreKeeper, Scores
-from imagine_cli.fitting.kinds import fitted_kinds, fitter
 from imagine_cli.policies import make_policy
-from imagine_cli.propagation import Propagation, make_propagation, propagations
+from imagine_cli.propagation import Propagation, make_propagation
+from imagine_cli.registry import FITS, PROPAGATIONS
 from imagine_cli.rollout.engine import imagine_all
 
 HORIZONS = (1, 10, 50)
@@ -66,7 +66,7 @@ class Row:
 def options_of(kind: str, usual: int, asked: int | None) -> dict[str, int]:
     """What a kind is fitted with, of what it takes: no more points than is its default, unless
     asked for."""
-    known = fitter(kind).OPTIONS
+    known = FITS.load(kind).OPTIONS
     options = {}
     if "points" in known:
         options["points"] = asked or min(usual, known["points"].default)
@@ -91,7 +91,7 @@ def fitted(env_id: str, kind: str, steps: int, options: dict[str, int], folder: 
 def ways(model: Any, particles: int) -> Iterator[Propagation]:
     """Each propagation that fits, in each form that fits, once."""
     forms: list[tuple[str, dict[str, Any]]] = []
-    for name in propagations():
+    for name in PROPAGATIONS:
         if name != "particles":
             forms.append((name, {}))
             continue
@@ -196,7 +196,7 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, required=True, help="where fitted models are kept")
     parser.add_argument("--envs", nargs="+", default=list(ENVS))
-    parser.add_argument("--kinds", nargs="+", default=list(fitted_kinds()))
+    parser.add_argument("--kinds", nargs="+", default=list(FITS))
     parser.add_argument("--steps", type=int, default=max(HORIZONS), help="of a real trajectory")
     parser.add_argument("--trajectories", type=int, help="50, 300 and 20 of the three envs")
     parser.add_argument("--particles", type=int, default=100)

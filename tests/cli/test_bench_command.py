@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from imagine_cli.benchmarks import BENCHMARKS
 from imagine_cli.benchmarks.moment_matching import beliefs, random_gp, torchrls
 from imagine_cli.cli import main
+from imagine_cli.registry import BENCHMARKS
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

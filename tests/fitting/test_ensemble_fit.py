@@ -13,8 +13,8 @@ from imagine_cli.cli import main
 from imagine_cli.fitting import gather
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.ensemble import fit
-from imagine_cli.fitting.progress import Silent
 from imagine_cli.fitting.split import Split
+from imagine_cli.progress import Silent
 
 SMALL: dict[str, Any] = {"members": 3, "elites": 2, "hidden": 32, "layers": 2, "patience": 5}
 

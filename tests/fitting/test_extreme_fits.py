@@ -11,10 +11,11 @@ import pytest
 from imagine_cli import ImagineError, InputError, fit_world_model
 from imagine_cli.cli import main
 from imagine_cli.fitting.collect import Transitions
-from imagine_cli.fitting.kinds import Fit, fitter, settle
-from imagine_cli.fitting.progress import Silent
+from imagine_cli.fitting.kinds import Fit, settle
 from imagine_cli.fitting.scores import score_reward, score_world_model
 from imagine_cli.fitting.split import split
+from imagine_cli.progress import Silent
+from imagine_cli.registry import FITS
 
 KINDS = {
     "linear": {},
@@ -50,7 +51,7 @@ def data(name: str, count: int = 60, size: int = 2) -> Transitions:
 
 
 def fitted(kind: str, given: Transitions) -> tuple[Fit, Any]:
-    how = fitter(kind)
+    how = FITS.load(kind)
     parts = split(given, 0.2, 0)
     reward = how.MODELS_REWARD
     options = settle(kind, how, reward, KINDS[kind])

@@ -14,10 +14,10 @@ from imagine_cli.errors import InputError
 from imagine_cli.fitting import Fitted, Transitions, collect, fit_world_model, score_world_model
 from imagine_cli.fitting.calibration import variance_factors
 from imagine_cli.fitting.gaussian_process import fit
-from imagine_cli.fitting.progress import Silent
 from imagine_cli.fitting.scores import Z, marginals
 from imagine_cli.fitting.split import Split, split
 from imagine_cli.policies import make_policy
+from imagine_cli.progress import Silent
 from imagine_cli.world_models import GaussianProcessWorldModel
 
 SMALL: dict[str, Any] = {"steps": 400, "points": 40, "restarts": 1}

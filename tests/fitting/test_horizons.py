@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imagine_cli import fit_world_model
 from imagine_cli.fitting import Transitions, score
 from imagine_cli.fitting.horizons import score_horizons, windows
-from imagine_cli.fitting.progress import Silent
+from imagine_cli.progress import Silent
 from imagine_cli.world_models import EnsembleWorldModel, LinearGaussianWorldModel
 
 A = np.array([[0.9, 0.2], [-0.1, 0.8]])

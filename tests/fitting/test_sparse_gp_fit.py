@@ -12,11 +12,11 @@ from imagine_cli.environments import describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.fitting import Fitted, Transitions, collect, fit_world_model, score_world_model
 from imagine_cli.fitting.inducing import fit_inducing_points
-from imagine_cli.fitting.progress import Silent
 from imagine_cli.fitting.scores import Z, marginals
 from imagine_cli.fitting.sparse_gp import fit
 from imagine_cli.fitting.split import Split
 from imagine_cli.policies import make_policy
+from imagine_cli.progress import Silent
 from imagine_cli.world_models import SparseGPWorldModel
 
 SMALL: dict[str, Any] = {"kind": "sparse-gp", "steps": 600, "points": 15}

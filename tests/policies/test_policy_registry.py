@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import imagine_cli.policies as policies
 from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
-from imagine_cli.policies import Policy, make_policy, registry
+from imagine_cli.policies import Policy, make_policy
+from imagine_cli.policies.registry import kind_named
+from imagine_cli.registry import POLICY_KINDS
 from tests.helpers.policy_envs import box_env
 
 
@@ -41,7 +44,7 @@ def outsiders(monkeypatch: pytest.MonkeyPatch) -> None:
     def entry_points(*, group: str) -> list[EntryPoint]:
         return points if group == "imagine_cli.policies" else []
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
 
 
 @pytest.mark.usefixtures("outsiders")
@@ -97,14 +100,10 @@ def test_folders_and_unknown_endings(tmp_path: Path) -> None:
         make_policy("", box_env(), seed=0)
 
 
-def test_every_line_of_the_registry_leads_somewhere() -> None:
-    for where in (*registry._NAMES.values(), *registry._FILES.values()):
-        assert callable(registry._resolve(where))
-    for kind in registry._KINDS:
-        found = registry.kind_named(kind)
-        assert found is not None
-        assert found.kind == kind
-    assert registry.kind_named(["linear"]) is None
+def test_kinds_and_public_names_lead_somewhere() -> None:
+    for kind in POLICY_KINDS:
+        assert POLICY_KINDS.load(kind).kind == kind
+    assert kind_named(["linear"]) is None
     for name in policies.__all__:
         assert getattr(policies, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

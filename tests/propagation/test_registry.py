@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from imagine_cli import InputError
-from imagine_cli.propagation import fitting, make_propagation, propagations
+from imagine_cli.propagation import fitting, make_propagation
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.propagation.unscented import Unscented
+from imagine_cli.registry import PROPAGATIONS
 from tests.helpers.ensembles import random_ensemble
 from tests.helpers.linear_systems import linear_model
 from tests.helpers.worlds import small_gp
@@ -14,7 +15,7 @@ from tests.helpers.worlds import small_gp
 def test_every_name_makes_what_says_it_is() -> None:
     gp = small_gp(2, 1)
     assert fitting(gp) == ["moments", "linearized", "unscented", "particles"]
-    assert set(propagations()) == {*fitting(gp), "module"}
+    assert set(PROPAGATIONS) == {*fitting(gp), "module"}
     for name in fitting(gp):
         way = make_propagation(name, gp)
         assert way.name == name

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
+from imagine_cli.rollout.block import Block
 
 from imagine_cli.belief import ActionBelief
-from imagine_cli.rollout.block import Block
 from imagine_cli.world_models.interfaces import Prediction
 
 

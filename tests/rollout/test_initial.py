@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from imagine_cli.rollout.starts import make_start
 
 from imagine_cli import InputError, open_rollout
 from imagine_cli.environments import EnvDescription, describe, make_env, real_resets, reset_seed
-from imagine_cli.rollout.starts import make_start
 from tests.helpers.rollout_files import numbers, write
 
 ENV = make_env("Pendulum-v1")

@@ -1,26 +1,15 @@
-"""From files and folders of recorded transitions to recordings: one format a file, one line here.
-
-A format's module answers ``recognises(path)``, by what is there and not by its name, and
-``read(path)``, which raises InputError on what it can't use.
-"""
+"""From files and folders of recorded transitions to recordings: one format a file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.data.recording import Recording
+from imagine_cli.registry import DATA_FORMATS
 
 __all__ = ["read_recordings"]
-
-_FORMATS = (
-    "imagine_cli.fitting.data.rollout_file",
-    "imagine_cli.fitting.data.minari",
-    "imagine_cli.fitting.data.npz",
-)
 
 
 def read_recordings(sources: Iterable[str | Path]) -> list[Recording]:
@@ -49,10 +38,9 @@ def read_recordings(sources: Iterable[str | Path]) -> list[Recording]:
 def _read(path: Path) -> Recording:
     if not path.exists():
         raise InputError(f"there is no --data {path}")
-    for name in _FORMATS:
-        module: Any = import_module(name)
-        if module.recognises(path):
-            found: Recording = module.read(path)
+    for data_format in map(DATA_FORMATS.load, DATA_FORMATS):
+        if data_format.recognises(path):
+            found: Recording = data_format.read(path)
             if not len(found):
                 raise InputError(f"{path} holds no transitions")
             return found

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.errors import InputError
-from imagine_cli.world_models import GaussianProcessWorldModel, kind_named
+from imagine_cli.registry import WORLD_MODELS
+from imagine_cli.world_models import GaussianProcessWorldModel
 from tests.helpers.gp_models import random_belief, random_model, stacked
 
 
@@ -104,7 +105,7 @@ def test_sizes_and_keys() -> None:
     assert not model.has_reward
     assert list(model.parameters()) == []
     assert set(model.state_dict()) == set(data())
-    assert kind_named("gp") is GaussianProcessWorldModel
+    assert WORLD_MODELS.load("gp") is GaussianProcessWorldModel
     assert model.describe() == {
         "training points": 4,
         "process noise": True,

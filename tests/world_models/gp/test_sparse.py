@@ -10,7 +10,8 @@ import torch
 
 from imagine_cli import InputError
 from imagine_cli.belief import ActionBelief, Belief, point
-from imagine_cli.world_models import GaussianProcessWorldModel, SparseGPWorldModel, kind_named
+from imagine_cli.registry import WORLD_MODELS
+from imagine_cli.world_models import GaussianProcessWorldModel, SparseGPWorldModel
 from tests.helpers.gp_models import match, random_belief, random_model, stacked
 from tests.helpers.gp_reference import exact, worst
 from tests.helpers.sparse_gps import random_sparse, sparse_of
@@ -163,7 +164,7 @@ def test_a_beliefs_bits_do_not_depend_on_the_beliefs_beside_it() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_config_and_state_make_it_again(dtype: torch.dtype) -> None:
     model, _ = random_sparse(6, 2, 1, points=9, n=40, dtype=dtype, process_noise=False)
-    assert kind_named("sparse-gp") is SparseGPWorldModel
+    assert WORLD_MODELS.load("sparse-gp") is SparseGPWorldModel
     assert set(model.state_dict()) == set(SparseGPWorldModel.data)
     again = SparseGPWorldModel.from_config(model.config(), model.state_dict())
     assert again.config() == model.config() == {

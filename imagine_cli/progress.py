@@ -1,4 +1,4 @@
-"""What a fit tells of its progress, so that the library prints nothing itself."""
+"""What long work tells of its progress, so that the library prints nothing itself."""
 
 from __future__ import annotations
 

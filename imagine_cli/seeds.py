@@ -1,0 +1,32 @@
+"""Every stream of random numbers that a seed has, named once.
+
+Streams of one seed are independent of each other. Change no number: files and tests say what
+came of them.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, unique
+
+import numpy as np
+
+__all__ = ["Stream", "seed_sequence"]
+
+
+@unique
+class Stream(IntEnum):
+    """The first number of a ``spawn_key``; what is in brackets are those that follow."""
+
+    RESET = 0  # (i): the real env's reset that trajectory i starts from
+    RANDOM_POLICY = 1  # (i): the actions of trajectory i
+    PROPAGATION = 2  # (i): what the propagation draws for trajectory i
+    FIT_GP = 3  # (k): where the optimisations for dimension k start
+    EVALUATION = 4  # (): the seed of an evaluation's real run, whose own streams are these again
+    FIT_SPLIT = 5  # (): which transitions train, calibrate and are held out
+    FIT_SPARSE_GP = 6  # (): which transitions the optimisation sees
+    FIT_ENSEMBLE = 7  # (): the networks' first weights, and each one's batches
+
+
+def seed_sequence(seed: int, stream: Stream, *index: int) -> np.random.SeedSequence:
+    """What seeds a generator of a stream: ``np.random.Philox(seed_sequence(...))``."""
+    return np.random.SeedSequence(seed, spawn_key=(int(stream), *index))

@@ -1,0 +1,1 @@
+"""Gaussian-process predictions compiled by numba."""
