@@ -13,14 +13,14 @@ from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies import make_policy
 from imagine_cli.policies.constant import parse_action
+from tests.helpers.acting import act
 from tests.helpers.policy_envs import INF, box_env, discrete_env
 
 
 def first_action(spec: str, env: EnvDescription) -> list[float]:
     policy = make_policy(spec, env, seed=0)
     policy.check(10**9, 10**9)
-    policy.start(0, 2)
-    action = policy.act(5, point(torch.zeros(2, env.observation_size, dtype=torch.float64)))
+    action = act(policy, 5, point(torch.zeros(2, env.observation_size, dtype=torch.float64)))
     assert action.mean.shape == (2, env.action_size)
     assert action.mean.dtype == torch.float64
     assert action.var is None

@@ -24,7 +24,7 @@ def belief(*batch: int, scale: float = 1.0) -> Belief:
 
 def test_closed_form() -> None:
     x = belief(4)
-    action = LinearPolicy(W, B).act(0, x)
+    action = LinearPolicy(W, B)(x)
     assert action.var is not None
     assert action.cross_covariance is not None
     for k in range(4):
@@ -38,14 +38,14 @@ def test_closed_form() -> None:
 
 def test_the_joint_belief_is_that_of_the_linear_map() -> None:
     x = belief(2)
-    both = joint(x, LinearPolicy(W, B).act(0, x))
+    both = joint(x, LinearPolicy(W, B)(x))
     stacked = torch.cat([torch.eye(3, dtype=torch.float64), W])
     torch.testing.assert_close(both.var, stacked @ x.var @ stacked.mT, rtol=1e-13, atol=1e-13)
 
 
 def test_squashed() -> None:
     x = belief(4)
-    plain, squashed = LinearPolicy(W, B).act(0, x), LinearPolicy(W, B, M).act(0, x)
+    plain, squashed = LinearPolicy(W, B)(x), LinearPolicy(W, B, M)(x)
     assert plain.var is not None
     want = squash_sin(plain.mean, plain.var, M)
     torch.testing.assert_close(squashed.mean, want.mean, rtol=0, atol=0)
@@ -62,11 +62,11 @@ def test_squashed() -> None:
 def test_batches_of_any_shape_and_dtype() -> None:
     x = belief(2, 3)
     policy = LinearPolicy(W, B, M)
-    whole, alone = policy.act(0, x), policy.act(0, Belief(x.mean[1, 2], x.var[1, 2]))
+    whole, alone = policy(x), policy(Belief(x.mean[1, 2], x.var[1, 2]))
     for a, b in zip(whole, alone, strict=True):
         assert a is not None
         torch.testing.assert_close(a[1, 2], b, rtol=1e-14, atol=1e-15)
-    single = policy.act(0, Belief(x.mean.float(), x.var.float()))
+    single = policy(Belief(x.mean.float(), x.var.float()))
     assert all(part is not None and part.dtype == torch.float32 for part in single)
 
 
@@ -89,14 +89,14 @@ class _Act(torch.nn.Module):
         self.policy = policy
 
     def forward(self, mean: torch.Tensor, var: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(part for part in self.policy.act(0, Belief(mean, var)) if part is not None)
+        return tuple(part for part in self.policy(Belief(mean, var)) if part is not None)
 
 
 def test_config_round_trip() -> None:
     env = box_env((-2.0, -0.5), (2.0, 0.5))
     for policy in (LinearPolicy(W, B), LinearPolicy(W, B, M)):
         again = LinearPolicy.from_config(policy.config(), policy.state_dict(), env)
-        for a, b in zip(policy.act(0, belief(2)), again.act(0, belief(2)), strict=True):
+        for a, b in zip(policy(belief(2)), again(belief(2)), strict=True):
             assert a is not None
             assert torch.equal(a, b)
     bounded = LinearPolicy.from_config({"squash": "sin"}, policy.state_dict(), env)

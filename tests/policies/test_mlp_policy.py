@@ -33,12 +33,12 @@ def test_as_written_out_in_numpy(activation: str, f: Any) -> None:
         value = value @ state[f"layers.{k}.weight"].T + state[f"layers.{k}.bias"]
         value = f(value) if k < 2 else value
     want = UNEVEN.action_low + (UNEVEN.action_high - UNEVEN.action_low) * (1 + np.tanh(value)) / 2
-    action = policy.act(0, point(torch.as_tensor(x)))
+    action = policy(point(torch.as_tensor(x)))
     np.testing.assert_allclose(action.mean.detach(), want, rtol=1e-13)
     assert action.var is None
     assert action.cross_covariance is None
     assert not policy.gives_variance
-    plain = network(UNEVEN, activation=activation, squash="none").act(0, point(torch.as_tensor(x)))
+    plain = network(UNEVEN, activation=activation, squash="none")(point(torch.as_tensor(x)))
     np.testing.assert_allclose(plain.mean.detach(), value, rtol=1e-13, atol=1e-15)
 
 
@@ -47,12 +47,12 @@ def test_it_stays_within_bounds_and_sees_the_mean_alone() -> None:
         100, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
     policy = network(UNEVEN, activation="relu")
-    action = policy.act(0, point(mean)).mean
+    action = policy(point(mean)).mean
     assert (action >= policy.low).all()
     assert (action <= policy.high).all()
     assert (action == policy.low).any()
     assert (action == policy.high).any()
-    wide = policy.act(0, Belief(mean, torch.eye(3, dtype=torch.float64).expand(100, 3, 3)))
+    wide = policy(Belief(mean, torch.eye(3, dtype=torch.float64).expand(100, 3, 3)))
     assert torch.equal(wide.mean, action)
     assert wide.var is None
 
@@ -61,8 +61,8 @@ def test_discrete_takes_the_largest_of_each_choice() -> None:
     env = discrete_env(2, 3)
     policy = network(env)
     x = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    action = policy.act(0, point(x)).mean
-    free = network(box_env([-INF] * 5, [INF] * 5), squash="none").act(0, point(x)).mean.detach()
+    action = policy(point(x)).mean
+    free = network(box_env([-INF] * 5, [INF] * 5), squash="none")(point(x)).mean.detach()
     assert action.dtype == torch.float64
     np.testing.assert_array_equal(action[:, :2].argmax(1), free[:, :2].argmax(1))
     np.testing.assert_array_equal(action[:, 2:].argmax(1), free[:, 2:].argmax(1))
@@ -73,13 +73,13 @@ def test_discrete_takes_the_largest_of_each_choice() -> None:
 def test_gradients_reach_parameters_and_belief() -> None:
     policy = network(UNEVEN)
     x = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    assert torch.autograd.gradcheck(lambda m: policy.act(0, point(m)).mean, x.requires_grad_())
-    policy.act(0, point(x)).mean.sum().backward()
+    assert torch.autograd.gradcheck(lambda m: policy(point(m)).mean, x.requires_grad_())
+    policy(point(x)).mean.sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in policy.parameters())
 
 
 def test_belief_of_another_dtype() -> None:
-    action = network(UNEVEN).act(0, point(torch.zeros(2, 3)))
+    action = network(UNEVEN)(point(torch.zeros(2, 3)))
     assert action.mean.dtype == torch.float32
 
 
@@ -88,7 +88,7 @@ def test_config_round_trip(env: EnvDescription) -> None:
     policy = network(env, activation="relu")
     again = MLPPolicy.from_config(policy.config(), policy.state_dict(), env)
     x = point(torch.ones(2, 3, dtype=torch.float64))
-    assert torch.equal(policy.act(0, x).mean, again.act(0, x).mean)
+    assert torch.equal(policy(x).mean, again(x).mean)
 
 
 def test_no_hidden_layers() -> None:

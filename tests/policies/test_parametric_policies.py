@@ -49,9 +49,7 @@ def test_a_beliefs_action_depends_on_that_belief_alone(
     mean, var = torch.randn(67, d, dtype=dtype), root @ root.mT
 
     def parts(size: int) -> list[torch.Tensor]:
-        acted = [
-            policy.act(0, Belief(mean[k : k + size], var[k : k + size])) for k in range(0, 67, size)
-        ]
+        acted = [policy(Belief(mean[k : k + size], var[k : k + size])) for k in range(0, 67, size)]
         return [
             torch.cat(some)
             for some in zip(*acted, strict=True)

@@ -87,11 +87,11 @@ def test_round_trip(tmp_path: Path, k: int) -> None:
     assert again.name == str(path)
     assert again.gives_variance == policy.gives_variance
     assert all(p.requires_grad for p in again.parameters())
-    for a, b in zip(policy.act(0, belief()), again.act(0, belief()), strict=True):
+    for a, b in zip(policy(belief()), again(belief()), strict=True):
         assert (a is None and b is None) or torch.equal(a, b)
     acting = make_policy(str(path), ENV, seed=0, dtype=torch.float32)
     assert {p.dtype for p in acting.parameters()} == {torch.float32}  # type: ignore[attr-defined]
-    assert not acting.act(0, belief()).mean.requires_grad
+    assert not acting(belief()).mean.requires_grad
     raw = torch.load(path, weights_only=True)
     assert raw["format"] == "imagine-policy"
     assert raw["metadata"] == {"how": ["by", 1, "hand"]}
@@ -104,7 +104,7 @@ def test_torchrls_controller_loads_as_it_is(tmp_path: Path) -> None:
     policy = load_policy(tmp_path / "p.pt", ENV)
     assert isinstance(policy, RBFPolicy)
     with torch.no_grad():
-        mine, theirs = policy.act(0, belief()), controller.double()(*belief())
+        mine, theirs = policy(belief()), controller.double()(*belief())
     for a, b in zip(mine, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=4e-6)  # its jitter of 1e-6 times bounds
     refused(tmp_path / "p.pt", r"which env 'Test-v0' .* doesn't have", box_env((0, -1), (1, 1)))

@@ -5,30 +5,32 @@ import sys
 from importlib import metadata
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import imagine_cli.policies as policies
 from imagine_cli.belief import ActionBelief, Belief, point
-from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies import Policy, make_policy
+from imagine_cli.policies.base import PolicyContext, PolicyState
 from imagine_cli.policies.registry import kind_named
 from imagine_cli.registry import POLICY_KINDS
+from tests.helpers.acting import act
 from tests.helpers.policy_envs import box_env
 
 
 class Outsider(Policy):
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
+    def __init__(self, argument: str, context: PolicyContext) -> None:
+        self.argument, self.context = argument, context
 
-    def act(self, step: int, observation: Belief) -> ActionBelief:
-        return ActionBelief(observation.mean[..., :1])
+    def act(
+        self, step: int, observation: Belief, state: PolicyState
+    ) -> tuple[ActionBelief, PolicyState]:
+        return ActionBelief(observation.mean[..., :1]), state
 
 
-def not_a_policy(argument: str, env: EnvDescription, seed: int, dtype: Any, device: Any) -> int:
+def not_a_policy(argument: str, context: PolicyContext) -> int:
     return 3
 
 
@@ -52,11 +54,11 @@ def test_another_package_adds_a_policy() -> None:
     env = box_env()
     policy = make_policy("outsider:a:b", env, seed=4, dtype=torch.float32, device="cpu")
     assert isinstance(policy, Outsider)
-    assert policy.arguments == ("a:b", env, 4, torch.float32, "cpu")
+    assert policy.argument == "a:b"
+    assert policy.context == PolicyContext(env, 4, torch.float32, "cpu")
     assert policy.name == "outsider:a:b"
     policy.check(10**9, 10**9)
-    policy.start(0, 2)
-    assert policy.act(0, point(torch.ones(2, 3))).mean.shape == (2, 1)
+    assert act(policy, 0, point(torch.ones(2, 3))).mean.shape == (2, 1)
 
 
 @pytest.mark.usefixtures("outsiders")

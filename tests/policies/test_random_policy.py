@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from imagine_cli.belief import point
 from imagine_cli.environments import EnvDescription
-from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.errors import InputError
 from imagine_cli.policies import make_policy
 from imagine_cli.policies.blocks import BLOCK
+from tests.helpers.acting import act, actions_of
 from tests.helpers.policy_envs import INF, box_env, discrete_env
 
 MIXED = box_env(low=(-2.0, -INF, 0.5, -INF), high=(1.0, INF, INF, 3.0))
@@ -21,9 +22,7 @@ ENVS = [box_env(), MIXED, discrete_env(2), discrete_env(3, 2, 4)]
 
 def actions(env: EnvDescription, steps: range, first: int, count: int, seed: int = 7) -> np.ndarray:
     policy = make_policy("random", env, seed=seed)
-    policy.start(first, count)
-    belief = point(torch.zeros(count, env.observation_size, dtype=torch.float64))
-    return np.stack([policy.act(step, belief).mean.numpy() for step in steps], axis=1)
+    return actions_of(policy, steps, first, count, env.observation_size).numpy()
 
 
 @pytest.mark.parametrize("env", ENVS, ids=["box", "mixed", "discrete", "multi"])
@@ -96,9 +95,8 @@ def test_the_widest_bounds_do_not_overflow() -> None:
 
 def test_actions_come_in_the_beliefs_dtype() -> None:
     policy = make_policy("random", box_env(), seed=0, dtype=torch.float32)
-    policy.start(0, 2)
-    assert policy.act(0, point(torch.zeros(2, 3))).mean.dtype == torch.float32
-    action = policy.act(1, point(torch.zeros(2, 3, dtype=torch.float64)))
+    assert act(policy, 0, point(torch.zeros(2, 3))).mean.dtype == torch.float32
+    action = act(policy, 1, point(torch.zeros(2, 3, dtype=torch.float64)))
     assert action.mean.dtype == torch.float64
     assert action.var is None
     assert not policy.gives_variance
@@ -109,5 +107,3 @@ def test_what_is_refused() -> None:
         make_policy("random:3", box_env(), seed=0)
     with pytest.raises(InputError, match=r"the seed is -1; it must be 0 or more"):
         make_policy("random", box_env(), seed=-1)
-    with pytest.raises(ImagineError, match=r"before start\(\)"):
-        make_policy("random", box_env(), seed=0).act(0, point(torch.zeros(1, 3)))

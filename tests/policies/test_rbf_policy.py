@@ -60,7 +60,7 @@ def test_squashed_as_torchrls_controller() -> None:
     controller.load_state_dict(policy.state_dict())
     x = belief(4)
     with torch.no_grad():
-        action, theirs = policy.act(0, x), controller(*x)
+        action, theirs = policy(x), controller(*x)
     for mine, their in zip(action, theirs, strict=True):
         # The jitter of 1e-6 moves every moment by as much, times bounds of at most 2.
         torch.testing.assert_close(mine, their, rtol=0, atol=4e-6)
@@ -85,7 +85,7 @@ def test_squashing_takes_the_gaussian_with_the_moments_before_it() -> None:
     policy = RBFPolicy(*parameters(), M)
     with torch.no_grad():
         mean, var, cross = policy.before_squashing(x)
-        action = policy.act(0, x)
+        action = policy(x)
     both = joint(x, ActionBelief(mean, var, cross))
     rng = np.random.default_rng(0)
     samples = rng.multivariate_normal(both.mean.numpy(), both.var.numpy(), size=400_000)
@@ -141,7 +141,7 @@ def covariance_in_many_digits(x: Belief) -> np.ndarray:
 
 def test_certainty_stays_certainty() -> None:
     x = belief(4, scale=0.0)
-    action = RBFPolicy(*parameters(), M).act(0, x)
+    action = RBFPolicy(*parameters(), M)(x)
     assert torch.equal(action.var, torch.zeros(4, F, F, dtype=torch.float64))
     want = M.numpy() * np.sin(values(x.mean.numpy()))
     np.testing.assert_allclose(action.mean.detach(), want, rtol=1e-13)
@@ -170,7 +170,7 @@ def test_gradients(scale: float, bounds: torch.Tensor | None) -> None:
             self.policy = RBFPolicy(*some[2:], bounds)
 
         def forward(self, mean: torch.Tensor, var: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(self.policy.act(0, Belief(mean, var)))
+            return tuple(self.policy(Belief(mean, var)))
 
     def act(mean: torch.Tensor, var: torch.Tensor, *rest: torch.Tensor) -> object:
         names = ("policy.centers", "policy.weights", "policy.lengthscales")
@@ -184,7 +184,7 @@ def test_covariances_are_positive_semi_definite() -> None:
     for scale in (1e-12, 1e-3, 1.0, 100.0):
         x = belief(50, scale=scale)
         with torch.no_grad():
-            action = RBFPolicy(*parameters(), M).act(0, x)
+            action = RBFPolicy(*parameters(), M)(x)
             both = joint(x, action)
         for var in (action.var, both.var):
             lowest, highest = torch.linalg.eigvalsh(var)[:, 0], torch.linalg.eigvalsh(var)[:, -1]
@@ -194,7 +194,7 @@ def test_covariances_are_positive_semi_definite() -> None:
 def test_beliefs_far_from_every_center_do_not_overflow() -> None:
     x = Belief(torch.full((D,), 300.0, dtype=torch.float64), torch.eye(D, dtype=torch.float64))
     inputs = [t.clone().requires_grad_() for t in x]
-    parts = RBFPolicy(*parameters(), M).act(0, Belief(*inputs))
+    parts = RBFPolicy(*parameters(), M)(Belief(*inputs))
     assert all(torch.isfinite(part).all() for part in parts)
     gradients = torch.autograd.grad(sum(part.sum() for part in parts), inputs)
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
@@ -203,10 +203,10 @@ def test_beliefs_far_from_every_center_do_not_overflow() -> None:
 def test_batches_of_any_shape_and_dtype() -> None:
     x = belief(2, 3)
     policy = RBFPolicy(*parameters(), M)
-    whole, alone = policy.act(0, x), policy.act(0, Belief(x.mean[1, 2], x.var[1, 2]))
+    whole, alone = policy(x), policy(Belief(x.mean[1, 2], x.var[1, 2]))
     for a, b in zip(whole, alone, strict=True):
         torch.testing.assert_close(a[1, 2], b, rtol=1e-12, atol=1e-14)
-    single = policy.act(0, Belief(x.mean.float(), x.var.float()))
+    single = policy(Belief(x.mean.float(), x.var.float()))
     for a, b in zip(whole, single, strict=True):
         assert b.dtype == torch.float32
         torch.testing.assert_close(a.float(), b, rtol=1e-4, atol=1e-5)
@@ -216,7 +216,7 @@ def test_the_sign_of_a_lengthscale_does_not_matter() -> None:
     centers, weights, scales = parameters()
     x = belief()
     mine, flipped = (
-        RBFPolicy(centers, weights, s, M).act(0, x)
+        RBFPolicy(centers, weights, s, M)(x)
         for s in (scales, scales * torch.tensor([1.0, -1.0, 1.0]))
     )
     for a, b in zip(mine, flipped, strict=True):

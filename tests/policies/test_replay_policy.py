@@ -16,6 +16,7 @@ from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies import Policy, make_policy
 from imagine_cli.policies.blocks import BLOCK
+from tests.helpers.acting import act, actions_of
 from tests.helpers.policy_envs import INF, box_env, discrete_env
 
 FREE = box_env((-INF, -INF), (INF, INF))
@@ -26,9 +27,7 @@ TMP = settings(
 
 def replay(policy: Policy, steps: int, first: int, count: int) -> np.ndarray:
     policy.check(steps, first + count)
-    policy.start(first, count)
-    belief = point(torch.zeros(count, 3, dtype=torch.float64))
-    return np.stack([policy.act(step, belief).mean.numpy() for step in range(steps)], axis=1)
+    return actions_of(policy, range(steps), first, count, 3).numpy()
 
 
 def save(path: Path, values: np.ndarray) -> str:
@@ -50,7 +49,7 @@ def test_one_row_of_actions_serves_every_trajectory(tmp_path: Path, ending: str)
     got = replay(policy, len(values), 4, 3)
     for row in got:
         np.testing.assert_array_equal(row, values)
-    assert policy.act(2, point(torch.zeros(3, 3))).mean.dtype == torch.float32
+    assert act(policy, 2, point(torch.zeros(3, 3))).mean.dtype == torch.float32
 
 
 @pytest.mark.parametrize("ending", [".npy", ".h5"])
@@ -141,10 +140,9 @@ def test_too_short_and_too_few(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"for 3 trajectories and 4 are needed; give --traject"):
         policy.check(1, 4)
     with pytest.raises(InputError, match=r"for 3 trajectories and 4 are needed"):
-        policy.start(2, 2)
-    policy.start(0, 1)
+        act(policy, 0, point(torch.zeros(2, 3)), first=2)
     with pytest.raises(InputError, match=r"holds 5 steps of actions, no more"):
-        policy.act(5, point(torch.zeros(1, 3)))
+        act(policy, 5, point(torch.zeros(1, 3)))
 
 
 def test_what_is_not_used_may_be_anything(tmp_path: Path) -> None:
@@ -178,9 +176,8 @@ def test_values_that_are_no_actions(
     policy = make_policy(save(tmp_path / "a.npy", np.array(values)), env, seed=0)
     with pytest.raises(InputError, match=sentence):
         policy.check(len(values), 1)
-    policy.start(0, 1)
     with pytest.raises(InputError, match=sentence):
-        policy.act(0, point(torch.zeros(1, 3)))
+        act(policy, 0, point(torch.zeros(1, 3)))
 
 
 @pytest.mark.parametrize(
