@@ -60,10 +60,13 @@ class EnvReward(Reward):
         harmless: arguments of the env that don't change it as a function of x, u and x'.
         lacks: what it needs that the observations don't have; empty where it is exact.
         remedy: how to get an exact one, where there is a way.
+        error: of the approximation where it isn't: the root mean square over 5,000 real steps of
+            random actions.
     """
 
     harmless: ClassVar[frozenset[str]] = frozenset()
     remedy: ClassVar[str] = ""
+    error: ClassVar[float] = 0.0
 
     @property
     def lacks(self) -> str:
@@ -78,8 +81,7 @@ def env_reward(
     Args:
         env_id: such as ``Pendulum-v1``.
         env_kwargs: the arguments that the env is made with.
-        approximate: take an approximation where the observations don't determine the reward;
-            README.md beside this file says how far off each one is.
+        approximate: take an approximation where the observations don't determine the reward.
 
     Raises:
         InputError: its reward isn't written out here, for this env or for these arguments, or its
@@ -104,8 +106,8 @@ def env_reward(
     if reward.lacks and not approximate:
         raise InputError(
             f"the reward of {env_id} needs {reward.lacks}, which its observations don't have; "
-            f"{reward.remedy}give env:approximate for an approximation, whose error the "
-            "documentation says"
+            f"{reward.remedy}give env:approximate for an approximation that is off by "
+            f"{reward.error:g} (root mean square, random actions)"
         )
     reward.name = "env:approximate" if reward.lacks else "env"
     return reward

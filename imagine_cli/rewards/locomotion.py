@@ -82,6 +82,8 @@ class Locomotion(EnvReward):
 class HalfCheetah(Locomotion):
     """Never terminates."""
 
+    error = 0.18
+
 
 @dataclass(eq=False)
 class Swimmer(Locomotion):
@@ -89,6 +91,8 @@ class Swimmer(Locomotion):
 
     hidden = 2
     positions = 5
+    error = 0.018
+
     ctrl_cost_weight: float = 1e-4
     frame_skip: int = 4
 
@@ -121,6 +125,8 @@ class Walker2d(Walking):
     """Healthy while its height and its angle are within their ranges."""
 
     timestep = 0.002
+    error = 0.014
+
     ctrl_cost_weight: float = 1e-3
     frame_skip: int = 4
     healthy_z_range: tuple[float, float] = (0.8, 2.0)
@@ -142,6 +148,8 @@ class Hopper(Walker2d):
     """
 
     positions = 6
+    error = 0.0039
+
     healthy_state_range: tuple[float, float] = (-100.0, 100.0)
     healthy_z_range: tuple[float, float] = (0.7, _INFINITE)
     healthy_angle_range: tuple[float, float] = (-0.2, 0.2)
@@ -174,6 +182,7 @@ class Ant(Walking):
     positions = 15
     harmless = frozenset({"contact_force_range"})  # the observed forces are clipped to it
     remedy = ""
+    error = 0.085
 
     ctrl_cost_weight: float = 0.5
     contact_cost_weight: float = 5e-4
@@ -203,6 +212,7 @@ class Humanoid(Walking):
 
     hidden = 2
     remedy = ""
+    error = 0.0052
 
     forward_reward_weight: float = 1.25
     healthy_reward: float = 5.0

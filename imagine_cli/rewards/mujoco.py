@@ -53,6 +53,8 @@ class InvertedDoublePendulum(EnvReward):
 
     reads = Reads((), (), (0, 1, 2, 3, 4, 6, 7))
     harmless = frozenset({"frame_skip"})
+    error = 1.9e-5
+
     healthy_reward: float = 10.0
 
     @property

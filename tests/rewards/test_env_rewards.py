@@ -34,7 +34,7 @@ EXACT: list[tuple[str, dict[str, Any], Act | None, bool]] = [
     ("Reacher-v5", {"reward_dist_weight": 2.0, "reward_control_weight": 0.3}, None, False),
     ("Pusher-v5", {}, None, False),
     ("HalfCheetah-v5", ALL_POSITIONS, None, False),
-    ("HalfCheetah-v5", {**ALL_POSITIONS, "frame_skip": 3, "ctrl_cost_weight": 2.0}, None, False),
+    ("HalfCheetah-v5", {**ALL_POSITIONS, "frame_skip": 3, "ctrl_cost_weight": 0.5}, None, False),
     ("Swimmer-v5", ALL_POSITIONS, None, False),
     ("Hopper-v5", ALL_POSITIONS, None, True),
     ("Hopper-v5", {**ALL_POSITIONS, "healthy_state_range": (-3.0, 3.0)}, None, True),
@@ -44,17 +44,15 @@ EXACT: list[tuple[str, dict[str, Any], Act | None, bool]] = [
     ("HumanoidStandup-v5", {**ALL_POSITIONS, "impact_cost_weight": 1e-3}, None, False),
 ]
 
-# How far off an approximation may be: the root mean square and the largest of the errors.
-APPROXIMATE = [
-    ("InvertedDoublePendulum-v5", {}, 2e-5, 2e-4, True),
-    ("HalfCheetah-v5", {}, 0.2, 0.7, False),
-    ("Swimmer-v5", {}, 0.03, 0.3, False),
-    ("Hopper-v5", {}, 0.005, 0.04, True),
-    ("Walker2d-v5", {}, 0.015, 0.08, True),
-    ("Ant-v5", {}, 0.1, 0.55, True),
-    ("Ant-v5", ALL_POSITIONS, 0.011, 0.075, True),
-    ("Humanoid-v5", {}, 0.006, 0.065, True),
-]
+APPROXIMATE = {
+    "InvertedDoublePendulum-v5": True,
+    "HalfCheetah-v5": False,
+    "Swimmer-v5": False,
+    "Hopper-v5": True,
+    "Walker2d-v5": True,
+    "Ant-v5": True,
+    "Humanoid-v5": True,
+}
 
 
 @pytest.mark.parametrize(("env_id", "kwargs", "act", "ends"), EXACT)
@@ -71,24 +69,21 @@ def test_1000_real_steps_are_rewarded_as_the_env_does_it(
     assert bool(steps.terminated.any()) == ends
 
 
-@pytest.mark.parametrize(("env_id", "kwargs", "typical", "largest", "ends"), APPROXIMATE)
-def test_an_approximation_is_asked_for_and_within_what_is_documented(
-    env_id: str, kwargs: dict[str, Any], typical: float, largest: float, ends: bool
-) -> None:
+@pytest.mark.parametrize(("env_id", "ends"), APPROXIMATE.items())
+def test_an_approximation_is_asked_for_and_as_far_off_as_it_says(env_id: str, ends: bool) -> None:
     with pytest.raises(InputError, match=f"{env_id} needs .*observations don't have.*approximate"):
-        env_reward(env_id, kwargs)
-    steps = real_steps(env_id, kwargs)
-    reward = env_reward(env_id, kwargs, approximate=True)
+        env_reward(env_id)
+    steps = real_steps(env_id, {})
+    reward = env_reward(env_id, approximate=True)
     assert reward.name == "env:approximate"
-    errors = (reward(*steps[:3]) - steps.reward).abs()
-    assert typical / 2 < float(errors.square().mean().sqrt()) < typical
-    assert float(errors.max()) < largest
+    errors = reward(*steps[:3]) - steps.reward
+    assert float(errors.square().mean().sqrt()) == pytest.approx(reward.error, rel=0.4)
     assert torch.equal(reward.ended(*steps[:3]), steps.terminated)
     assert bool(steps.terminated.any()) == ends
 
 
 def test_every_env_that_is_offered_is_tested() -> None:
-    assert {case[0] for case in [*EXACT, *APPROXIMATE]} == set(ENV_REWARDS)
+    assert {case[0] for case in EXACT} | set(APPROXIMATE) == set(ENV_REWARDS)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +128,10 @@ def test_the_chance_of_balancing_is_monte_carlos_and_has_a_gradient() -> None:
         belief = Prediction(mean, deviation**2 * torch.eye(4, dtype=torch.float64))
         found = reward.moments(belief, ActionBelief(mean[:1]), belief)
         noise = torch.randn(40_000, 4, generator=generator, dtype=torch.float64)
-        drawn = reward(mean, mean[:1], mean + deviation * noise)
+        drawn = reward(mean, mean[:1], mean.detach() + deviation * noise)
         standard_error = drawn.var().sqrt() / 200.0
-        assert abs(float(found.mean - drawn.mean())) < 4.0 * float(standard_error)
-        assert float(found.var) == pytest.approx(float(drawn.var()), rel=0.05)
+        assert abs(found.mean.item() - drawn.mean().item()) < 4.0 * float(standard_error)
+        assert found.var.item() == pytest.approx(drawn.var().item(), rel=0.05)
         (slope,) = torch.autograd.grad(found.mean, mean)
         assert float(slope[1]) * angle <= 0.0
 
