@@ -65,7 +65,7 @@ def test_bounds_need_one_number_for_each_name() -> None:
         ("import imagine_cli.recording", {"torch", "h5py", "torchrl", "gymnasium"}),
         ("from imagine_cli.recording import RolloutHeader", {"torch", "h5py", "torchrl"}),
         (
-            "from imagine_cli.recording import open_rollout, RolloutWriter, Statistics",
+            "from imagine_cli.recording import open_rollout, RolloutWriter",
             {"torch", "torchrl", "tensordict", "gymnasium"},
         ),
     ],
