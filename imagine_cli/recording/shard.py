@@ -37,7 +37,8 @@ LIBVER = ("v110", "v110")
 _BATCH = 64  # fewer trajectories leave a machine idle between operations
 _LEAST_STEPS = 8
 _LEAST_CHUNK_BYTES = 64 * 1024
-_LEAST_BYTES, _MOST_BYTES = 2 * 2**20, 32 * 2**20
+# Of the numbers of a shard: less is lost to overhead, more to a kill, and the most fits in memory.
+_LEAST_BYTES, _USUAL_BYTES, _MOST_BYTES = 2 * 2**20, 8 * 2**20, 32 * 2**20
 
 
 class Shard(NamedTuple):
@@ -103,7 +104,7 @@ class Grid(Sequence[Shard]):
         block = row * t * self.trajectories
         # Small numbers have chunks of several times as many steps.
         repeats = {
-            name: min(_power(_MOST_BYTES // block), _power(_LEAST_CHUNK_BYTES // (b * t * size)))
+            name: min(_power(_USUAL_BYTES // block), _power(_LEAST_CHUNK_BYTES // (b * t * size)))
             for name, size in each.items()
             if not _cloud(name)
         }

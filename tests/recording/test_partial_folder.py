@@ -324,7 +324,7 @@ def test_kills_at_any_moment_lose_nothing(tmp_path: Path, bytes_expected: bytes)
     begun = time.perf_counter()
     assert started(path).wait(60) == 0
     seconds = time.perf_counter() - begun
-    for _ in range(25):
+    for _ in range(12):
         path.unlink(missing_ok=True)
         there = 0
         while not path.exists():
@@ -355,6 +355,7 @@ except DiskError as error:
 """
 
 
+@pytest.mark.long
 def test_a_limit_of_file_sizes_meets_shards_and_the_merge(
     tmp_path: Path, bytes_expected: bytes
 ) -> None:

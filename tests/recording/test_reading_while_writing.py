@@ -54,7 +54,7 @@ def test_each_time_it_is_sound(tmp_path: Path) -> None:
 def test_a_partial_rollout_shows_what_is_there(tmp_path: Path) -> None:
     arrays = numbers(5, 300, 17, 2, p=4)
     about = header(5, 300, 17, 2, observation_low=np.zeros(17), extra={"start": "reset"})
-    chosen = [0, 3, 4]
+    chosen = [0, 2]
     expected = {name: np.full_like(values, np.nan) for name, values in arrays.items()}
     with (
         pytest.raises(Interrupted),
