@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from imagine_cli.errors import DiskError, ImagineError, InputError, Interrupted
 from imagine_cli.recording import RolloutWriter, open_rollout, partial_folder
-from tests.helpers.rollout_files import Arrays, header, numbers, part, write, writer_of
+from tests.helpers.rollout_files import header, numbers, part, write, writer_of
 
 ARRAYS = numbers(6, 300, 17)
 ABOUT = header(6, 300, 17, created="now")
@@ -196,11 +197,13 @@ def test_an_existing_target_is_refused_at_the_start(tmp_path: Path) -> None:
 def test_and_at_the_end(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not links:
         monkeypatch.setattr(os, "link", no_links)
-    with pytest.raises(ImagineError, match="was made by someone else") as caught:
-        with writer_at(tmp_path / "r.h5") as writer:
-            for shard in writer.shards:
-                writer.write(shard, part(ARRAYS, writer, shard))
-            (tmp_path / "r.h5").write_bytes(b"by someone else")
+    with (
+        pytest.raises(ImagineError, match="was made by someone else") as caught,
+        writer_at(tmp_path / "r.h5") as writer,
+    ):
+        for shard in writer.shards:
+            writer.write(shard, part(ARRAYS, writer, shard))
+        (tmp_path / "r.h5").write_bytes(b"by someone else")
     assert (caught.value.exit_status, type(caught.value)) == (1, ImagineError)
     assert os.listdir(tmp_path) == ["r.h5"]
     assert (tmp_path / "r.h5").read_bytes() == b"by someone else"
@@ -290,11 +293,13 @@ def test_places_where_no_file_can_be(tmp_path: Path, make: object, sentence: str
 def test_a_folder_that_vanishes(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     path = tmp_path / "folder" / "r.h5"
-    with pytest.raises(DiskError, match=r"r\.h5 could not be written: No such file"):
-        with writer_at(path) as writer:
-            for shard in writer.shards:
-                writer.write(shard, part(ARRAYS, writer, shard))
-                os.system(f"rm -rf {tmp_path / 'folder'}")
+    with (
+        pytest.raises(DiskError, match=r"r\.h5 could not be written: No such file"),
+        writer_at(path) as writer,
+    ):
+        for shard in writer.shards:
+            writer.write(shard, part(ARRAYS, writer, shard))
+            shutil.rmtree(tmp_path / "folder", ignore_errors=True)
     assert os.listdir(tmp_path) == []
 
 
