@@ -37,7 +37,8 @@ LIBVER = ("v110", "v110")
 _BATCH = 64  # fewer trajectories leave a machine idle between operations
 _LEAST_STEPS = 8
 _LEAST_CHUNK_BYTES = 64 * 1024
-_LEAST_BYTES, _MOST_BYTES = 2 * 2**20, 32 * 2**20
+# Of the numbers of a shard: less is lost to overhead, more to a kill, and the most fits in memory.
+_LEAST_BYTES, _USUAL_BYTES, _MOST_BYTES = 4 * 2**20, 8 * 2**20, 32 * 2**20
 
 
 class Shard(NamedTuple):
@@ -103,7 +104,7 @@ class Grid(Sequence[Shard]):
         block = row * t * self.trajectories
         # Small numbers have chunks of several times as many steps.
         repeats = {
-            name: min(_power(_MOST_BYTES // block), _power(_LEAST_CHUNK_BYTES // (b * t * size)))
+            name: min(_power(_USUAL_BYTES // block), _power(_LEAST_CHUNK_BYTES // (b * t * size)))
             for name, size in each.items()
             if not _cloud(name)
         }
@@ -195,25 +196,20 @@ def encode(
 
 @contextmanager
 def open_shard(folder: Path, shard: Shard, rollout: str, *, trusted: bool = False) -> Iterator[Any]:
-    """The h5py.File of a shard. ``trusted`` leaves out the look at its checksum.
+    """The h5py.File of a shard, which is looked at before HDF5 sees it if it isn't ``trusted``.
 
     Raises:
         FileNotFoundError: there is none.
         InputError: it is damaged, or of another rollout or place.
     """
     path = folder / shard.filename
-    if not trusted:
-        try:
-            data = path.read_bytes()
-        except PermissionError as error:
-            raise InputError(f"{path} can't be read: {os.strerror(error.errno or 0)}") from error
-        size = len(data) - hashlib.sha256().digest_size
-        if size <= 0 or hashlib.sha256(memoryview(data)[:size]).digest() != data[size:]:
-            raise InputError(f"{path} is damaged")
-        del data
-    elif not path.exists():
-        raise FileNotFoundError(path)
-    file = safe_hdf5.open_file(path)
+    if trusted:
+        if not path.exists():
+            raise FileNotFoundError(path)
+        file = h5py.File(path, "r", locking=False)
+    else:
+        _check_digest(path)
+        file = safe_hdf5.open_file(path)
     try:
         facts = safe_hdf5.attributes(file, path)
         if facts.get("rollout") != rollout or tuple(facts.get("shard", ())) != shard:
@@ -221,6 +217,16 @@ def open_shard(folder: Path, shard: Shard, rollout: str, *, trusted: bool = Fals
         yield file
     finally:
         safe_hdf5.close(file)
+
+
+def _check_digest(path: Path) -> None:
+    try:
+        data = memoryview(path.read_bytes())
+    except PermissionError as error:
+        raise InputError(f"{path} can't be read: {os.strerror(error.errno or 0)}") from error
+    size = len(data) - hashlib.sha256().digest_size
+    if size <= 0 or hashlib.sha256(data[:size]).digest() != data[size:]:
+        raise InputError(f"{path} is damaged")
 
 
 def read_state(file: Any) -> dict[str, np.ndarray]:

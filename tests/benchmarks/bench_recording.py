@@ -1,9 +1,10 @@
 """How fast rollouts are recorded: RolloutWriter against plain h5py, same chunks and filters.
 
-python tests/benchmarks/bench_recording.py [--repeats N] [--memory]
+python tests/benchmarks/bench_recording.py [--repeats N] [--memory] [--stalls]
 
-The two write the same numbers in the same blocks, one after the other. With --memory: the peak
+The two write the same numbers, one after the other. With --memory: the peak
 memory of a rollout of 1,000 and of one of 1,000,000 steps, each in a process of its own.
+With --stalls: whether a thread beside it is held up.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -23,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from imagine_cli.recording import RolloutWriter  # noqa: E402
-from tests.helpers.rollout_files import Arrays, header  # noqa: E402
+from tests.helpers.rollout_files import Arrays, header, part  # noqa: E402
 
 CASES = {"B=64, T=2000, D=3": (64, 2000, 3, 1), "B=8, T=1000, D=17": (8, 1000, 17, 6)}
 
@@ -49,19 +51,11 @@ def arrays(b: int, t: int, d: int, f: int) -> Arrays:
 
 
 def ours(path: Path, data: Arrays) -> None:
-    mean, var, action = data.values()
-    b, t, d = mean.shape[0], mean.shape[1] - 1, mean.shape[2]
-    with RolloutWriter(path, header(b, t, d, action.shape[2]), overwrite=True) as writer:
-        step, rows = writer.time_chunk, writer.trajectory_chunk
-        for first in range(0, b, rows):
-            some = slice(first, first + rows)
-            writer.write_start(first, mean[some, 0], var[some, 0])
-            for k in range(0, t, step):
-                after = slice(k + 1, k + 1 + step)
-                writer.write(
-                    first, k, observation_mean=mean[some, after], observation_var=var[some, after],
-                    action_mean=action[some, k : k + step],
-                )  # fmt: skip
+    b, t, f = data["action/mean"].shape
+    d = data["observation/mean"].shape[2]
+    with RolloutWriter(path, header(b, t, d, f), overwrite=True) as writer:
+        for shard in writer.shards:
+            writer.write(shard, part(data, writer, shard), {"mean": np.zeros((b, d))})
 
 
 def plain(path: Path, data: Arrays, chunks: dict[str, tuple[int, ...]]) -> None:
@@ -98,6 +92,26 @@ def timed(repeats: int) -> None:
             print(f"{name:20s} {theirs:7.0f} MB/s {mine:9.0f} MB/s {mine / theirs:5.2f}x")
 
 
+def stalls() -> None:
+    """How long another thread waits for the interpreter while shards are compressed."""
+    data = arrays(64, 20000, 3, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, work in {
+            "nothing": lambda: time.sleep(2),
+            "RolloutWriter": lambda: ours(Path(folder) / "r.h5", data),
+        }.items():
+            waits, thread = [], threading.Thread(target=work)
+            thread.start()
+            began = before = time.perf_counter()
+            while thread.is_alive():
+                sum(range(200))
+                now = time.perf_counter()
+                waits.append(now - before)
+                before = now
+            rate = len(waits) / (before - began)
+            print(f"beside {name:14s} {rate:9,.0f} loops/s, longest wait {1e3 * max(waits):.0f} ms")
+
+
 def memory() -> None:
     for steps in (1_000, 1_000_000):
         with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +127,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--stalls", action="store_true")
     asked = parser.parse_args()
     timed(asked.repeats)
+    if asked.stalls:
+        stalls()
     if asked.memory:
         memory()

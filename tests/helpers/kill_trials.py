@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -19,7 +20,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import h5py
 import torch
 
 from imagine_cli import load_world_model
@@ -68,12 +68,10 @@ def look_at_rollout(target: Path, partial: Path, had: bool, whole: bytes) -> str
         assert target.read_bytes() == whole, "under the target's name is something else"
         return "complete"
     assert target.exists() == had, "what was under the target's name is gone"
-    if not partial.exists():
+    if not (partial / "manifest.json").exists():
         return "nothing"
-    with h5py.File(partial, "r") as file:
-        marked = not file.attrs["complete"]
-    assert marked or partial.read_bytes() == whole, "a partial file that says it is complete"
     with open_rollout(partial) as rollout:
+        assert rollout.complete is False
         compute(rollout)
     return "partial"
 
@@ -103,6 +101,7 @@ def try_rollout(rng: random.Random, folder: Path, found: Counter[str], way: list
         assert target.read_bytes() == whole, "a resumed file differs"
         found["resumed to the same bytes"] += 1
     target.unlink()
+    shutil.rmtree(partial, ignore_errors=True)  # of one that was killed as it cleared away
     assert {path.name for path in folder.iterdir()} <= {"wm.pt"}, list(folder.iterdir())
 
 

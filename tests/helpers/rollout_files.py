@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from imagine_cli.recording import RolloutHeader, RolloutWriter
+from imagine_cli.recording import FIELDS, RolloutHeader, RolloutWriter, Shard
 
 Arrays = dict[str, np.ndarray]
 
@@ -55,44 +56,31 @@ def numbers(b: int, t: int, d: int = 3, f: int = 1, p: int | None = None, seed: 
     return arrays
 
 
-def write(
-    path: Path, arrays: Arrays, *, rows: int = 10**9, block: int = 10**9, **options: Any
-) -> None:
-    """Write ``arrays``, so many trajectories and steps a block; None of ``options`` needed."""
+def write(path: Path, arrays: Arrays, *, order: int | None = None, **options: Any) -> None:
+    """Write ``arrays`` in shards, in a random order where one is given. No ``options`` needed."""
     mean = arrays["observation/mean"]
     b, t, d = mean.shape[0], mean.shape[1] - 1, mean.shape[2]
-    changes = options.pop("header", {})
+    f = arrays["action/mean"].shape[2] if "action/mean" in arrays else 1
+    about = header(b, t, d, f, **options.pop("header", {}))
+    with writer_of(path, arrays, about, **options) as writer:
+        shards = list(writer.shards)
+        if order is not None:
+            random.Random(order).shuffle(shards)
+        for shard in shards:
+            if not writer.has(shard):
+                writer.write(shard, part(arrays, writer, shard), {"k": np.array(shard)})
+
+
+def writer_of(path: Path, arrays: Arrays, about: RolloutHeader, **options: Any) -> RolloutWriter:
     particles = arrays.get("particles/observation")
-    with RolloutWriter(
-        path,
-        header(b, t, d, arrays["action/mean"].shape[2], **changes),
-        action_var="action/var" in arrays,
-        reward="reward/mean" in arrays,
-        reward_var="reward/var" in arrays,
-        particles=None if particles is None else particles.shape[1],
-        **options,
-    ) as writer:
-        for first in range(0, b, rows):
-            chosen = slice(first, first + rows)
-            start = None if particles is None else particles[chosen, :, 0]
-            writer.write_start(first, mean[chosen, 0], arrays["observation/var"][chosen, 0], start)
-            for step in range(0, t, block):
-                now, after = slice(step, step + block), slice(step + 1, step + 1 + block)
+    count = None if particles is None else particles.shape[1]
+    return RolloutWriter(path, about, fields=arrays, particles=count, **options)
 
-                def part(name: str, steps: slice, chosen: slice = chosen) -> np.ndarray | None:
-                    return arrays[name][chosen, steps] if name in arrays else None
 
-                writer.write(
-                    first,
-                    step,
-                    observation_mean=mean[chosen, after],
-                    observation_var=arrays["observation/var"][chosen, after],
-                    action_mean=arrays["action/mean"][chosen, now],
-                    action_var=part("action/var", now),
-                    reward_mean=part("reward/mean", now),
-                    reward_var=part("reward/var", now),
-                    particles=None if particles is None else particles[chosen, :, after],
-                )
+def part(arrays: Arrays, writer: RolloutWriter, shard: Shard) -> Arrays:
+    """A shard's numbers."""
+    places = {name: writer.shards.place(FIELDS[name], shard) for name in arrays}
+    return {name: values[places[name]] for name, values in arrays.items()}
 
 
 def write_plainly(path: Path, arrays: Arrays, **attributes: Any) -> None:
