@@ -14,13 +14,12 @@ import torch
 from tensordict import TensorDictBase
 
 from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
-from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import Prediction
 
-__all__ = ["Dynamics", "ModelDynamics", "Step", "begin", "unroll"]
+__all__ = ["Acts", "Dynamics", "ModelDynamics", "Step", "begin", "unroll"]
 
 
 class Dynamics(Protocol):
@@ -33,6 +32,16 @@ class Dynamics(Protocol):
         self, belief: Belief, action: ActionBelief, state: State, noise: Noise
     ) -> tuple[Prediction, State]:
         """The next belief, and the reward where there is one; and what is carried there."""
+
+
+class Acts(Protocol):
+    """What acts: a :class:`imagine_cli.policies.Policy`."""
+
+    def begin(self, observation: Belief, trajectories: torch.Tensor) -> State:
+        """What it carries at the initial beliefs of the trajectories of these numbers."""
+
+    def act(self, step: int, observation: Belief, state: State) -> tuple[ActionBelief, State]:
+        """The action at a step, and what it carries to the next."""
 
 
 class ModelDynamics:
@@ -85,7 +94,7 @@ class Step(NamedTuple):
     action: ActionBelief
     prediction: Prediction
     state: State
-    policy_state: PolicyState
+    policy_state: State
 
     @property
     def belief(self) -> Belief:
@@ -95,11 +104,11 @@ class Step(NamedTuple):
 
 def begin(
     dynamics: Dynamics,
-    policy: Policy,
+    policy: Acts,
     belief: Belief,
     noise: Noise,
     trajectories: torch.Tensor | None = None,
-) -> tuple[State, PolicyState]:
+) -> tuple[State, State]:
     """What dynamics and policy carry at the initial beliefs ``(B, D)``, ``(B, D, D)``.
 
     ``trajectories`` ``(B,)`` are their numbers, 0, 1, ... if None.
@@ -111,9 +120,9 @@ def begin(
 
 def unroll(
     dynamics: Dynamics,
-    policy: Policy,
+    policy: Acts,
     belief: Belief,
-    state: tuple[State, PolicyState],
+    state: tuple[State, State],
     noise: Noise,
     steps: int,
     first_step: int = 0,

@@ -122,12 +122,14 @@ def test_a_step_outside_tensordict_carries_too() -> None:
     env = ImaginedEnv(small_gp(3, 1), GymEnv("Pendulum-v1"), batch_size=2, propagation=way)
     belief = Belief(torch.zeros(2, 3).double(), torch.eye(3).double().expand(2, 3, 3))
     action = ActionBelief(torch.zeros(2, 1).double())
-    prediction, state = env.advance(belief, action, env.begin(belief))
+    noise = env.noise(torch.Size([2]))
+    state = env.dynamics.begin(belief, noise)
+    prediction, state = env.dynamics.step(belief, action, state, noise)
     torch.testing.assert_close(fit_to_particles(state["particles"]).mean, prediction.mean)
     assert env.imagine(belief, action).mean.shape == (2, 3)
 
 
 def test_a_module_is_its_own_propagation() -> None:
-    assert ImaginedEnv(linear_module(3, 1), GymEnv("Pendulum-v1")).propagation is None
+    assert ImaginedEnv(linear_module(3, 1), GymEnv("Pendulum-v1")).propagation_used == "module"
     with pytest.raises(InputError, match=r"can't be asked there .*leave the propagation out"):
         ImaginedEnv(linear_module(3, 1), GymEnv("Pendulum-v1"), propagation="linearized")

@@ -119,7 +119,7 @@ def imagine_run(
     begun = time.perf_counter()
     with ExitStack() as stack:
         writer = None
-        fields = ("observation/mean", "observation/var", "action/mean")
+        fields = rollout.fields
         if target is not None:
             header = replace(rollout.header(target.command), seed=seed)
             writer = stack.enter_context(

@@ -134,7 +134,7 @@ class Manifest:
     def checked(self) -> Manifest:
         for axis, size in self.sizes.items():
             if not 1 <= size <= _MOST:
-                raise InputError(f"a rollout file needs at least one {axis}, not {size}")
+                raise InputError(f"a rollout file has 1 to {_MOST:,} of each {axis}, not {size:,}")
         largest = max(self.sizes["observation"], self.sizes["action"])
         if largest > MAX_SIZE:
             raise InputError(

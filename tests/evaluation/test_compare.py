@@ -22,7 +22,7 @@ def pair(folder: Path, **changes: np.ndarray) -> tuple[Path, Path]:
     a, b = folder / "a.h5", folder / "b.h5"
     arrays = numbers(4, 9, 3, 2, p=5)
     write(a, arrays, overwrite=True)
-    write(b, {**arrays, **changes}, overwrite=True, rows=3, block=2)
+    write(b, {**arrays, **changes}, overwrite=True)
     return a, b
 
 

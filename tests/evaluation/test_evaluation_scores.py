@@ -25,7 +25,7 @@ def keep(keeper: ScoreKeeper, mean: np.ndarray, var: np.ndarray, rows: int, step
     for first in range(0, len(mean), rows):
         for step in range(0, mean.shape[1], steps):
             some = (slice(first, first + rows), slice(step, step + steps))
-            keeper.write(first, step, observation_mean=mean[some], observation_var=var[some])
+            keeper.add(first, step + 1, mean[some], var[some])
 
 
 def test_every_score_against_scipy_one_by_one() -> None:
@@ -126,9 +126,9 @@ def test_zero_variance_is_the_limit_of_small_ones() -> None:
     real = np.array([[[0.0, 0.0], [1.0, -2.0]], [[0.0, 0.0], [0.0, 0.5]]])
     mean = np.zeros((2, 1, 2))
     certain, nearly = ScoreKeeper(real, np.ones(2, int)), ScoreKeeper(real, np.ones(2, int))
-    certain.write(0, 0, observation_mean=mean, observation_var=np.zeros((2, 1, 2, 2)))
+    certain.add(0, 1, mean, np.zeros((2, 1, 2, 2)))
     small = np.broadcast_to(1e-24 * np.eye(2), (2, 1, 2, 2))
-    nearly.write(0, 0, observation_mean=mean, observation_var=small)
+    nearly.add(0, 1, mean, small)
     sure, near = certain.scores(), nearly.scores()
     for name in ("rmse", "bias", "crps", "energy", "coverage95", "mahalanobis95"):
         np.testing.assert_allclose(sure.value(name, 1), near.value(name, 1), atol=1e-11)
@@ -142,7 +142,7 @@ def test_zero_variance_is_the_limit_of_small_ones() -> None:
 def test_far_out_the_likelihood_stays_finite() -> None:
     real = np.array([[[0.0], [1e3]]])
     keeper = ScoreKeeper(real, np.array([1]))
-    keeper.write(0, 0, observation_mean=np.zeros((1, 1, 1)), observation_var=np.ones((1, 1, 1, 1)))
+    keeper.add(0, 1, np.zeros((1, 1, 1)), np.ones((1, 1, 1, 1)))
     wanted = 5e5 + 0.5 * np.log(2 * np.pi)
     assert keeper.scores().value("nll", 1, 0) == pytest.approx(wanted, rel=1e-14)
     assert keeper.scores().value("nll", 1) == pytest.approx(wanted, rel=1e-14)

@@ -12,7 +12,7 @@ import torch
 from imagine_cli import InputError, rerun_rollout, run_rollout, save_world_model
 from imagine_cli.cli import main
 from imagine_cli.environments import describe, make_env
-from imagine_cli.rollout import engine
+from imagine_cli.recording import shard
 from tests.helpers.linear_systems import linear_model
 from tests.helpers.rollout_files import numbers, write
 from tests.helpers.worlds import small_gp
@@ -42,7 +42,7 @@ def test_it_comes_out_the_same_whatever_is_computed_together(
     here: Path, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_rollout("Pendulum-v1", "wm.pt", output="r.h5", **way)
-    monkeypatch.setattr(engine, "_TOGETHER", 2)
+    monkeypatch.setattr(shard, "_BATCH", 2)
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -112,9 +112,9 @@ def test_what_is_not_what_it_was_is_refused(here: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("attribute", "value", "sentence"),
     [
-        ("arguments", "{", "arguments is not JSON"),
-        ("arguments", "[]", "arguments is not a JSON object"),
-        ("arguments", "{}", "its arguments have no env"),
+        ("arguments", "{", "does not say how it was made: Expecting"),
+        ("arguments", "[]", "does not say how it was made: not a JSON object"),
+        ("arguments", "{}", "does not say how it was made: no env"),
         ("complete", False, "is incomplete; go on with it first"),
         ("files_sha256", "3", "files_sha256 is not a JSON object"),
     ],

@@ -14,6 +14,7 @@ from imagine_cli.environments import describe, make_env, reset_seed
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.fitting import collect
 from imagine_cli.policies import Policy, make_policy
+from imagine_cli.policies.base import PolicyState
 
 
 def _collect(env_id: str, steps: int, seed: int = 0) -> Any:
@@ -80,20 +81,23 @@ def test_the_policy_starts_with_each_episode_and_sees_points() -> None:
     class Spy(Policy):
         name = "spy"
 
-        def start(self, first: int, count: int) -> None:
-            seen.append(("start", first, count))
+        def begin(self, observation: Belief, trajectories: torch.Tensor) -> PolicyState:
+            seen.append(("begin", *trajectories.tolist()))
+            return {}
 
-        def act(self, step: int, observation: Belief) -> ActionBelief:
+        def act(
+            self, step: int, observation: Belief, state: PolicyState
+        ) -> tuple[ActionBelief, PolicyState]:
             assert observation.mean.shape == (1, 4)
             assert observation.var.shape == (1, 4, 4)
             assert not observation.var.any()
             seen.append(("act", step))
-            return ActionBelief(torch.tensor([[0.0, 1.0]], dtype=torch.float64))
+            return ActionBelief(torch.tensor([[0.0, 1.0]], dtype=torch.float64)), state
 
     data = collect("CartPole-v1", Spy(), steps=25)
     expected: list[tuple[Any, ...]] = []
     for episode in range(data.episode[-1] + 1):
-        expected.append(("start", episode, 1))
+        expected.append(("begin", episode))
         expected += [("act", step) for step in range((data.episode == episode).sum())]
     assert data.episode[-1] >= 1
     assert seen == expected
@@ -125,7 +129,7 @@ def test_an_observation_that_is_not_finite_is_an_error_that_says_where() -> None
     env = _Breaks()
     policy = make_policy("zero", describe(env), seed=0)
     assert len(collect(env, policy, steps=3)) == 3
-    with pytest.raises(ImagineError, match="not finite at step 3 of episode 0"):
+    with pytest.raises(ImagineError, match="not finite at step 4 of episode 0"):
         collect(env, policy, steps=4)
 
 

@@ -13,7 +13,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.policies import load_policy
 from imagine_cli.policies.action_files import open_actions
 from imagine_cli.recording import open_rollout
-from imagine_cli.rollout.starts import make_start
+from imagine_cli.rollout.initial import make_initial
 
 __all__ = ["read_checkpoint_file", "read_rollout_file"]
 
@@ -42,7 +42,7 @@ def read_rollout_file(path: Path) -> None:
         lambda: inspect(path, json=True, step=1),
         lambda: _numbers(path),
         lambda: _actions(path),
-        lambda: make_start(str(path), None, _env(), seed=0, count=1)(0, 1),
+        lambda: make_initial(str(path), None, _env(), seed=0, count=1)(0, 1),
     )
 
 

@@ -17,7 +17,7 @@ def act(policy: Policy, step: int, belief: Belief, first: int = 0) -> ActionBeli
 
 
 def actions_of(policy: Policy, steps: range, first: int, count: int, size: int) -> torch.Tensor:
-    """The actions of ``count`` trajectories from ``first`` on, at beliefs of zeros: ``(B, T, F)``."""
+    """The actions of trajectories ``first`` on, at beliefs of zeros: ``(B, T, F)``."""
     belief = point(torch.zeros(count, size, dtype=torch.float64))
     state = policy.begin(belief, torch.arange(first, first + count))
     taken = []

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from imagine_cli.rollout.starts import make_start
 
 from imagine_cli import InputError, open_rollout
 from imagine_cli.environments import EnvDescription, describe, make_env, real_resets, reset_seed
+from imagine_cli.rollout.initial import make_initial
 from tests.helpers.rollout_files import numbers, write
 
 ENV = make_env("Pendulum-v1")
@@ -16,7 +16,7 @@ PENDULUM = describe(ENV)
 
 
 def start(spec: str, count: int = 4, description: EnvDescription = PENDULUM, seed: int = 0) -> Any:
-    return make_start(spec, ENV, description, seed=seed, count=count)
+    return make_initial(spec, ENV, description, seed=seed, count=count)
 
 
 def test_each_trajectory_has_a_real_reset_of_its_own() -> None:

@@ -15,8 +15,7 @@ from imagine_cli.inspection.statistics import compute
 from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise
 from imagine_cli.propagation.particles import Particles
-from imagine_cli.recording import schema
-from imagine_cli.rollout import engine
+from imagine_cli.recording import schema, shard
 from imagine_cli.world_models import WorldModel
 from tests.helpers.linear_systems import linear_model
 
@@ -94,6 +93,7 @@ def test_masked_ones_end_and_the_others_are_the_same_to_the_bit(
 ) -> None:
     monkeypatch.setattr(schema, "_CHUNK_BYTES", 2048)
     monkeypatch.setattr(schema, "_LEAST_STEPS", 4)
+    monkeypatch.setattr(shard, "_LEAST_BYTES", 2048)
     _, free = roll(tmp_path / "free.h5", inner(kind))
     reached = np.abs(free[0][:, :-1, 0])
     limit = float(np.sort(reached.max(1))[5])  # that 3 of 9 leave
@@ -102,7 +102,7 @@ def test_masked_ones_end_and_the_others_are_the_same_to_the_bit(
     assert sum(step is not None for step in first) == 3
     files = []
     for together in (1, 4, 64):
-        monkeypatch.setattr(engine, "_TOGETHER", together)
+        monkeypatch.setattr(shard, "_BATCH", together)
         with pytest.warns(UserWarning, match="3 of 9 trajectories stopped being finite"):
             summary, found = roll(
                 tmp_path / "m.h5", Brittle(inner(kind), limit, how), on_nonfinite="mask"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imagine_cli import InputError, open_rollout, run_rollout
-from imagine_cli.rollout import engine
+from imagine_cli.rollout import prepare
 from tests.helpers.linear_systems import linear_model
 from tests.helpers.worlds import linear_module, small_gp
 
@@ -56,10 +56,9 @@ def test_a_trajectory_is_the_same_to_the_bit_whatever_is_computed_beside_it(
         assert np.isfinite(values).all()
         assert np.array_equal(values[:3], few[name]), name
         assert np.array_equal(values[:1], one[name])
-    # two trajectories at a time, one step at a time
+    # two trajectories at a time
     particle = 3 if "resample" in way or model == "linear" else 4 + wm.member_size
-    monkeypatch.setattr(engine, "_NUMBERS", 2 * 30 * particle)
-    monkeypatch.setattr(engine, "_STEPS", 1)
+    monkeypatch.setattr(prepare, "_NUMBERS", 2 * 30 * particle)
     for name, values in roll(7).items():
         assert np.array_equal(values, many[name])
 
