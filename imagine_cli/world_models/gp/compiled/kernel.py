@@ -27,8 +27,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def kernel(function: _Function) -> _Function:
     """``function``, compiled when it is first called.
 
-    Every operation is rounded as it is written (no ``fastmath``): what the compiler makes of a
-    loop, which depends on where it is called from and on what lies where in memory, changes no bit.
+    Every operation is rounded as it is written, without ``fastmath``: what the compiler makes of a
+    loop, which depends on the processor, on where it is called from and on what lies where in
+    memory, changes no bit.
     """
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
     dispatcher.compile = _whole(dispatcher.compile)
@@ -57,10 +58,10 @@ def _whole(compile: _Function) -> _Function:
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """Numba's, in files that may be damaged, or no longer be written.
+    """Numba's own, in files that may be damaged, or no longer be written.
 
-    ``njit(cache=True)`` fails there, at every call from then on: ``pytest -m long -k machine_code``
-    shows it.
+    ``njit(cache=True)`` fails there, at every call from then on
+    (``python tests/benchmarks/numba_limits.py``).
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:

@@ -3,10 +3,9 @@
 Beliefs are shared out among the threads, or where they are fewer than those the sums over pairs
 of one belief after the other. Neither changes a bit.
 
-The threads are Python's and not those of Numba's ``prange``, which ends the process: with OpenMP a
-forked one ("fork() called from a process already using GNU OpenMP"), with its own work queue any
-in which two threads imagine at once ("not threadsafe"). ``pytest -k "copied_process or
-many_threads_at_once"`` shows both where ``pair_sums`` is ``njit(parallel=True)``.
+The threads are Python's and not those of Numba's ``prange``, which ends a process: with OpenMP a
+forked one, with Numba's work queue any in which two threads imagine at once
+(``python tests/benchmarks/numba_limits.py``).
 """
 
 from __future__ import annotations

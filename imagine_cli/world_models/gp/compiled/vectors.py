@@ -34,7 +34,7 @@ def dot(typing: Any, one: Any, other: Any) -> Any:
     """``Σ_j one_j other_j`` of two vectors, whose length is a multiple of eight.
 
     Always in the order of four sums of eight lanes, whatever the processor's vectors are: the same
-    bits everywhere.
+    bits everywhere, which ``fastmath`` does not give (``python tests/benchmarks/numba_limits.py``).
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
