@@ -22,8 +22,8 @@ from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
 from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.world_models.exported import ExportedWorldModel
+from imagine_cli.world_models.output_keys import output_names
 from imagine_cli.world_models.process_noise import check_process_noise
-from imagine_cli.world_models.roles import roles
 
 __all__ = ["export_world_model"]
 
@@ -102,7 +102,7 @@ def export_world_model(
     writes = [list(key) if isinstance(key, tuple) else key for key in writes]
     if len(writes) != len(found):
         raise InputError(f"the module gives {len(found)} outputs, and there are keys for {writes}")
-    deterministic = "var" not in roles(writes)
+    deterministic = "var" not in output_names(writes)
     noise = check_process_noise(process_noise, sizes[0], dtype, deterministic=deterministic)
     declared = {
         "format": FORMAT,
@@ -218,7 +218,7 @@ def _compare(
     model = _read(content)
     with torch.no_grad():
         at = model.conditional(points["observation"], points["action"])
-    where = roles(model.writes).index("mean")
+    where = output_names(model.writes).index("mean")
     wanted = points["observation"] + found[where] if difference else found[where]
     slack = 1e3 * torch.finfo(model.dtype).eps
     if not torch.allclose(at.mean, wanted, rtol=slack, atol=slack, equal_nan=True):

@@ -13,7 +13,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import WorldModel, read_observation
 from imagine_cli.world_models.interfaces import Prediction
 from imagine_cli.world_models.module import Key, ModuleWorldModel, declared_dtype, written
-from imagine_cli.world_models.roles import check_shapes, role
+from imagine_cli.world_models.output_keys import check_shapes, output_name
 
 __all__ = ["BeliefModule", "as_world_model", "module_step", "pilco_action", "writes_reward"]
 
@@ -181,7 +181,7 @@ def module_step(
 
 def writes_reward(module: torch.nn.Module, part: str = "mean") -> bool:
     """Whether a module says that it writes a reward, or another ``part`` of it, its ``"var"``."""
-    return any(role(key) == f"reward_{part}" for key in getattr(module, "out_keys", []))
+    return any(output_name(key) == f"reward_{part}" for key in getattr(module, "out_keys", []))
 
 
 def pilco_action(observation: Belief, action: ActionBelief) -> TensorDictBase:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.batch_invariant import widened
 from imagine_cli.world_models.interfaces import Conditional
+from imagine_cli.world_models.output_keys import as_conditional, output_names
 from imagine_cli.world_models.process_noise import check_process_noise, process_variances
 from imagine_cli.world_models.program import check_program, layers_of, run_program
-from imagine_cli.world_models.roles import as_conditional, roles
-from imagine_cli.world_models.steady_products import widened
 from imagine_cli.world_models.tiles import in_tiles
 
 __all__ = ["ExportedWorldModel"]
@@ -48,7 +48,7 @@ class ExportedWorldModel(WorldModel):
         self.writes: list[Any] = list(config["out_keys"])
         self.difference: bool = config["difference"]
         self.process_noise = [float(sd) for sd in config["process_noise"]]
-        self._roles = roles(self.writes)
+        self._names = output_names(self.writes)
         self._tensors = list(state)
         for name, value in state.items():
             self.register_buffer(name, value)
@@ -60,7 +60,7 @@ class ExportedWorldModel(WorldModel):
         computes_in = _DTYPES[config["computes_in"]]
         noise = process_variances(self.process_noise, self.observation_size, computes_in)
         self.register_buffer("_noise", noise, persistent=False)
-        self.has_reward = "reward_mean" in self._roles
+        self.has_reward = "reward_mean" in self._names
         if self.has_reward:
             self.out_keys += [("next", "reward", "mean"), ("next", "reward", "var")]
 
@@ -72,7 +72,7 @@ class ExportedWorldModel(WorldModel):
     @property
     def deterministic(self) -> bool:
         """Whether the program gives no variance of its own."""
-        return "var" not in self._roles
+        return "var" not in self._names
 
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         shape, size = x.shape[:-1], self.observation_size
@@ -92,7 +92,7 @@ class ExportedWorldModel(WorldModel):
         }
         values = run_program(self.program, tensors, given, wide)
         written = {
-            name: value for name, value in zip(self._roles, values, strict=True) if name is not None
+            name: value for name, value in zip(self._names, values, strict=True) if name is not None
         }
         at = as_conditional(written, x, difference=self.difference, noise=self._noise)
         return tuple(part for part in at if part is not None)
@@ -164,7 +164,7 @@ def _check(config: dict[str, Any]) -> None:
         for key in keys
     ):
         raise InputError(f"the out_keys of an exported model are {keys}, not keys")
-    found = roles(keys)
+    found = output_names(keys)
     if len(found) != len(config["program"]["outputs"]):
         raise InputError("an exported model needs an out_key for each output of its program")
     if not isinstance(config.get("difference"), bool):

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from imagine_cli.world_models.networks import through
-from imagine_cli.world_models.sources import Source, source_of, unchanged
+from imagine_cli.world_models.tensor_versions import Versions, unchanged, versions_of
 
 __all__ = ["FusedLayers", "may_fuse"]
 
@@ -67,7 +67,7 @@ class FusedLayers:
     """
 
     def __init__(self) -> None:
-        self._source: Source = []
+        self._source: Versions = []
         self._packed: list[_Packed] | None = None
 
     def __reduce__(self) -> tuple[type[FusedLayers], tuple[()]]:
@@ -88,7 +88,7 @@ class FusedLayers:
         Returns:
             None where these layers can't be computed in this way.
         """
-        source = source_of(part for layer in layers for part in layer)
+        source = versions_of(part for layer in layers for part in layer)
         if not unchanged(source, self._source):
             self._packed = _packed(layers, activation)
             self._source = source

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.batch_invariant import BatchInvariantProducts
 from imagine_cli.world_models.interfaces import Conditional
+from imagine_cli.world_models.output_keys import as_conditional, output_name
 from imagine_cli.world_models.process_noise import check_process_noise, process_variances
-from imagine_cli.world_models.roles import as_conditional, role
-from imagine_cli.world_models.steady_products import SteadyProducts
 from imagine_cli.world_models.tiles import in_tiles
 
 __all__ = ["ModuleWorldModel", "declared_dtype", "written"]
@@ -93,7 +93,7 @@ class ModuleWorldModel(WorldModel):
         x = points[:, : self.observation_size].contiguous()
         u = points[:, self.observation_size :].contiguous()
         given = TensorDict({"observation": x, "action": u}, x.shape[:1], device=x.device)
-        with SteadyProducts():
+        with BatchInvariantProducts():
             out = self.module(given)
         found = written(out, self.next_observation_key, self.module)
         found = {name: value.to(self.computes_in) for name, value in found.items()}
@@ -154,7 +154,7 @@ def _moments(entry: Any) -> dict[str, Tensor]:
 
 def _is_reward_of_root(key: Any) -> bool:
     parts = (key,) if isinstance(key, str) else key
-    return parts[0] == "reward" and role(key) in ("reward_mean", "reward_var")
+    return parts[0] == "reward" and output_name(key) in ("reward_mean", "reward_var")
 
 
 def declared_dtype(module: torch.nn.Module) -> torch.dtype | None:

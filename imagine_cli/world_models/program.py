@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.steady_products import PRODUCTS, linear
+from imagine_cli.world_models.batch_invariant import PRODUCTS, linear
 
 __all__ = ["DEVICE", "DTYPES", "check_program", "layers_of", "run_program"]
 
@@ -135,7 +135,7 @@ def run_program(
         program: as :func:`check_program` has it.
         tensors: the constants.
         inputs: what it is given.
-        wide: what :func:`~imagine_cli.world_models.steady_products.widened` makes of the layers
+        wide: what :func:`~imagine_cli.world_models.batch_invariant.widened` makes of the layers
             of :func:`layers_of`, by step.
     """
     device = next(iter(inputs.values())).device

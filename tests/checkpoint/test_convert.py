@@ -63,7 +63,7 @@ def test_torchrls_gaussian_process(tmp_path: Path) -> None:
         "alpha_sq": model.signal_variances.unsqueeze(-1),
         "sigma_sq_eps": model.noise_variances,
         "_cached_inv_K_noisy": torch.zeros(3, 12, 12),
-        "_cached_beta": model.gps.beta[:, :12],
+        "_cached_beta": model.constants.beta[:, :12],
     }
     source, output = tmp_path / "theirs.pt", tmp_path / "wm.pt"
     torch.save(state, source)

@@ -95,7 +95,9 @@ def test_a_fitted_model_is_read_from_its_state_dict(fitted: Any, tmp_path: Path)
     assert isinstance(model, GaussianProcessWorldModel)
     assert (model.observation_size, model.action_size, model.dtype) == (2, 1, torch.float64)
     assert (model.process_noise, model.jitter) == (True, 1e-6)
-    torch.testing.assert_close(model.gps.beta[:, :30], fitted._cached_beta, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        model.constants.beta[:, :30], fitted._cached_beta, rtol=1e-9, atol=1e-9
+    )
     belief, action = stacked(model, 5, 0.1)
     mean, var = their_prediction(fitted, belief, action)
     found = model.predict(belief, action)

@@ -19,7 +19,7 @@ def match(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """μ_Δ, Σ_Δ and V of one unbatched step."""
     x = joint(belief, action)
-    mean, var, gain = moment_match(model.gps, x.mean.unsqueeze(0), x.var.unsqueeze(0))
+    mean, var, gain = moment_match(model.constants, x.mean.unsqueeze(0), x.var.unsqueeze(0))
     return mean[0], var[0], gain[0]
 
 

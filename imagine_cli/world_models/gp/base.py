@@ -12,12 +12,12 @@ from imagine_cli.belief import ActionBelief, Belief, joint
 from imagine_cli.errors import InputError, MissingExtraError
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.base import WorldModel
-from imagine_cli.world_models.gp.gps import GPs
-from imagine_cli.world_models.gp.moment_step import moment_step
+from imagine_cli.world_models.gp.moment_matching import moment_step
+from imagine_cli.world_models.gp.moment_terms import Constants
 from imagine_cli.world_models.gp.pathwise import Functions, draw, evaluate, function_size
 from imagine_cli.world_models.gp.posterior import GPPosterior
 from imagine_cli.world_models.interfaces import UNLIMITED, Conditional, Prediction
-from imagine_cli.world_models.sources import Source, source_of, unchanged
+from imagine_cli.world_models.tensor_versions import Versions, unchanged, versions_of
 from imagine_cli.world_models.tiles import in_tiles, padded
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["LARGEST", "GPWorldModel", "check_values", "gram", "shapes"]
 
 _Model = TypeVar("_Model", bound="GPWorldModel")
-_GPS = tuple(f"_gps_{name}" for name in GPs._fields)
+_CONSTANTS = tuple(f"_constants_{name}" for name in Constants._fields)
 _POSTERIOR = tuple(f"_posterior_{name}" for name in GPPosterior._fields)
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # Products of four such numbers are finite in float64.
@@ -68,7 +68,7 @@ class GPWorldModel(WorldModel):
     signal_variances: Tensor
     noise_variances: Tensor
     _posterior_beta: Tensor
-    _gps_columns: Tensor
+    _constants_columns: Tensor
     _noise: Tensor
 
     def __init__(
@@ -83,8 +83,8 @@ class GPWorldModel(WorldModel):
         with one_thread():
             posterior, explained = self._condition()
         posterior = posterior.padded()
-        gps = GPs.of(*posterior[:5], padded(explained, -1, -2))
-        for prefix, parts in (("gps", gps), ("posterior", posterior)):
+        constants = Constants.of(*posterior[:5], padded(explained, -1, -2))
+        for prefix, parts in (("constants", constants), ("posterior", posterior)):
             for name, value in parts._asdict().items():
                 self.register_buffer(f"_{prefix}_{name}", value, persistent=False)
         noise = torch.diag_embed(self.noise_variances)
@@ -96,7 +96,7 @@ class GPWorldModel(WorldModel):
         self.register_load_state_dict_post_hook(_prepare_again)
         self._compiled = False
         self._last_step: CompiledStep | None = None
-        self._last_source: Source = []
+        self._last_versions: Versions = []
 
     @abstractmethod
     def _condition(self) -> tuple[GPPosterior, Tensor]:
@@ -124,10 +124,10 @@ class GPWorldModel(WorldModel):
         """Raises InputError where data don't fit together or have no meaning."""
 
     @property
-    def gps(self) -> GPs:
-        """The GPs as moment matching takes them."""
+    def constants(self) -> Constants:
+        """What moment matching takes of the GPs."""
         buffers: dict[str, Any] = self._buffers
-        return GPs(*(buffers[name] for name in _GPS))
+        return Constants(*(buffers[name] for name in _CONSTANTS))
 
     @property
     def posterior(self) -> GPPosterior:
@@ -145,7 +145,7 @@ class GPWorldModel(WorldModel):
         noise = self._noise if self.process_noise else torch.zeros_like(self._noise)
         step = self._compiled_step() if self._compiled else None
         if step is None:
-            next_mean, next_var = moment_step(self.gps, noise, mean, var)
+            next_mean, next_var = moment_step(self.constants, noise, mean, var)
         else:
             next_mean, next_var = step(noise, mean, var)
         if len(shape) != 2:
@@ -164,15 +164,15 @@ class GPWorldModel(WorldModel):
 
     def _compiled_step(self) -> CompiledStep | None:
         """The step of the buffers as they are now, where they can be compiled for."""
-        gps, columns = self.gps, self._gps_columns
-        now = source_of(gps)
-        if self._last_step is not None and unchanged(now, self._last_source):
+        constants, columns = self.constants, self._constants_columns
+        now = versions_of(constants)
+        if self._last_step is not None and unchanged(now, self._last_versions):
             return self._last_step
         if columns.device.type != "cpu" or columns.dtype != torch.float64:
             return None
         from imagine_cli.world_models.gp.compiled.step import CompiledStep
 
-        self._last_step, self._last_source = CompiledStep(gps), now
+        self._last_step, self._last_versions = CompiledStep(constants), now
         return self._last_step
 
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
@@ -248,7 +248,7 @@ def _prepare_again(model: GPWorldModel, _: object) -> None:
     data = {name: getattr(model, name).cpu() for name in model.data}
     made = model.make(data, model.process_noise, model.jitter, model.dtype)
     like = model.lengthscales
-    for name in (*_GPS, *_POSTERIOR, "_noise"):
+    for name in (*_CONSTANTS, *_POSTERIOR, "_noise"):
         part = getattr(made, name)
         setattr(model, name, part.to(like) if part.is_floating_point() else part.to(like.device))
     model._drawn = None

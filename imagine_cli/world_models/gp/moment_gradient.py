@@ -16,28 +16,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from imagine_cli.world_models.gp.gps import GPs
-from imagine_cli.world_models.gp.moment_terms import Terms, terms_of, times
+from imagine_cli.world_models.gp.moment_terms import Constants, Terms, terms_of, times
 from imagine_cli.world_models.gp.pair_sum import pair_sums_for_gradient
 
 __all__ = ["gradient"]
 
 
 def gradient(
-    gps: GPs, mean: Tensor, var: Tensor, by_delta: Tensor, by_spread: Tensor, by_cross: Tensor
+    c: Constants,
+    mean: Tensor,
+    var: Tensor,
+    by_delta: Tensor,
+    by_spread: Tensor,
+    by_cross: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The derivatives by ``mean`` and ``var`` of a number, from those by the three moments.
 
     Args:
-        gps, mean, var: as of :func:`moment_match`, ``(B, E)`` and ``(B, E, E)``.
+        c, mean, var: as of :func:`moment_match`, ``(B, E)`` and ``(B, E, E)``.
         by_delta, by_spread, by_cross: ``(B, D)``, ``(B, D, D)``, ``(B, E, D)``.
 
     Returns:
         ``(B, E)`` and ``(B, E, E)``.
     """
-    outputs, pairs, size, _n = gps.sizes
+    outputs, pairs, size, _n = c.sizes
     batch = len(mean)
-    terms = terms_of(gps, mean, var)
+    terms = terms_of(c, mean, var)
     nu_t = terms.nu.mT
     beta_q = terms.weights[:, outputs:]
 
@@ -51,13 +55,13 @@ def gradient(
 
     # The covariance: of each pair's sum, and of what the variances subtract.
     by_sum = by_spread.new_zeros(batch, pairs, 1)
-    by_sum.index_add_(1, gps.pair_of, by_spread.reshape(batch, -1, 1))
-    by_row, by_column, by_a, by_b, by_bilinear = _pairs(gps, terms, by_sum)
+    by_sum.index_add_(1, c.pair_of, by_spread.reshape(batch, -1, 1))
+    by_row, by_column, by_a, by_b, by_bilinear = _pairs(c, terms, by_sum)
     q = terms.weights[:, :outputs]
-    known = times(times(q.unsqueeze(2), gps.inverse_root_t), gps.inverse_root_t.mT).squeeze(2)
+    known = times(times(q.unsqueeze(2), c.inverse_root_t), c.inverse_root_t.mT).squeeze(2)
     by_log_q = by_log_q - 2.0 * by_sum[:, :outputs] * q * known
-    by_log_q.index_add_(1, gps.left_weight % outputs, by_a)
-    by_log_q.index_add_(1, gps.right_weight % outputs, by_b)
+    by_log_q.index_add_(1, c.left_weight % outputs, by_a)
+    by_log_q.index_add_(1, c.right_weight % outputs, by_b)
 
     # From the values of the forms to their matrices, their constants and ν.
     by_value = torch.cat([by_log_q, by_row, by_column], dim=1)
@@ -71,23 +75,23 @@ def gradient(
     by_mean = by_mean.squeeze(1) - (terms.bilinear * of_i.unsqueeze(-2)).sum((1, 3))
 
     by_matrix = torch.cat([by_form, by_bilinear], dim=1)
-    by_log_det = (gps.log_dets * by_value.sum(-1).unsqueeze(-1)).sum(1)
-    return by_mean, _by_var(gps, terms, by_matrix, by_log_det)
+    by_log_det = (c.log_dets * by_value.sum(-1).unsqueeze(-1)).sum(1)
+    return by_mean, _by_var(c, terms, by_matrix, by_log_det)
 
 
-def _pairs(gps: GPs, terms: Terms, by_sum: Tensor) -> tuple[Tensor, ...]:
+def _pairs(c: Constants, terms: Terms, by_sum: Tensor) -> tuple[Tensor, ...]:
     """What the pair sums contribute, times their derivatives ``(B, P, 1)``.
 
     Returns:
         Derivatives by the forms of i and of j, ``(B, P, n)`` each; by the logarithms of a and of
         b, likewise; and by the bilinear forms' matrices, ``(B, P, E, E)``.
     """
-    outputs = len(gps.beta)
+    outputs = len(c.beta)
     a, b, nu = terms.left_weight, terms.right_weight, terms.nu.unsqueeze(1)
-    rows = a.unsqueeze(2) * torch.cat([nu, gps.ones.expand(len(nu), -1, -1, -1)], dim=2)
-    small, by_row = pair_sums_for_gradient(terms.left, terms.right, rows, b, gps.variance_weights)
+    rows = a.unsqueeze(2) * torch.cat([nu, c.ones.expand(len(nu), -1, -1, -1)], dim=2)
+    small, by_row = pair_sums_for_gradient(terms.left, terms.right, rows, b, c.variance_weights)
     # Σ_i rows_ri w_ij: together with ``small`` that of w exp(d).
-    plain = times(rows[:, :outputs].contiguous(), gps.variance_weights)
+    plain = times(rows[:, :outputs].contiguous(), c.variance_weights)
     constant = rows[:, outputs:].sum(-1, keepdim=True)
     large = torch.cat([small[:, :outputs] + plain, small[:, outputs:] + constant], dim=1)
     scaled_b, scaled_a = by_sum * b, by_sum * a
@@ -100,14 +104,14 @@ def _pairs(gps: GPs, terms: Terms, by_sum: Tensor) -> tuple[Tensor, ...]:
     return by_row, by_column, by_a, by_b, by_bilinear
 
 
-def _by_var(gps: GPs, terms: Terms, by_matrix: Tensor, by_log_det: Tensor) -> Tensor:
+def _by_var(c: Constants, terms: Terms, by_matrix: Tensor, by_log_det: Tensor) -> Tensor:
     """From the matrices ``(B, R + P, E, E)`` and log-determinants ``(B, L)`` to Σ̃."""
-    outputs, _, size, _ = gps.sizes
+    outputs, _, size, _ = c.sizes
     count = by_log_det.shape[1]
-    inverse, scales = terms.inverse[..., :size, :size], gps.half_scales[:, :size, :size]
+    inverse, scales = terms.inverse[..., :size, :size], c.half_scales[:, :size, :size]
     by_source = by_matrix.new_zeros(len(by_matrix), count + outputs, *by_matrix.shape[2:])
-    by_source.index_add_(1, gps.first_source, by_matrix * gps.first_factor)
-    by_source.index_add_(1, gps.second_source, by_matrix * gps.second_factor)
+    by_source.index_add_(1, c.first_source, by_matrix * c.first_factor)
+    by_source.index_add_(1, c.second_source, by_matrix * c.second_factor)
     inner = 2.0 * by_source[:, :count]
     inner[:, :outputs] -= by_source[:, count:]
     by_scaled = inverse @ (inner @ inverse) + by_log_det[..., None, None] * inverse

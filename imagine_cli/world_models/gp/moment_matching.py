@@ -27,12 +27,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imagine_cli.world_models.gp.gps import GPs
 from imagine_cli.world_models.gp.moment_gradient import gradient
-from imagine_cli.world_models.gp.moment_terms import terms_of, times
+from imagine_cli.world_models.gp.moment_terms import Constants, terms_of, times
 from imagine_cli.world_models.gp.pair_sum import pair_sum, pair_sum_whole
 
-__all__ = ["GPs", "blocks", "moment_match"]
+__all__ = ["blocks", "moment_match", "moment_step"]
 
 # The most numbers that one block of beliefs has in any of its arrays: 16 MiB of float64.
 _BLOCK = 2**21
@@ -41,11 +40,33 @@ PairSum = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 Moments = tuple[Tensor, Tensor, Tensor]
 
 
-def moment_match(gps: GPs, mean: Tensor, var: Tensor) -> Moments:
+def moment_step(c: Constants, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    """The next belief (Deisenroth & Rasmussen 2011, Eqs. 10-12).
+
+    Args:
+        c: the GPs.
+        noise: added to the covariance, ``(D, D)``.
+        mean, var: the belief over observation and action, ``(B, E)`` and ``(B, E, E)``.
+
+    Returns:
+        ``(B, D)`` and ``(B, D, D)``, symmetric to the bit.
+
+    Raises:
+        ImagineError: a covariance that is not one.
+    """
+    size = len(noise)
+    delta, spread, cross = moment_match(c, mean, var)
+    # cov[x, Δ] is the first D rows of Σ̃ V.
+    shared = (var[:, :size].unsqueeze(2) * cross.mT.contiguous().unsqueeze(1)).sum(-1)
+    half = torch.add(shared, var[:, :size, :size] + (spread + noise), alpha=0.5)
+    return mean[:, :size] + delta, half + half.mT
+
+
+def moment_match(c: Constants, mean: Tensor, var: Tensor) -> Moments:
     """The exact first and second moments of ``Δ = f(x̃)`` for ``x̃ ~ N(mean, var)``.
 
     Args:
-        gps: the GPs.
+        c: the GPs.
         mean: μ̃, ``(B, E)`` float64.
         var: Σ̃, ``(B, E, E)``, symmetric positive semi-definite; zero is fine.
 
@@ -62,46 +83,45 @@ def moment_match(gps: GPs, mean: Tensor, var: Tensor) -> Moments:
     wanted, the matrices of n² numbers are in memory as a whole.
     """
     if torch.is_grad_enabled() and (mean.requires_grad or var.requires_grad):
-        found: Moments = _MomentMatch.apply(mean, var, gps)  # type: ignore[no-untyped-call]
+        found: Moments = _MomentMatch.apply(mean, var, c)  # type: ignore[no-untyped-call]
         return found
-    return _in_blocks(gps, mean, var)
+    return _in_blocks(c, mean, var)
 
 
 class _MomentMatch(torch.autograd.Function):
     """``_moments`` without its intermediate results in the graph."""
 
     @staticmethod
-    def forward(ctx: Any, mean: Tensor, var: Tensor, gps: GPs) -> Moments:
+    def forward(ctx: Any, mean: Tensor, var: Tensor, c: Constants) -> Moments:
         ctx.save_for_backward(mean, var)
-        ctx.gps = gps
-        return _in_blocks(gps, mean, var)
+        ctx.c = c
+        return _in_blocks(c, mean, var)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         mean, var = ctx.saved_tensors
         if not torch.is_grad_enabled():
             found = [
-                gradient(ctx.gps, mean[some], var[some], *(grad[some] for grad in grads))
-                for some in blocks(ctx.gps, len(mean))
+                gradient(ctx.c, mean[some], var[some], *(grad[some] for grad in grads))
+                for some in blocks(ctx.c, len(mean))
             ]
             return *(_together([each[k] for each in found]) for k in (0, 1)), None
-        moments = _moments(ctx.gps, mean, var, pair_sum_whole)
+        moments = _moments(ctx.c, mean, var, pair_sum_whole)
         inputs = [x for x in (mean, var) if x.requires_grad]
         wanted = iter(torch.autograd.grad(moments, inputs, grads, create_graph=True))
         return *(next(wanted) if x.requires_grad else None for x in (mean, var)), None
 
 
-def blocks(gps: GPs, batch: int) -> list[slice]:
+def blocks(c: Constants, batch: int) -> list[slice]:
     """Beliefs that are computed together, so that memory does not grow with their number."""
-    _, pairs, size, n = gps.sizes
+    _, pairs, size, n = c.sizes
     length = max(1, _BLOCK // (n * max(size * size, pairs * (size + 2))))
     return [slice(first, first + length) for first in range(0, max(1, batch), length)]
 
 
-def _in_blocks(gps: GPs, mean: Tensor, var: Tensor) -> Moments:
+def _in_blocks(c: Constants, mean: Tensor, var: Tensor) -> Moments:
     found = [
-        _moments(gps, mean[some], var[some], pair_sum, some.start)
-        for some in blocks(gps, len(mean))
+        _moments(c, mean[some], var[some], pair_sum, some.start) for some in blocks(c, len(mean))
     ]
     delta, spread, cross = (_together([each[k] for each in found]) for k in range(3))
     return delta, spread, cross
@@ -111,9 +131,9 @@ def _together(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _moments(gps: GPs, mean: Tensor, var: Tensor, sums: PairSum, number: int = 0) -> Moments:
-    terms = terms_of(gps, mean, var, number)
-    outputs, _, size, _ = gps.sizes
+def _moments(c: Constants, mean: Tensor, var: Tensor, sums: PairSum, number: int = 0) -> Moments:
+    terms = terms_of(c, mean, var, number)
+    outputs, _, size, _ = c.sizes
     # The mean (Eqs. 14, 15) and the input-output covariance.
     q, beta_q = terms.weights[:, :outputs], terms.weights[:, outputs:]
     delta = beta_q.sum(-1)
@@ -124,11 +144,11 @@ def _moments(gps: GPs, mean: Tensor, var: Tensor, sums: PairSum, number: int = 0
 
     # The covariance (Eqs. 17-23): α² - qᵀ (K + σ² I)⁻¹ q as α² minus a sum of squares.
     spread = sums(
-        terms.left, terms.right, terms.left_weight, terms.right_weight, gps.variance_weights
+        terms.left, terms.right, terms.left_weight, terms.right_weight, c.variance_weights
     )
-    known = times(q.unsqueeze(2), gps.inverse_root_t).squeeze(2).square().sum(-1)
-    variance = gps.signal - known + spread[:, :outputs]
+    known = times(q.unsqueeze(2), c.inverse_root_t).squeeze(2).square().sum(-1)
+    variance = c.signal - known + spread[:, :outputs]
     if outputs == 1:
         return delta, variance.unsqueeze(-1), cross.mT
-    entries = torch.cat([variance, spread[:, outputs:]], dim=1).index_select(1, gps.pair_of)
+    entries = torch.cat([variance, spread[:, outputs:]], dim=1).index_select(1, c.pair_of)
     return delta, entries.view(-1, outputs, outputs), cross.mT

@@ -50,7 +50,7 @@ def test_covariances_are_covariances(
     model = random_model(seed, outputs, actions, n, process_noise=process_noise)
     belief, act = random_belief(model, seed + 1, size, rank=rank, action=action)
     x = joint(belief, act)
-    _, var, _ = moment_match(model.gps, x.mean[None], x.var[None])
+    _, var, _ = moment_match(model.constants, x.mean[None], x.var[None])
     check_covariance(var[0], torch.zeros(outputs, dtype=torch.float64), 1e-12)
     found = model.predict(belief, act)
     check_covariance(found.var, belief.var.diagonal(), 1e-12)
@@ -65,7 +65,7 @@ def test_many_points_and_little_noise(signal_to_noise: float, size: float) -> No
     for seed, rank in enumerate((None, 1, 2)):
         belief, action = random_belief(model, seed, size, rank=rank, action="policy")
         x = joint(belief, action)
-        _, var, _ = moment_match(model.gps, x.mean[None], x.var[None])
+        _, var, _ = moment_match(model.constants, x.mean[None], x.var[None])
         check_covariance(var[0], torch.zeros(3, dtype=torch.float64), 0.0)
         check_covariance(model.predict(belief, action).var, belief.var.diagonal(), 1e-15)
 
@@ -84,7 +84,7 @@ def test_outputs_that_move_as_one(size: float) -> None:
     for seed in range(3):
         belief, action = random_belief(model, seed, size, rank=1)
         x = joint(belief, action)
-        _, var, _ = moment_match(model.gps, x.mean[None], x.var[None])
+        _, var, _ = moment_match(model.constants, x.mean[None], x.var[None])
         check_covariance(var[0], torch.zeros(3, dtype=torch.float64), 0.0)
 
 
@@ -126,5 +126,5 @@ def test_a_row_is_the_same_with_gradients(n: int) -> None:
 def test_an_empty_batch() -> None:
     model = random_model(0, 2, 1, 10)
     x = joint(*random_belief(model, 4, 0.2))
-    mean, var, gain = moment_match(model.gps, x.mean.expand(0, -1), x.var.expand(0, -1, -1))
+    mean, var, gain = moment_match(model.constants, x.mean.expand(0, -1), x.var.expand(0, -1, -1))
     assert (mean.shape, var.shape, gain.shape) == ((0, 2), (0, 2, 2), (0, 3, 2))

@@ -64,7 +64,7 @@ def test_derivatives_of_the_three_moments(size: float, rank: int | None) -> None
     given = tuple(part.unsqueeze(0).clone().requires_grad_() for part in x)
 
     def function(mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return moment_match(model.gps, mean, var)
+        return moment_match(model.constants, mean, var)
 
     assert torch.autograd.gradcheck(function, given)
     assert torch.autograd.gradgradcheck(function, given, atol=1e-4)
@@ -86,12 +86,14 @@ def test_the_written_derivative_is_that_of_whole_matrices(
         for k in range(5)
     ]
     mean, var = (torch.stack(part).requires_grad_() for part in zip(*beliefs, strict=True))
-    moments = moment_match(model.gps, mean, var)
+    moments = moment_match(model.constants, mean, var)
     g = torch.Generator().manual_seed(n)
     by = [torch.randn(x.shape, generator=g, dtype=x.dtype) for x in moments]
     found = torch.autograd.grad(moments, (mean, var), by)
     unit = model.lengthscales.mean(0)
-    wanted = torch.autograd.grad(moment_match(model.gps, mean, var), (mean, var), by, True, True)
+    wanted = torch.autograd.grad(
+        moment_match(model.constants, mean, var), (mean, var), by, True, True
+    )
     for x, y, scale in zip(found, wanted, (unit, unit * unit[:, None]), strict=True):
         largest = (y * scale).abs().amax()
         assert ((x - y) * scale).abs().amax() <= 1e-12 * largest
@@ -102,9 +104,9 @@ def test_one_argument_alone(which: int) -> None:
     model = random_model(3, 2, 1, 5, units=False)
     x = joint(*random_belief(model, 4, 0.2, action="policy"))
     both = [part.unsqueeze(0).clone().requires_grad_() for part in x]
-    wanted = torch.autograd.grad(sum(m.sum() for m in moment_match(model.gps, *both)), both)
+    wanted = torch.autograd.grad(sum(m.sum() for m in moment_match(model.constants, *both)), both)
     one = [part.detach().requires_grad_(k == which) for k, part in enumerate(both)]
-    total = sum(m.sum() for m in moment_match(model.gps, *one))
+    total = sum(m.sum() for m in moment_match(model.constants, *one))
     assert torch.equal(torch.autograd.grad(total, one[which])[0], wanted[which])
 
 
@@ -159,7 +161,7 @@ def test_the_graph_does_not_grow_with_the_data() -> None:
         model = random_model(0, 2, 1, n, units=False)
         x = joint(*random_belief(model, 4, 0.2))
         mean, var = (part.expand(3, *part.shape).clone().requires_grad_() for part in x)
-        sizes.append(saved(lambda m=model, a=mean, b=var: moment_match(m.gps, a, b)))
+        sizes.append(saved(lambda m=model, a=mean, b=var: moment_match(m.constants, a, b)))
         assert sizes[-1] == 8 * (mean.numel() + var.numel())
         given = arguments(model, 0.1, None)
         sizes.append(saved(lambda m=model, a=given: steps(m, 4)(*a)))
@@ -171,18 +173,18 @@ def test_the_graph_does_not_grow_with_the_data() -> None:
 def test_without_gradients_nothing_is_kept() -> None:
     model = random_model(0, 2, 1, 10)
     mean, var = (part.unsqueeze(0) for part in joint(*random_belief(model, 4, 0.2)))
-    assert all(not moment.requires_grad for moment in moment_match(model.gps, mean, var))
+    assert all(not moment.requires_grad for moment in moment_match(model.constants, mean, var))
     mean.requires_grad_()
     with torch.no_grad():
-        assert all(not moment.requires_grad for moment in moment_match(model.gps, mean, var))
-    assert all(moment.requires_grad for moment in moment_match(model.gps, mean, var))
+        assert all(not moment.requires_grad for moment in moment_match(model.constants, mean, var))
+    assert all(moment.requires_grad for moment in moment_match(model.constants, mean, var))
 
 
 def test_an_unused_moment_is_no_obstacle() -> None:
     model = random_model(0, 2, 1, 10)
     mean, var = (part.unsqueeze(0) for part in joint(*random_belief(model, 4, 0.2)))
     mean.requires_grad_()
-    moment_match(model.gps, mean, var)[0].sum().backward()
+    moment_match(model.constants, mean, var)[0].sum().backward()
     assert mean.grad is not None
     assert torch.isfinite(mean.grad).all()
     assert (mean.grad != 0).any()

@@ -22,6 +22,6 @@ def test_a_bad_beliefs_number_is_that_in_the_batch(
     var[250] = -1e6 * torch.eye(3, dtype=torch.float64)
     mean.requires_grad_(gradients)
     monkeypatch.setattr(moment_matching, "_BLOCK", 10 * 3 * 5 * 64)
-    assert len(moment_matching.blocks(model.gps, 250)) > 1
+    assert len(moment_matching.blocks(model.constants, 250)) > 1
     with pytest.raises(ImagineError, match="the covariance of belief 250 that"):
-        moment_match(model.gps, mean, var)
+        moment_match(model.constants, mean, var)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from math import factorial, log
 
-from imagine_cli.world_models.gp.compiled.instructions import bits_of, fma, number_of
+import numpy as np
+
 from imagine_cli.world_models.gp.compiled.kernel import kernel
+from imagine_cli.world_models.gp.compiled.vectors import fma
 
 __all__ = ["LARGEST", "exp", "expm1"]
 
@@ -44,7 +46,8 @@ def _split(x: float) -> tuple[float, float]:
     middle = fma(r2, fma(_C9, r, _C8), fma(_C7, r, _C6))
     high = fma(r2, fma(_C13, r, _C12), fma(_C11, r, _C10))
     p = fma(r2, fma(r4, fma(r4, high, middle), low), r)
-    return number_of((bits_of(rounded) << 52) + _ONE), p
+    bits = np.float64(rounded).view(np.int64)
+    return np.int64((bits << 52) + _ONE).view(np.float64), p
 
 
 @kernel

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from imagine_cli.world_models.gp.gps import GPs
+from imagine_cli.world_models.gp.moment_terms import Constants
 
 __all__ = ["Array", "Gradients", "Layout", "Terms"]
 
@@ -15,7 +15,7 @@ Array = np.ndarray
 
 
 class Layout(NamedTuple):
-    """What depends on the GPs alone; the names are those of :class:`GPs`.
+    """What depends on the GPs alone; the names are those of :class:`Constants`.
 
     ``inverse_root`` is R, in rows as ``inverse_root_t`` is in columns, and ``triangular`` says that
     it has zeros above its diagonal, as a Cholesky factor's inverse does.
@@ -40,16 +40,18 @@ class Layout(NamedTuple):
     triangular: bool
 
     @classmethod
-    def of(cls, gps: GPs) -> Layout:
+    def of(cls, constants: Constants) -> Layout:
         """Of GPs in float64 on the CPU: a copy, as tensors may move in memory."""
-        parts = gps._asdict()
+        parts = constants._asdict()
         arrays = {
             name: parts[name].detach().clone().numpy() for name in cls._fields if name in parts
         }
         return cls(
             **arrays,
-            inverse_root=gps.inverse_root_t.mT.clone(memory_format=torch.contiguous_format).numpy(),
-            triangular=bool((gps.inverse_root_t.tril(-1) == 0).all()),
+            inverse_root=constants.inverse_root_t.mT.clone(
+                memory_format=torch.contiguous_format
+            ).numpy(),
+            triangular=bool((constants.inverse_root_t.tril(-1) == 0).all()),
         )
 
 

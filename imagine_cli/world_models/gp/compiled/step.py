@@ -10,36 +10,35 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from imagine_cli.world_models.gp.compiled.layout import Array, Layout
-from imagine_cli.world_models.gp.compiled.run import backward, forward, prepare
-from imagine_cli.world_models.gp.gps import GPs
-from imagine_cli.world_models.gp.moment_step import moment_step
-from imagine_cli.world_models.gp.moment_terms import no_covariance
+from imagine_cli.world_models.gp.compiled.moment_matching import backward, forward, prepare
+from imagine_cli.world_models.gp.moment_matching import moment_step
+from imagine_cli.world_models.gp.moment_terms import Constants, no_covariance
 
 __all__ = ["CompiledStep"]
 
 
 class CompiledStep:
-    """The :func:`~imagine_cli.world_models.gp.moment_step.moment_step` of copied GPs.
+    """The :func:`~imagine_cli.world_models.gp.moment_matching.moment_step` of copied GPs.
 
     The same to rounding, in a fraction of the time where torch's own overhead or its exponentials
     take most of it. Differentiable, twice too: the second derivative is torch's.
     """
 
-    def __init__(self, gps: GPs) -> None:
-        self.gps = gps
-        self._layout = Layout.of(gps)
+    def __init__(self, constants: Constants) -> None:
+        self.constants = constants
+        self._layout = Layout.of(constants)
 
     def prepare(self) -> None:
         """Do at once what takes seconds the first time on a machine."""
         prepare(self._layout)
 
-    def __reduce__(self) -> tuple[type[CompiledStep], tuple[GPs]]:
-        return CompiledStep, (self.gps,)
+    def __reduce__(self) -> tuple[type[CompiledStep], tuple[Constants]]:
+        return CompiledStep, (self.constants,)
 
     def __call__(self, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """The next belief, as :func:`moment_step` gives it. Raises ImagineError."""
         if any(forward_ad.unpack_dual(x).tangent is not None for x in (mean, var)):  # type: ignore[no-untyped-call]
-            return moment_step(self.gps, noise, mean, var)
+            return moment_step(self.constants, noise, mean, var)
         if torch.is_grad_enabled() and (mean.requires_grad or var.requires_grad):
             found: tuple[Tensor, Tensor] = _Step.apply(mean, var, noise, self)  # type: ignore[no-untyped-call]
             return found
@@ -78,7 +77,7 @@ class _Step(torch.autograd.Function):
         inputs = [x for x in (mean, var) if x.requires_grad]
         again = torch.is_grad_enabled()
         with torch.enable_grad():
-            found = moment_step(ctx.step.gps, ctx.noise, mean, var)
+            found = moment_step(ctx.step.constants, ctx.noise, mean, var)
         wanted = iter(torch.autograd.grad(found, inputs, grads, create_graph=again))
         return *(next(wanted) if x.requires_grad else None for x in (mean, var)), None, None
 

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-import imagine_cli.world_models.gp.compiled.run as module
+import imagine_cli.world_models.gp.compiled.moment_matching as module
 from imagine_cli import ImagineError
 from imagine_cli.belief import ActionBelief, Belief, joint
 from imagine_cli.errors import MissingExtraError
 from imagine_cli.world_models.gp.base import GPWorldModel
+from imagine_cli.world_models.gp.compiled import kernel
 from imagine_cli.world_models.gp.compiled.step import CompiledStep
-from imagine_cli.world_models.gp.moment_step import moment_step
+from imagine_cli.world_models.gp.moment_matching import moment_step
 from tests.helpers.gp_models import random_belief, random_model, smooth_model, stacked
 from tests.helpers.gp_reference import exact, worst
 from tests.helpers.linear_systems import linear_model
@@ -37,7 +38,7 @@ class Bound(CompiledStep):
     """A model's compiled step with its own noise."""
 
     def __init__(self, model: GPWorldModel) -> None:
-        super().__init__(model.gps)
+        super().__init__(model.constants)
         self.noise = model._noise
 
     def of(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +117,7 @@ def test_it_is_the_step_of_torch(
         mean, var = (torch.stack(part) for part in zip(*x, strict=True))
     mean, var = mean.requires_grad_(), var.requires_grad_()
     found = Bound(model).of(mean, var)
-    wanted = moment_step(model.gps, model._noise, mean, var)
+    wanted = moment_step(model.constants, model._noise, mean, var)
     scale = wanted[1].detach().abs().max()
     torch.testing.assert_close(found[0], wanted[0], rtol=1e-11, atol=1e-12)
     # Both are within 1e-10 of the exact covariance.
@@ -285,11 +286,11 @@ def change(model: GPWorldModel, how: str) -> None:
     if how == "share":
         model.share_memory()
     elif how == "in place":
-        model._gps_inverse_root_t.mul_(0.5)
+        model._constants_inverse_root_t.mul_(0.5)
     elif how == "data":
-        model._gps_columns.data = model._gps_columns.data + 0.1
+        model._constants_columns.data = model._constants_columns.data + 0.1
     else:
-        model._gps_beta = 2.0 * model._gps_beta
+        model._constants_beta = 2.0 * model._constants_beta
 
 
 @pytest.mark.parametrize("how", ["share", "in place", "data", "another"])
@@ -381,3 +382,18 @@ def test_machine_code_is_kept_and_changes_no_bit(tmp_path: Path) -> None:
     assert not list(package.glob("__pycache__/*.nb[ci]"))
     if platform.machine() == "x86_64":
         assert in_a_new_process(kept, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="") == first
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there do folders say who may write")
+@pytest.mark.parametrize("where", ["", "imagine"])
+def test_machine_code_is_not_read_where_others_can_write(where: str, tmp_path: Path) -> None:
+    folder = tmp_path / where
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
+    with pytest.warns(UserWarning, match=f"{folder} belongs to others, or they can write to it"):
+        assert kernel._folder.__wrapped__(str(tmp_path)) is None
+    folder.chmod(0o700)
+    found = kernel._folder.__wrapped__(str(tmp_path))
+    assert found is not None
+    assert found.is_relative_to(tmp_path / "imagine")
+    assert found.stat().st_mode & 0o777 == 0o700

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imagine_cli.world_models.steady_products import SteadyProducts
+from imagine_cli.world_models.batch_invariant import BatchInvariantProducts
 
 W, V, BIAS = (
     torch.randn(*shape, generator=torch.manual_seed(k))
@@ -35,7 +35,7 @@ WAYS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_keywords_are_torchs(way: Callable[[Tensor], Tensor]) -> None:
     x = torch.randn(32, 5, generator=torch.manual_seed(3))
-    with SteadyProducts():
+    with BatchInvariantProducts():
         found = way(x)
         shifted = way(x.roll(1, 0))
     torch.testing.assert_close(found, way(x))
@@ -45,7 +45,7 @@ def test_keywords_are_torchs(way: Callable[[Tensor], Tensor]) -> None:
 def test_the_product_is_the_padded_one_with_keywords_too() -> None:
     x = torch.randn(32, 5, generator=torch.manual_seed(3))
     out = torch.empty(0)
-    with SteadyProducts():
+    with BatchInvariantProducts():
         plain = torch.matmul(x, W)
         assert torch.equal(torch.matmul(input=x, other=W), plain)
         assert torch.equal(torch.mm(x, mat2=W), plain)
@@ -55,7 +55,7 @@ def test_the_product_is_the_padded_one_with_keywords_too() -> None:
 
 def test_other_ways_are_left_to_torch() -> None:
     x = torch.randn(32, 5)
-    with SteadyProducts():
+    with BatchInvariantProducts():
         torch.testing.assert_close(torch.matmul(x1=x, x2=W), x @ W)
         with pytest.raises(TypeError, match="matmul"):
             torch.matmul(x, nothing=W)  # type: ignore[call-overload]

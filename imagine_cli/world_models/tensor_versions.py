@@ -6,18 +6,18 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-__all__ = ["Source", "source_of", "unchanged"]
+__all__ = ["Versions", "unchanged", "versions_of"]
 
 # A tensor, how often it was written to, and where its numbers are.
-Source = list[tuple[Tensor, int, int]]
+Versions = list[tuple[Tensor, int, int]]
 
 
-def source_of(parts: Iterable[Tensor]) -> Source:
+def versions_of(parts: Iterable[Tensor]) -> Versions:
     """The tensors as they are now. Those made in inference mode don't tell when written to."""
     return [(x, 0 if x.is_inference() else x._version, x.data_ptr()) for x in parts]
 
 
-def unchanged(now: Source, before: Source) -> bool:
+def unchanged(now: Versions, before: Versions) -> bool:
     """Whether they are the same tensors with the same numbers."""
     return len(now) == len(before) and all(
         a[0] is b[0] and a[1:] == b[1:] for a, b in zip(now, before, strict=True)

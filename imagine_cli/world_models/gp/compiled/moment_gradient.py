@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from imagine_cli.world_models.gp.compiled.beliefs import input_output
-from imagine_cli.world_models.gp.compiled.instructions import dot
 from imagine_cli.world_models.gp.compiled.kernel import kernel
 from imagine_cli.world_models.gp.compiled.layout import Array, Gradients, Layout, Terms
-from imagine_cli.world_models.gp.compiled.pairs import STEP, add_rows, carry, exponents, weigh
-from imagine_cli.world_models.gp.compiled.sums import add_multiple, add_product
+from imagine_cli.world_models.gp.compiled.moment_terms import input_output
+from imagine_cli.world_models.gp.compiled.pair_sum import STEP, add_rows, carry, exponents, weigh
+from imagine_cli.world_models.gp.compiled.vectors import add_multiple, add_product, dot
 
 __all__ = ["by_beliefs", "by_forms", "by_moments", "by_pairs"]
 

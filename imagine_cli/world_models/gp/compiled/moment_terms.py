@@ -10,12 +10,11 @@ from math import log1p, sqrt
 import numpy as np
 
 from imagine_cli.world_models.gp.compiled.exponentials import exp
-from imagine_cli.world_models.gp.compiled.instructions import dot
 from imagine_cli.world_models.gp.compiled.kernel import kernel
 from imagine_cli.world_models.gp.compiled.layout import Array, Layout, Terms
-from imagine_cli.world_models.gp.compiled.sums import add_multiple, add_product, short_sum
+from imagine_cli.world_models.gp.compiled.vectors import add_multiple, add_product, dot, short_sum
 
-__all__ = ["forms_at_points", "matrices"]
+__all__ = ["forms_at_points", "input_output", "matrices"]
 
 
 @kernel
@@ -128,3 +127,12 @@ def forms_at_points(first: int, last: int, c: Layout, t: Terms) -> None:
             t.delta[b, form] = dot(beta, values)
             for k in range(size):
                 t.moved[b, form, k] = dot(nu[k], times_beta)
+
+
+@kernel
+def input_output(t: Terms, belief: int, gain: Array) -> None:
+    """V ``(E, D)``, with ``cov[x̃, Δ] = Σ̃ V`` (Deisenroth 2010, Eqs. 2.65-2.70), into ``gain``."""
+    size, outputs = gain.shape
+    for k in range(size):
+        for a in range(outputs):
+            gain[k, a] = -2.0 * short_sum(t.forms[belief, a, k], t.moved[belief, a])

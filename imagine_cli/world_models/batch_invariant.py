@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from imagine_cli.world_models.tiles import padded
 
-__all__ = ["PRODUCTS", "SteadyProducts", "linear", "widened"]
+__all__ = ["PRODUCTS", "BatchInvariantProducts", "linear", "widened"]
 
 
 def linear(
@@ -84,7 +84,7 @@ _FOUND[torch.Tensor.__matmul__] = _matmul
 _SIGNATURES = {function: signature(function) for function in _FOUND.values()}
 
 
-class SteadyProducts(TorchFunctionMode):
+class BatchInvariantProducts(TorchFunctionMode):
     """While it is entered, every module's products are these."""
 
     def __torch_function__(

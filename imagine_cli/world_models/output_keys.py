@@ -11,13 +11,13 @@ from torch import Tensor
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.interfaces import Conditional
 
-__all__ = ["as_conditional", "check_shapes", "role", "roles"]
+__all__ = ["as_conditional", "check_shapes", "output_name", "output_names"]
 
 _OBSERVATION = (("next", "observation"), ("next_observation",))
 _REWARD = (("next", "reward"), ("reward",))
 
 
-def role(key: Any) -> str | None:
+def output_name(key: Any) -> str | None:
     """``"mean"``, ``"var"``, ``"reward_mean"`` or ``"reward_var"``; None for any other entry.
 
     The next observation is ``("next", "observation")`` or ``"next_observation"``, alone or with
@@ -33,12 +33,12 @@ def role(key: Any) -> str | None:
     return None
 
 
-def roles(keys: Sequence[Any]) -> list[str | None]:
-    """The role of each key.
+def output_names(keys: Sequence[Any]) -> list[str | None]:
+    """The name of each key.
 
     Raises InputError where none, or two, are the mean, or a reward has a var and no mean.
     """
-    found = [role(key) for key in keys]
+    found = [output_name(key) for key in keys]
     named = [name for name in found if name is not None]
     if found.count("mean") != 1 or len(set(named)) != len(named):
         raise InputError(
@@ -59,7 +59,7 @@ def _listed(keys: Sequence[Any]) -> list[Any]:
 
 
 def check_shapes(found: dict[str, Tensor], shape: tuple[int, ...]) -> None:
-    """Raises InputError unless what was written, by role, is that at observations ``(*S, D)``.
+    """Raises InputError unless what was written, by name, is that at observations ``(*S, D)``.
 
     The mean is ``(*S, D)``; a var ``(*S, D)`` or ``(*S, D, D)``; a reward and its variance have a
     number for each of ``*S``.
@@ -82,7 +82,7 @@ def check_shapes(found: dict[str, Tensor], shape: tuple[int, ...]) -> None:
 def as_conditional(
     found: dict[str, Tensor], x: Tensor, *, difference: bool, noise: Tensor
 ) -> Conditional:
-    """What was written at points ``x`` ``(N, D)``, by role, as a distribution.
+    """What was written at points ``x`` ``(N, D)``, by name, as a distribution.
 
     Args:
         found: the mean ``(N, D)``; a var ``(N, D)`` or ``(N, D, D)``; reward and its variance

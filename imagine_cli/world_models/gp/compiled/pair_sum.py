@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from imagine_cli.world_models.gp.compiled.exponentials import expm1
-from imagine_cli.world_models.gp.compiled.instructions import dot, fma
 from imagine_cli.world_models.gp.compiled.kernel import kernel
 from imagine_cli.world_models.gp.compiled.layout import Array, Layout, Terms
-from imagine_cli.world_models.gp.compiled.sums import add_multiple
+from imagine_cli.world_models.gp.compiled.vectors import add_multiple, dot, fma
 
 __all__ = ["ROWS", "STEP", "add_rows", "carry", "exponents", "pair_sums", "rooted", "weigh"]
 

@@ -1,4 +1,4 @@
-"""Operations of the processor that Python has no word for."""
+"""Operations of the processor that Python has no word for, and sums of vectors by them."""
 
 from __future__ import annotations
 
@@ -9,31 +9,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["bits_of", "dot", "fma", "number_of"]
+from imagine_cli.world_models.gp.compiled.kernel import kernel
+from imagine_cli.world_models.gp.compiled.layout import Array
+
+__all__ = ["add_multiple", "add_product", "dot", "fma", "short_sum"]
 
 _VECTOR = ir.VectorType(ir.DoubleType(), 8)
 _INDEX = ir.IntType(64)
 _SUMS = 4
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def bits_of(typing: Any, number: Any) -> Any:
-    """The 64 bits of a float64, as an integer."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.int64))
-
-    return types.int64(types.float64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def number_of(typing: Any, bits: Any) -> Any:
-    """The float64 that has these 64 bits."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.float64))
-
-    return types.float64(types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -51,7 +34,7 @@ def dot(typing: Any, one: Any, other: Any) -> Any:
     """``Σ_j one_j other_j`` of two vectors, whose length is a multiple of eight.
 
     Always in the order of four sums of eight lanes, whatever the processor's vectors are: the same
-    bits everywhere.
+    bits everywhere, which ``fastmath`` does not give (``python tests/benchmarks/numba_limits.py``).
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -102,3 +85,26 @@ def _halved(builder: Any, lanes: Any) -> Any:
         for begin in (0, half)
     ]
     return builder.fadd(*(builder.shuffle_vector(lanes, lanes, mask) for mask in masks))
+
+
+@kernel
+def short_sum(one: Array, other: Array) -> float:
+    """``Σ_j one_j other_j`` of vectors of any length; see :func:`dot`."""
+    total = 0.0
+    for j in range(len(one)):
+        total += one[j] * other[j]
+    return total
+
+
+@kernel
+def add_multiple(scale: float, values: Array, out: Array) -> None:
+    """Adds ``scale`` times ``values`` to ``out``."""
+    for j in range(len(out)):
+        out[j] = fma(scale, values[j], out[j])
+
+
+@kernel
+def add_product(scale: float, one: Array, other: Array, out: Array) -> None:
+    """Adds ``scale`` times ``one`` times ``other`` to ``out``."""
+    for j in range(len(out)):
+        out[j] = fma(scale * one[j], other[j], out[j])

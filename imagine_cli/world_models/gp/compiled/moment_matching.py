@@ -1,24 +1,39 @@
-"""The functions of this room one after the other, on as many threads as torch has.
+"""A step of beliefs and its derivative, on as many threads as torch has.
 
 Beliefs are shared out among the threads, or where they are fewer than those the sums over pairs
 of one belief after the other. Neither changes a bit.
+
+The threads are Python's and not those of Numba's ``prange``, which ends a process: with OpenMP a
+forked one, with Numba's work queue any in which two threads imagine at once
+(``python tests/benchmarks/numba_limits.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 
 import numpy as np
 import torch
 
-from imagine_cli.world_models.gp.compiled.beliefs import next_beliefs
-from imagine_cli.world_models.gp.compiled.gradient import by_beliefs, by_forms, by_moments, by_pairs
+from imagine_cli.threads import IDLE
 from imagine_cli.world_models.gp.compiled.kernel import kernel
 from imagine_cli.world_models.gp.compiled.layout import Array, Gradients, Layout, Terms
-from imagine_cli.world_models.gp.compiled.pairs import ROWS, pair_sums, rooted
-from imagine_cli.world_models.gp.compiled.terms import forms_at_points, matrices
-from imagine_cli.world_models.gp.compiled.threads import together
+from imagine_cli.world_models.gp.compiled.moment_gradient import (
+    by_beliefs,
+    by_forms,
+    by_moments,
+    by_pairs,
+)
+from imagine_cli.world_models.gp.compiled.moment_terms import (
+    forms_at_points,
+    input_output,
+    matrices,
+)
+from imagine_cli.world_models.gp.compiled.pair_sum import ROWS, pair_sums, rooted
+from imagine_cli.world_models.gp.compiled.vectors import dot
 
 __all__ = ["backward", "forward", "prepare"]
 
@@ -114,6 +129,46 @@ def backward(
 
 
 @kernel
+def next_beliefs(
+    first: int,
+    last: int,
+    c: Layout,
+    mean: Array,
+    var: Array,
+    noise: Array,
+    t: Terms,
+    sums: Array,
+    next_mean: Array,
+    next_var: Array,
+) -> None:
+    """Beliefs ``first`` to ``last``: ``x' = x + Δ`` (Eqs. 10-12), with ``noise`` ``(D, D)``."""
+    outputs = len(c.beta)
+    size = len(c.columns)
+    gain = np.empty((size, outputs))
+    for b in range(first, last):
+        input_output(t, b, gain)
+        for i in range(outputs):
+            next_mean[b, i] = mean[b, i] + t.delta[b, i]
+            for j in range(outputs):
+                # Σ_Δ (Eqs. 17-23), and α² - qᵀ W q as α² less a sum of squares.
+                pair = c.pair_of[i * outputs + j]
+                entry = 0.0
+                for block in range(sums.shape[2]):
+                    entry += sums[b, pair, block]
+                if i == j:
+                    entry += c.signal[i] - dot(t.rooted[b, i], t.rooted[b, i])
+                for k in range(size):
+                    entry += var[b, i, k] * gain[k, j]
+                    entry += var[b, j, k] * gain[k, i]
+                next_var[b, i, j] = entry + noise[i, j] + 0.5 * (var[b, i, j] + var[b, j, i])
+        for i in range(outputs):  # symmetric to the bit
+            for j in range(i):
+                next_var[b, i, j] = next_var[b, j, i] = 0.5 * (
+                    next_var[b, i, j] + next_var[b, j, i]
+                )
+
+
+@kernel
 def _forward(
     c: Layout,
     mean: Array,
@@ -173,14 +228,14 @@ def _run(c: Layout, batch: int, run: Callable[..., None]) -> None:
         for begin in range(first, last, most):
             run(begin, min(last, begin + most))
 
-    together([partial(share, *bounds[k : k + 2]) for k in range(threads)])
+    _at_once([partial(share, *bounds[k : k + 2]) for k in range(threads)])
 
 
 def _share(threads: int, work: Array, run: Callable[[int, int], None]) -> None:
     """``run`` of all items, each thread with its share of work: what there is before each item."""
     last = len(work)
     bounds = [0, *np.searchsorted(work, work[-1] * np.arange(1, threads) / threads).tolist(), last]
-    together([partial(run, *bounds[k : k + 2]) for k in range(threads)])
+    _at_once([partial(run, *bounds[k : k + 2]) for k in range(threads)])
 
 
 def _work(c: Layout, rows: int) -> Array:
@@ -191,3 +246,20 @@ def _work(c: Layout, rows: int) -> Array:
     half, whole = (last - first) * (n - 0.5 * (first + last)), (last - first) * n
     each = np.concatenate([np.tile(half, outputs), np.tile(whole, len(c.left_weight) - outputs)])
     return np.concatenate([np.zeros(1), each.cumsum()[:-1]])
+
+
+def _at_once(works: Sequence[Callable[[], None]]) -> None:
+    """Each on a thread of its own, the first on this one: compiled functions let Python go on."""
+    others = [_pool(len(works) - 1).submit(work) for work in works[1:]]
+    works[0]()
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix=IDLE)
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
