@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.files.archive import Refused, read_archive
+from imagine_cli.files.archive import read_archive
+from imagine_cli.files.unpickler import Refused
 from imagine_cli.files.whole_file import check_writable, whole_file
 
 __all__ = ["check_looks", "check_tensors", "plain", "read", "write"]
