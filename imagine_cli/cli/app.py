@@ -24,6 +24,7 @@ from imagine_cli.cli import (
 from imagine_cli.cli.console import error_line
 from imagine_cli.cli.stopping import terminates
 from imagine_cli.errors import ImagineError
+from imagine_cli.recording.probe import probing
 from imagine_cli.threads import wait_briefly
 
 __all__ = ["app", "main"]
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stdout is None:
         error_line("stdout is closed, so that no answer can be given; use > /dev/null instead")
         return 1
-    with terminates():
+    with terminates(), probing():
         return _run(arguments)
 
 

@@ -1,7 +1,8 @@
 """Whether the HDF5 library survives a file, tried out in a process of its own.
 
 It is written for files that it wrote itself. One that is damaged on purpose, its checksums right
-again, can still end the process with a segmentation fault or keep it busy for ever.
+again, can still end the process with a segmentation fault or keep it busy for ever. The command
+tries first; a program that imports imagine_cli is never forked.
 """
 
 from __future__ import annotations
@@ -10,16 +11,30 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from imagine_cli.errors import InputError
 from imagine_cli.threads import IDLE
 
-__all__ = ["check_survives"]
+__all__ = ["check_survives", "probing"]
 
 # Of processor time, for what takes some hundredths.
 _SECONDS = 10
+
+_probing = ContextVar("probing", default=False)
+
+
+@contextmanager
+def probing() -> Iterator[None]:
+    """While it is entered :func:`check_survives` tries; else it does nothing."""
+    token = _probing.set(True)
+    try:
+        yield
+    finally:
+        _probing.reset(token)
 
 
 def check_survives(work: Callable[[], object], path: Path) -> None:
@@ -30,7 +45,7 @@ def check_survives(work: Callable[[], object], path: Path) -> None:
     and would wait for ever for a lock that one of them held.
     """
     others = [thread for thread in threading.enumerate() if not thread.name.startswith(IDLE)]
-    if not hasattr(os, "fork") or len(others) > 1:
+    if not _probing.get() or not hasattr(os, "fork") or len(others) > 1:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of other threads: they aren't needed

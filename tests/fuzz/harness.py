@@ -24,8 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from readers import without_probe
-
+from imagine_cli.recording.probe import probing
 from tests.fuzz.mutations import mutant
 
 __all__ = ["CORPUS", "Report", "canary_file", "fuzz"]
@@ -125,19 +124,20 @@ def _again(
     reader: Reader, report: Report, files: dict[str, bytes],
     sealed: dict[str, list[tuple[int, int]]], canary: str, folder: Path,
 ) -> int:  # fmt: skip
-    """Read what crashed or hung the process once more, as imagine does; how many it refused
+    """Read what crashed or hung the process once more, as the command does; how many it refused
     or could read all the same.
 
-    In the fuzzer's child the HDF5 library reads in the process itself. In imagine it tries in a
-    process of its own, of whose end a sentence is made.
+    In the fuzzer's child the HDF5 library reads in the process itself, as in any program. The
+    command has it try in a process of its own, of whose end a sentence is made.
     """
     left = []
     for name, seed, outcome in report.bad:
         path = folder / f"again{Path(name).suffix}"
         path.write_bytes(mutant(seed, name, files, sealed.get(name, []), canary))
         died = outcome.startswith(("hang", "crash SIG"))
-        if not (died and _outcome(reader, path) in ("read", "refused")):
-            left.append((name, seed, outcome))
+        with probing():
+            if not (died and _outcome(reader, path) in ("read", "refused")):
+                left.append((name, seed, outcome))
     caught = len(report.bad) - len(left)
     report.bad = left
     return caught
@@ -195,7 +195,6 @@ def _child(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = _memory("VmSize")
     resource.setrlimit(resource.RLIMIT_AS, (used + _ROOM, used + _ROOM))
-    without_probe()
     seen: list[str] = []
     _spy(seen, str(folder / "mutant"))
     for seed in batch:

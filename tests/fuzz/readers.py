@@ -10,13 +10,12 @@ import numpy as np
 from imagine_cli.cli.inspect import inspect
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.data import minari, rollout_file
 from imagine_cli.policies import load_policy
 from imagine_cli.policies.action_files import open_actions
-from imagine_cli.recording import open_rollout, probe, reader
+from imagine_cli.recording import open_rollout
 from imagine_cli.rollout.starts import make_start
 
-__all__ = ["read_checkpoint_file", "read_rollout_file", "without_probe"]
+__all__ = ["read_checkpoint_file", "read_rollout_file"]
 
 _ENV: list[EnvDescription] = []
 
@@ -68,9 +67,3 @@ def _numbers(path: Path) -> None:
 def _actions(path: Path) -> None:
     actions = open_actions(path)
     actions.read(*(slice(0, 4) for _ in actions.shape))
-
-
-def without_probe() -> None:
-    """From now on the HDF5 library reads in this process at once."""
-    for module in (probe, reader, rollout_file, minari):
-        module.check_survives = lambda work, path: None  # type: ignore[attr-defined]
