@@ -9,8 +9,6 @@ from __future__ import annotations
 import csv
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,7 @@ from imagine_cli.errors import InputError
 
 __all__ = ["ActionFile", "CsvFile", "NpyFile", "RolloutFile", "open_actions"]
 
-DATASET = "action/mean"
 _CSV_LIMIT = 64 * 2**20
-_CHUNK_LIMIT = 256 * 2**20
 
 
 class ActionFile(ABC):
@@ -111,61 +107,20 @@ class CsvFile(ActionFile):
 
 
 class RolloutFile(ActionFile):
-    """The dataset ``action/mean`` of a rollout file. Follows no link out of the file."""
+    """The actions of a rollout file, which stays open."""
 
     def __init__(self, path: Path) -> None:
-        from imagine_cli.recording.probe import check_survives
+        from imagine_cli.recording import open_rollout
 
-        self.path = path
-        check_survives(self._touch, path)
-        with self._opened() as dataset:
-            self.shape = _checked(path, dataset, f"dataset {DATASET} of ")
-            chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
-            if chunk > _CHUNK_LIMIT:
-                raise InputError(
-                    f"dataset {DATASET} of {path} is stored in chunks of {chunk / 2**20:.0f} MiB, "
-                    f"more than the {_CHUNK_LIMIT // 2**20} MiB that are read at once"
-                )
-
-    def _touch(self) -> None:
-        with self._opened() as dataset:
-            dataset[tuple(0 for _ in dataset.shape)]
-
-    @contextmanager
-    def _opened(self) -> Iterator[Any]:
-        """The dataset, while its file is open."""
-        from imagine_cli.recording import safe_hdf5
-
-        with closing(safe_hdf5.open_file(self.path)) as file:
-            try:
-                yield self._dataset(file)
-            except (InputError, MemoryError):
-                raise
-            except Exception as error:  # h5py raises nearly anything on a damaged file
-                raise InputError(f"dataset {DATASET} of {self.path} is damaged: {error}") from error
-
-    def _dataset(self, file: Any) -> Any:
-        import h5py
-
-        at = file
-        for name in DATASET.split("/"):
-            link = at.get(name, getlink=True) if isinstance(at, h5py.Group) else None
-            if link is None:
-                raise InputError(f"{self.path} has no dataset {DATASET}; is it a rollout file?")
-            if not isinstance(link, h5py.HardLink):
-                raise InputError(f"{self.path}: {name} is a link to elsewhere, which is refused")
-            at = at[name]
-        if not isinstance(at, h5py.Dataset):
-            raise InputError(f"{self.path} has no dataset {DATASET}; is it a rollout file?")
-        if at.is_virtual or at.external:
-            raise InputError(f"{self.path}: {DATASET} keeps its data in other files: refused")
-        return at
+        self.path, self._rollout = path, open_rollout(path)
+        if "action/mean" not in self._rollout:
+            self._rollout.close()
+            raise InputError(f"{path} has no dataset action/mean, so that nothing can be replayed")
+        self.shape = self._rollout.datasets["action/mean"]
 
     def read(self, *index: slice) -> np.ndarray:
-        with self._opened() as dataset:
-            if dataset.shape != self.shape:
-                raise InputError(f"{self.path} has changed since it was opened")
-            return np.asarray(dataset[index], dtype=np.float64)
+        trajectory, step = index[:2]
+        return self._rollout.action_mean(trajectory, step).astype(np.float64)
 
 
 def open_actions(path: Path) -> ActionFile:
@@ -179,15 +134,15 @@ def open_actions(path: Path) -> ActionFile:
     return opened
 
 
-def _checked(path: Path, array: Any, what: str = "") -> tuple[int, ...]:
+def _checked(path: Path, array: Any) -> tuple[int, ...]:
     shape = tuple(int(size) for size in array.shape or ())
     if array.dtype.kind not in "fiub":
-        raise InputError(f"{what}{path} holds {array.dtype}, not real numbers")
+        raise InputError(f"{path} holds {array.dtype}, not real numbers")
     if math.prod(shape) == 0:
-        raise InputError(f"{what}{path} holds no actions (its shape is {shape})")
+        raise InputError(f"{path} holds no actions (its shape is {shape})")
     if not 1 <= len(shape) <= 3:
         raise InputError(
-            f"{what}{path} has the shape {shape}; actions have the shape (steps, F), the same for "
+            f"{path} has the shape {shape}; actions have the shape (steps, F), the same for "
             "every trajectory, or (trajectories, steps, F)"
         )
     return shape

@@ -17,6 +17,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.policies import Policy, make_policy
 from imagine_cli.policies.blocks import BLOCK
 from tests.helpers.policy_envs import INF, box_env, discrete_env
+from tests.helpers.rollout_files import numbers, write_plainly
 
 FREE = box_env((-INF, -INF), (INF, INF))
 TMP = settings(
@@ -37,12 +38,12 @@ def save(path: Path, values: np.ndarray) -> str:
     elif path.suffix == ".csv":
         path.write_text("\n".join(",".join(map(repr, map(float, row))) for row in values))
     else:
-        with h5py.File(path, "w") as file:
-            file["action/mean"] = values
+        b, t, f = values.shape
+        write_plainly(path, {**numbers(b, t, f=f), "action/mean": values})
     return str(path)
 
 
-@pytest.mark.parametrize("ending", [".npy", ".csv", ".h5", ".HDF5"])
+@pytest.mark.parametrize("ending", [".npy", ".csv"])
 def test_one_row_of_actions_serves_every_trajectory(tmp_path: Path, ending: str) -> None:
     values = np.random.default_rng(0).normal(size=(2 * BLOCK + 9, 2))
     policy = make_policy(save(tmp_path / f"a{ending}", values), FREE, seed=0)
@@ -53,7 +54,7 @@ def test_one_row_of_actions_serves_every_trajectory(tmp_path: Path, ending: str)
     assert policy.act(2, point(torch.zeros(3, 3))).mean.dtype == torch.float32
 
 
-@pytest.mark.parametrize("ending", [".npy", ".h5"])
+@pytest.mark.parametrize("ending", [".npy", ".h5", ".HDF5"])
 def test_trajectory_i_replays_row_i(tmp_path: Path, ending: str) -> None:
     values = np.random.default_rng(0).normal(size=(5, BLOCK + 9, 2))
     policy = make_policy(save(tmp_path / f"a{ending}", values), FREE, seed=0)
@@ -111,9 +112,10 @@ def test_csv_comes_back_to_the_bit(
 @pytest.mark.parametrize("ending", [".npy", ".csv", ".h5"])
 def test_discrete_actions_by_number_and_one_hot(tmp_path: Path, ending: str) -> None:
     env = discrete_env(2, 3)
-    numbers = np.array([[0, 0], [1, 2], [0, 1]])
+    chosen = np.array([[0, 0], [1, 2], [0, 1]])
     codes = np.array([[1, 0, 1, 0, 0], [0, 1, 0, 0, 1], [1, 0, 0, 1, 0]])
-    for values in (numbers, codes, codes.astype(np.float32)):
+    for values in (chosen, codes, codes.astype(np.float32)):
+        values = np.stack([values, values]) if ending == ".h5" else values
         policy = make_policy(save(tmp_path / f"a{ending}", values), env, seed=0)
         np.testing.assert_array_equal(replay(policy, 3, 0, 2), np.stack([codes, codes]))
 
@@ -236,7 +238,7 @@ def test_damaged_files_give_a_sentence_or_numbers(
     tmp_path: Path, data: st.DataObject, ending: str
 ) -> None:
     path = tmp_path / f"a{ending}"
-    save(path, np.ones((4, 2)))
+    save(path, np.ones((1, 4, 2)))
     content = bytearray(path.read_bytes())
     at = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
@@ -267,48 +269,20 @@ def test_a_rollout_replays_as_it_was_imagined(tmp_path: Path) -> None:
 
 
 def test_a_rollout_file_leads_nowhere_else(tmp_path: Path) -> None:
-    other = tmp_path / "other.h5"
-    save(other, np.ones((4, 2)))
-    path = tmp_path / "a.h5"
-
-    def refused(sentence: str) -> None:
-        with pytest.raises(InputError, match=sentence):
-            make_policy(str(path), FREE, seed=0)
-
-    with h5py.File(path, "w") as file:
+    """What :func:`open_rollout` refuses; its own tests have the rest."""
+    path, other = tmp_path / "a.h5", tmp_path / "other.h5"
+    save(other, np.ones((1, 4, 2)))
+    rest = {name: values for name, values in numbers(1, 4).items() if not name.startswith("act")}
+    write_plainly(path, rest)
+    with pytest.raises(InputError, match="has no dataset action/mean, so that nothing can be re"):
+        make_policy(str(path), FREE, seed=0)
+    with h5py.File(path, "a") as file:
         file["action"] = h5py.ExternalLink("other.h5", "action")
-    refused(r"action is a link to elsewhere, which is refused")
-    with h5py.File(path, "w") as file:
-        file["there"] = np.ones((4, 2))
-        file.create_group("action")["mean"] = h5py.SoftLink("/there")
-    refused(r"mean is a link to elsewhere")
-    with h5py.File(path, "w") as file:
-        layout = h5py.VirtualLayout(shape=(4, 2), dtype=float)
-        layout[:] = h5py.VirtualSource(other, "action/mean", shape=(4, 2))
-        file.create_virtual_dataset("action/mean", layout)
-    refused(r"keeps its data in other files: refused")
-    (tmp_path / "raw").write_bytes(np.ones((4, 2)).tobytes())
-    with h5py.File(path, "w") as file:
-        file.create_dataset(
-            "action/mean", (4, 2), dtype=float, external=[(tmp_path / "raw", 0, 64)]
-        )
-    refused(r"keeps its data in other files: refused")
-    with h5py.File(path, "w") as file:
-        file["action"] = np.ones((4, 2))
-    refused(r"has no dataset action/mean; is it a rollout file\?")
-    with h5py.File(path, "w") as file:
-        file.create_group("action/mean")
-    refused(r"has no dataset action/mean")
-    with h5py.File(path, "w") as file:
-        file.create_dataset("action/mean", (2**28, 2), dtype=float, chunks=(2**27, 1))
-    refused(r"chunks of 1024 MiB")
+    with pytest.raises(InputError, match="is a link to somewhere else, which is not followed"):
+        make_policy(str(path), FREE, seed=0)
 
 
 def test_a_huge_claim_costs_nothing(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("action/mean", (2**30, 2**20, 2), dtype=float, chunks=(1, 64, 2))
-    policy = make_policy(str(tmp_path / "a.h5"), FREE, seed=0)
-    np.testing.assert_array_equal(replay(policy, 70, 10**3, 2), np.zeros((2, 70, 2)))
     with (tmp_path / "a.npy").open("wb") as file:
         claim = {"descr": "<f8", "fortran_order": False, "shape": (10**11, 2)}
         np.lib.format.write_array_header_1_0(file, claim)
