@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation import rerun_rollout as rerun_rollout
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
-    from imagine_cli.plots import plot_evaluation as plot_evaluation
-    from imagine_cli.plots import plot_rollout as plot_rollout
+    from imagine_cli.plots.calibration import plot_evaluation as plot_evaluation
+    from imagine_cli.plots.plot import plot_rollout as plot_rollout
     from imagine_cli.policies import load_policy as load_policy
     from imagine_cli.recording import Rollout as Rollout
     from imagine_cli.recording import open_rollout as open_rollout
     from imagine_cli.rollout import run_rollout as run_rollout
-    from imagine_cli.video import render_video as render_video
+    from imagine_cli.video.render import render_video as render_video
 
 _HOME = {
     "ActionBelief": "imagine_cli.belief",
@@ -48,9 +48,9 @@ _HOME = {
     "load_policy": "imagine_cli.policies",
     "load_world_model": "imagine_cli.checkpoint",
     "open_rollout": "imagine_cli.recording",
-    "plot_evaluation": "imagine_cli.plots",
-    "plot_rollout": "imagine_cli.plots",
-    "render_video": "imagine_cli.video",
+    "plot_evaluation": "imagine_cli.plots.calibration",
+    "plot_rollout": "imagine_cli.plots.plot",
+    "render_video": "imagine_cli.video.render",
     "rerun_rollout": "imagine_cli.evaluation",
     "run_rollout": "imagine_cli.rollout",
     "save_world_model": "imagine_cli.checkpoint",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagine_cli.environments import describe, env_named, make_env
 from imagine_cli.errors import InputError, MissingExtraError
-from imagine_cli.files.whole_file import whole_file
+from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.recording import open_rollout
 from imagine_cli.video.ffmpeg import writing
 from imagine_cli.video.frames import frames, prepare
@@ -104,8 +104,7 @@ def _check_output(output: Path, overwrite: bool) -> str:
     kind = output.suffix.lower()
     if kind not in FORMATS:
         raise InputError(f"the video {output} must end in {' or '.join(FORMATS)}")
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} exists; give --force to overwrite it, or another name")
+    check_writable(output, overwrite)
     try:
         import imageio_ffmpeg  # noqa: F401
         import pygame  # noqa: F401
