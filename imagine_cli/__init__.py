@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation import rerun_rollout as rerun_rollout
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
-    from imagine_cli.plots import plot_evaluation as plot_evaluation
-    from imagine_cli.plots import plot_rollout as plot_rollout
+    from imagine_cli.plots.calibration import plot_evaluation as plot_evaluation
+    from imagine_cli.plots.plot import plot_rollout as plot_rollout
     from imagine_cli.policies import load_policy as load_policy
     from imagine_cli.recording import Rollout as Rollout
     from imagine_cli.recording import open_rollout as open_rollout
+    from imagine_cli.request import RolloutRequest as RolloutRequest
     from imagine_cli.rollout import run_rollout as run_rollout
-    from imagine_cli.video import render_video as render_video
+    from imagine_cli.video.render import render_video as render_video
 
 _HOME = {
     "ActionBelief": "belief",
@@ -41,6 +42,7 @@ _HOME = {
     "ImaginedEnv": "imagined_env",
     "InputError": "errors",
     "Rollout": "recording",
+    "RolloutRequest": "request",
     "compare_rollouts": "evaluation",
     "convert_world_model": "checkpoint",
     "evaluate_model": "evaluation",
@@ -49,9 +51,9 @@ _HOME = {
     "load_policy": "policies",
     "load_world_model": "checkpoint",
     "open_rollout": "recording",
-    "plot_evaluation": "plots",
-    "plot_rollout": "plots",
-    "render_video": "video",
+    "plot_evaluation": "plots.calibration",
+    "plot_rollout": "plots.plot",
+    "render_video": "video.render",
     "rerun_rollout": "evaluation",
     "run_rollout": "rollout",
     "save_world_model": "checkpoint",

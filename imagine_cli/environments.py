@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EnvDescription",
     "describe",
+    "describe_named",
     "env_errors",
     "env_named",
     "make_env",
@@ -173,6 +174,15 @@ def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None)
         multi_discrete=isinstance(action, spaces.MultiDiscrete),
         observation_dtype=observation.dtype.name,
     )
+
+
+def describe_named(env_id: str, kwargs: dict[str, Any] | None = None) -> EnvDescription:
+    """As :func:`describe`, of an env that is made for it."""
+    env = make_env(env_id, kwargs)
+    try:
+        return describe(env, kwargs)
+    finally:
+        env.close()
 
 
 def reset_seed(seed: int, trajectory: int) -> int:

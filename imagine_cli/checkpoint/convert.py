@@ -11,7 +11,7 @@ from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.checkpoint.mbrl_config import Told
 from imagine_cli.checkpoint.reader import read_checkpoint
 from imagine_cli.checkpoint.writer import save_world_model
-from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.environments import EnvDescription, describe_named
 from imagine_cli.errors import InputError
 from imagine_cli.registry import WORLD_MODELS
 
@@ -108,11 +108,7 @@ def _env_of(
 ) -> EnvDescription:
     """The env's description, once it is known to be of the model's sizes."""
     if isinstance(env, str):
-        real = make_env(env, kwargs)
-        try:
-            env = describe(real, kwargs)
-        finally:
-            real.close()
+        env = describe_named(env, kwargs)
     if (env.observation_size, env.action_size) != (model.observation_size, model.action_size):
         raise InputError(
             f"{source} is for {model.observation_size} observations and {model.action_size} "

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from imagine_cli.checkpoint.pt2 import DECLARATION, FORMAT, VERSION, read_archive
 from imagine_cli.checkpoint.writer import described
-from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.environments import EnvDescription, describe_named
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
 from imagine_cli.files.whole_file import check_writable, whole_file
@@ -79,11 +79,7 @@ def export_world_model(
         ImagineError: the disk refused.
     """
     if isinstance(env, str):
-        real = make_env(env, env_kwargs)
-        try:
-            env = describe(real, env_kwargs)
-        finally:
-            real.close()
+        env = describe_named(env, env_kwargs)
     sizes = (observation_size, action_size)
     if env is not None:
         sizes = (env.observation_size, env.action_size)

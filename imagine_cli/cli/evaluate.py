@@ -191,7 +191,7 @@ def evaluate(
             progress=display,
         )
     if plot is not None:
-        from imagine_cli.plots import plot_evaluation
+        from imagine_cli.plots.calibration import plot_evaluation
 
         if plot_evaluation(found, plot, overwrite=force) and not quiet:
             from imagine_cli.cli.console import warning_line

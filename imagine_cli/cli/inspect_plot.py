@@ -23,7 +23,7 @@ def inspect_plot(path: Path, trajectory: int) -> None:
     with open_rollout(path) as rollout:
         fan = read_fan(rollout, trajectory, points=4 * width)
         names = rollout.observation_names
-        chosen = choose_dimensions(rollout, [], _MOST_DIMENSIONS)
+        chosen = choose_dimensions(rollout.observation_names, [], _MOST_DIMENSIONS, rollout.path)
         print(
             f"trajectory {trajectory} of {rollout.trajectories} (counted from 0): the mean, and "
             "between which numbers 50 and 95 % of the belief lie"

@@ -107,7 +107,8 @@ def plot(
         _video(file, target, trajectory or [0], env, force, quiet)
         return
 
-    from imagine_cli.plots import plot_evaluation, plot_rollout
+    from imagine_cli.plots.calibration import plot_evaluation
+    from imagine_cli.plots.plot import plot_rollout
 
     what = "dimensions are left out for want of room; choose by --dimension"
     if kind == "an evaluation":
@@ -151,7 +152,7 @@ def _video(
         raise InputError("a video is of one trajectory; give one --trajectory")
     with as_lines(), progress(quiet) as display:
         display.stage("loading", total=None)
-        from imagine_cli.video import render_video
+        from imagine_cli.video.render import render_video
 
         render_video(
             file, target, trajectory=trajectories[0], env_id=env, overwrite=force, progress=display

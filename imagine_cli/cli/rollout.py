@@ -155,7 +155,7 @@ def rollout(
         from imagine_cli.rollout import run_rollout
 
         if video is not None:
-            from imagine_cli.video import check_video, render_video
+            from imagine_cli.video.render import check_video, render_video
 
             check_video(env, dict(request.env_kwargs), video)
         teller = Teller(display, steps, trajectories, panel)

@@ -35,14 +35,11 @@ def read(path: Path, what: str, *, instead: str) -> Any:
     Raises:
         InputError: no such file, a folder, truncated, of another format, or holding code.
     """
-    check_looks(path, what)
-    with path.open("rb") as file:
-        if file.read(len(_ZIP)) != _ZIP:
-            raise InputError(
-                f"{path} holds pickled Python objects (a bare pickle, as torch.save wrote them "
-                "before PyTorch 1.6), and loading those can run any code: it is refused; "
-                f"{instead}"
-            )
+    if not check_looks(path, what):
+        raise InputError(
+            f"{path} holds pickled Python objects (a bare pickle, as torch.save wrote them before "
+            f"PyTorch 1.6), and loading those can run any code: it is refused; {instead}"
+        )
     try:
         return read_archive(path)
     except Refused as error:
@@ -51,8 +48,8 @@ def read(path: Path, what: str, *, instead: str) -> Any:
         raise InputError(_damaged(path, what)) from error
 
 
-def check_looks(path: Path, what: str) -> None:
-    """What can be said of a file before torch is asked to read it. Raises InputError."""
+def check_looks(path: Path, what: str) -> bool:
+    """Whether it looks like an archive, or else like a bare pickle; InputError if like neither."""
     if path.is_dir():
         raise InputError(f"the {what} {path} is a folder; name the .pt file in it")
     if not path.exists():
@@ -75,6 +72,7 @@ def check_looks(path: Path, what: str) -> None:
         _check_archive(path, what)
     elif head[0] != 0x80:  # neither an archive nor a pickle
         raise InputError(f"{path} is not a {what}: torch.save did not write it")
+    return head.startswith(_ZIP)
 
 
 def _check_archive(path: Path, what: str) -> None:

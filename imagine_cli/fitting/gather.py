@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.environments import EnvDescription, describe, describe_named, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.collect import Transitions, collect
 from imagine_cli.fitting.data import env_of, join, read_recordings
@@ -74,11 +74,7 @@ def read(
     progress.stage("reading the data")
     recordings = read_recordings(sources)
     env_id, env_kwargs = env_of(recordings, env_id, env_kwargs)
-    env = make_env(env_id, env_kwargs)
-    try:
-        about = describe(env, env_kwargs)
-    finally:
-        env.close()
+    about = describe_named(env_id, env_kwargs)
     transitions = join(recordings, about, reward=reward, steps=steps)
     if len(transitions) < least:
         raise InputError(

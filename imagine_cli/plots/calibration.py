@@ -10,6 +10,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.plots.calibration_chart import calibration_chart
 from imagine_cli.plots.calibration_data import Selection, panels_of, read_evaluation, select
 from imagine_cli.plots.fan_chart import require_matplotlib
+from imagine_cli.plots.fan_data import choose_dimensions
 from imagine_cli.plots.picture import check_picture, save_picture
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def plot_evaluation(
         document, source = evaluation.as_dict(), "the evaluation"
     try:
         names = [str(name) for name in document["observation_names"]]
-        chosen = _chosen(names, dimensions, source)
+        numbers = choose_dimensions(names, dimensions, _MOST_DIMENSIONS, source)
+        chosen = [names[k] for k in numbers]
         selection = select(document, horizons)
         panels = panels_of(document, selection.curves, chosen)
         title = _title(document, selection)
@@ -68,17 +70,6 @@ def plot_evaluation(
         ) from error
     save_picture(calibration_chart(panels, title), output, title)
     return selection.left_out + (0 if dimensions else len(names) - len(chosen))
-
-
-def _chosen(names: list[str], wanted: Sequence[str], source: str) -> list[str]:
-    if not wanted:
-        return names[:_MOST_DIMENSIONS]
-    chosen = []
-    for word in wanted:
-        if word not in names and not (word.isdecimal() and int(word) < len(names)):
-            raise InputError(f"{source} has no dimension {word!r}; it has {', '.join(names)}")
-        chosen.append(word if word in names else names[int(word)])
-    return list(dict.fromkeys(chosen))
 
 
 def _title(document: dict[str, Any], selection: Selection) -> str:

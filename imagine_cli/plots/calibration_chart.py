@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imagine_cli.plots.calibration_data import Calibration, Panel
-from imagine_cli.plots.fan_chart import plain, require_matplotlib
+from imagine_cli.plots.fan_chart import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,6 @@ def calibration_chart(panels: list[Panel], title: str) -> Figure:
     The grey band is where 19 of 20 points fall by chance though the belief is right: a binomial
     interval for the curve with the fewest real values.
     """
-    require_matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH, 1.3 + _HIGH * len(panels)), layout="constrained", dpi=130)

@@ -44,7 +44,6 @@ def fan_chart(fans: list[Fan], names: list[str], dimensions: list[int], title: s
 
     Of one trajectory with more than 6 dimensions the panels go in two or three columns.
     """
-    require_matplotlib()
     from matplotlib.figure import Figure
 
     count = len(dimensions)

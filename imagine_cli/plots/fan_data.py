@@ -95,19 +95,17 @@ def check_real(rollout: Rollout, real: Rollout, trajectory: int) -> None:
         )
 
 
-def choose_dimensions(rollout: Rollout, wanted: Sequence[str], most: int) -> list[int]:
+def choose_dimensions(
+    names: Sequence[str], words: Sequence[str], most: int, source: object
+) -> list[int]:
     """By name or number; without any, all, or the first ``most``. InputError if unknown."""
-    names = rollout.observation_names
-    if not wanted:
+    if not words:
         return list(range(min(len(names), most)))
     chosen = []
-    for word in wanted:
-        if word in names:
-            chosen.append(names.index(word))
-        elif word.isdecimal() and int(word) < len(names):
-            chosen.append(int(word))
-        else:
-            raise InputError(f"{rollout.path} has no dimension {word!r}; it has {', '.join(names)}")
+    for word in words:
+        if word not in names and not (word.isdecimal() and int(word) < len(names)):
+            raise InputError(f"{source} has no dimension {word!r}; it has {', '.join(names)}")
+        chosen.append(names.index(word) if word in names else int(word))
     return list(dict.fromkeys(chosen))
 
 

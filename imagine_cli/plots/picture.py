@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagine_cli.errors import InputError
-from imagine_cli.files.whole_file import whole_file
+from imagine_cli.files.whole_file import check_writable, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +25,7 @@ def check_picture(output: Path, overwrite: bool) -> None:
             f"the output {output} must end in {', '.join(FORMATS)}, or, for a video of a rollout, "
             ".gif or .mp4"
         )
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} exists; give --force to overwrite it, or another --output")
+    check_writable(output, overwrite)
 
 
 def save_picture(figure: Figure, output: Path, title: str) -> None:

@@ -53,7 +53,9 @@ def plot_rollout(
     with ExitStack() as stack:
         source = stack.enter_context(open_rollout(rollout))
         over = None if real is None else stack.enter_context(open_rollout(real))
-        chosen = choose_dimensions(source, dimensions, _MOST_DIMENSIONS)
+        chosen = choose_dimensions(
+            source.observation_names, dimensions, _MOST_DIMENSIONS, source.path
+        )
         fans = [read_fan(source, k, over) for k in dict.fromkeys(trajectories)]
         title = _title(source, list(dict.fromkeys(trajectories)))
         names = labelled(source.observation_names, source.env_id or "")

@@ -88,18 +88,19 @@ def frames(
 
 def side_by_side(left: np.ndarray, right: np.ndarray, titles: list[str]) -> np.ndarray:
     """Two pictures with a title over each, white between them, both sides even."""
-    from PIL import Image, ImageDraw
+    from pygame import font, surfarray
 
+    font.init()
     height = max(len(left), len(right)) + _HEAD
     width = left.shape[1] + _GAP + right.shape[1]
     canvas = np.full((height + height % 2, width + width % 2, 3), 255, dtype=np.uint8)
     canvas[_HEAD : _HEAD + len(left), : left.shape[1]] = left
     canvas[_HEAD : _HEAD + len(right), left.shape[1] + _GAP : width] = right
-    picture = Image.fromarray(canvas)
-    pen = ImageDraw.Draw(picture)
     for title, x in zip(titles, (6, left.shape[1] + _GAP + 6), strict=True):
-        pen.text((x, 4), title, fill="black", font_size=14)
-    return np.asarray(picture)
+        letters = font.Font(None, 20).render(title, True, "black", "white")
+        pixels = surfarray.array3d(letters).swapaxes(0, 1)[: _HEAD - 5, : width - x]
+        canvas[5 : 5 + len(pixels), x : x + pixels.shape[1]] = pixels
+    return canvas
 
 
 def _drawn(env: Any) -> np.ndarray:

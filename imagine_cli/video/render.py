@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagine_cli.environments import describe, env_named, make_env
 from imagine_cli.errors import InputError, MissingExtraError
-from imagine_cli.files.whole_file import whole_file
+from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.recording import open_rollout
+from imagine_cli.video.ffmpeg import writing
 from imagine_cli.video.frames import frames, prepare
 from imagine_cli.video.states import setter_for
 
@@ -57,8 +57,7 @@ def render_video(
         ImagineError: the env could not be drawn, or the video not be written; there is none then.
     """
     output = Path(output)
-    _check_output(output, overwrite)
-    prepare()
+    kind = _check_output(output, overwrite)
     with ExitStack() as stack:
         source = stack.enter_context(open_rollout(rollout))
         if not 0 <= trajectory < source.trajectories:
@@ -79,11 +78,12 @@ def render_video(
         ):  # fmt: skip
             raise InputError(f"{source.path} has observations or actions that {env_id} has not")
         own = float(real.metadata.get("render_fps") or _FPS)
-        every = max(1, math.ceil(own / _FASTEST[output.suffix.lower()]))
+        every = max(1, math.ceil(own / _FASTEST[kind]))
         drawn = frames(source, trajectory, every, imagined, real, setter_for(imagined), about)
         if progress is not None:
             progress.stage("drawing", source.steps // every + 1)
-        with _writing(output, own / every) as write:
+        file = stack.enter_context(whole_file(output))
+        with writing(Path(file.name), kind, own / every) as write:
             for frame in drawn:
                 write(frame)
                 if progress is not None:
@@ -94,23 +94,23 @@ def render_video(
 def check_video(env_id: str, env_kwargs: dict[str, Any] | None, output: str | Path) -> None:
     """Refuse what can't become a video before anything is imagined. Raises InputError."""
     _check_output(Path(output), overwrite=True)
-    prepare()
     with ExitStack() as stack:
         setter_for(_drawing(stack, env_id, env_kwargs or {}))
 
 
-def _check_output(output: Path, overwrite: bool) -> None:
-    if output.suffix.lower() not in FORMATS:
+def _check_output(output: Path, overwrite: bool) -> str:
+    """The format, once it is known that it can be written."""
+    prepare()
+    kind = output.suffix.lower()
+    if kind not in FORMATS:
         raise InputError(f"the video {output} must end in {' or '.join(FORMATS)}")
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} exists; give --force to overwrite it, or another name")
+    check_writable(output, overwrite)
     try:
-        import PIL  # noqa: F401
-
-        if output.suffix.lower() == ".mp4":
-            import imageio_ffmpeg  # noqa: F401
+        import imageio_ffmpeg  # noqa: F401
+        import pygame  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError(error.name or "Pillow", "video") from error
+        raise MissingExtraError(error.name or "imageio_ffmpeg", "video") from error
+    return kind
 
 
 def _drawing(stack: ExitStack, env_id: str, env_kwargs: dict[str, Any]) -> Any:
@@ -127,18 +127,3 @@ def _drawing(stack: ExitStack, env_id: str, env_kwargs: dict[str, Any]) -> Any:
     if "rgb_array" not in (env.metadata.get("render_modes") or []):
         raise InputError(f"{env_id} can't be drawn: it has no render_mode rgb_array")
     return env
-
-
-@contextmanager
-def _writing(output: Path, fps: float) -> Iterator[Any]:
-    """A function that takes frames; the file has its name once all of them are written."""
-    from imagine_cli.video.gif import GifWriter
-    from imagine_cli.video.mp4 import Mp4Writer
-
-    with whole_file(output) as file:
-        if output.suffix.lower() == ".mp4":
-            with Mp4Writer(Path(file.name), fps) as video:
-                yield video.write
-        else:
-            with GifWriter(file, fps) as gif:
-                yield gif.write

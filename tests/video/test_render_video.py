@@ -177,7 +177,7 @@ def test_a_renderer_that_fails_is_a_sentence_and_leaves_the_rollout(
     assert [path.name for path in tmp_path.iterdir()] == ["rollout.h5"]
 
 
-@pytest.mark.parametrize(("library", "name"), [("PIL", "v.gif"), ("imageio_ffmpeg", "v.mp4")])
+@pytest.mark.parametrize(("library", "name"), [("pygame", "v.gif"), ("imageio_ffmpeg", "v.mp4")])
 def test_without_the_extra_one_sentence(
     files: Path, tmp_path: Path, monkeypatch: Any, library: str, name: str
 ) -> None:

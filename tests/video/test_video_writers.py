@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import resource
 import tracemalloc
 from pathlib import Path
 
@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagine_cli.video.gif import GifWriter
-from imagine_cli.video.mp4 import Mp4Writer
+from imagine_cli.video.ffmpeg import writing
 
 
 def frame(k: int, height: int = 40, width: int = 64) -> np.ndarray:
@@ -24,12 +23,12 @@ def frame(k: int, height: int = 40, width: int = 64) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [1, 2, 30])
-def test_a_gif_is_read_back_frame_by_frame(count: int) -> None:
-    stream = io.BytesIO()
-    with GifWriter(stream, fps=20) as gif:
+def test_a_gif_is_read_back_frame_by_frame(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "a.gif.partial"
+    with writing(path, ".gif", fps=20) as write:
         for k in range(count):
-            gif.write(frame(k))
-    read = Image.open(io.BytesIO(stream.getvalue()))
+            write(frame(k))
+    read = Image.open(path)
     assert getattr(read, "n_frames", 1) == count
     assert read.size == (64, 40)
     assert read.info["loop"] == 0
@@ -39,14 +38,13 @@ def test_a_gif_is_read_back_frame_by_frame(count: int) -> None:
         assert (np.asarray(read.convert("RGB")) == frame(k)).all()
 
 
-def test_a_gif_of_many_colours_is_near() -> None:
+def test_a_gif_of_many_colours_is_near(tmp_path: Path) -> None:
     ramp = np.add.outer(np.arange(80), np.arange(120))
     picture = np.stack([ramp, ramp[::-1], 255 - ramp], axis=-1).astype(np.uint8)
-    stream = io.BytesIO()
-    with GifWriter(stream, fps=50) as gif:
-        gif.write(picture)
-        gif.write(picture[::-1])
-    read = Image.open(io.BytesIO(stream.getvalue()))
+    with writing(tmp_path / "a", ".gif", fps=50) as write:
+        write(picture)
+        write(picture[::-1])
+    read = Image.open(tmp_path / "a")
     read.seek(1)
     shown = np.asarray(read.convert("RGB")).astype(int)
     assert np.abs(shown - picture[::-1]).mean() < 8
@@ -54,9 +52,9 @@ def test_a_gif_of_many_colours_is_near() -> None:
 
 def test_an_mp4_is_read_back_by_ffmpeg(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4.partial"
-    with Mp4Writer(path, fps=25) as video:
+    with writing(path, ".mp4", fps=25) as write:
         for k in range(12):
-            video.write(frame(k, 48, 66))
+            write(frame(k, 48, 66))
     reader = imageio_ffmpeg.read_frames(str(path))
     about = next(reader)
     assert (about["size"], about["fps"], about["codec"]) == ((66, 48), 25.0, "h264")
@@ -70,16 +68,27 @@ def test_an_mp4_is_read_back_by_ffmpeg(tmp_path: Path) -> None:
         assert right < wrong
 
 
-def test_memory_does_not_grow_with_the_frames(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [".gif", ".mp4"])
+def test_memory_does_not_grow_with_the_frames(tmp_path: Path, kind: str) -> None:
+    """Neither here nor in ffmpeg: the peak of the largest child so far, in KiB."""
+
     def peak(count: int) -> int:
         tracemalloc.start()
-        with open(tmp_path / "a.gif", "wb") as stream, GifWriter(stream, fps=50) as gif:
+        with writing(tmp_path / "a", kind, fps=50) as write:
             for k in range(count):
-                gif.write(frame(k, 200, 300))
+                write(frame(k, 200, 300))
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most
 
     peak(3)
-    few, many = peak(5), peak(60)
-    assert many < few + 200 * 300  # less than one more frame
+    few, theirs = peak(50), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert peak(600) < few + 200 * 300  # less than one more frame
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < theirs + 10_000
+
+
+def test_what_ffmpeg_cannot_write_is_an_error(tmp_path: Path) -> None:
+    place = tmp_path / "no" / "a"
+    with pytest.raises(OSError, match="."), writing(place, ".gif", fps=50) as write:
+        for k in range(100):
+            write(frame(k))
