@@ -102,7 +102,6 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         self.next_observation_key = next_observation_key
         # Not a submodule: the real env is nobody's parameter.
         self.__dict__["base_env"] = base_env
-        self._check_sizes(size)
         self.dynamics = ModelDynamics(model, make_propagation(propagation, model))
         self.belief_dtype: torch.dtype = self.dynamics.dtype
         dtype = self.belief_dtype
@@ -234,15 +233,6 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         for key in self._done_keys:
             out.set(key, torch.zeros((*shape, 1), dtype=torch.bool, device=mean.device))
         return out
-
-    def _check_sizes(self, size: int) -> None:
-        model = self.world_model
-        actions = _action_size(self.base_env)
-        if (model.observation_size, model.action_size) != (size, actions):
-            raise InputError(
-                f"the world model is for observations of size {model.observation_size} and "
-                f"actions of size {model.action_size}, but the env has {size} and {actions}"
-            )
 
 
 def _action_size(base_env: EnvBase) -> int:

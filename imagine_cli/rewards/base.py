@@ -14,7 +14,8 @@ from imagine_cli.belief import ActionBelief, Belief
 
 if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
-    from imagine_cli.world_models.base import Prediction, WorldModel
+    from imagine_cli.world_models.base import WorldModel
+    from imagine_cli.world_models.interfaces import Prediction
 
 __all__ = ["Reads", "Reward", "RewardContext", "RewardMoments"]
 

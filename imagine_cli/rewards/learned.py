@@ -11,7 +11,8 @@ from imagine_cli.errors import InputError
 from imagine_cli.rewards.base import Reads, Reward, RewardContext, RewardMoments
 
 if TYPE_CHECKING:
-    from imagine_cli.world_models.base import Prediction, WorldModel
+    from imagine_cli.world_models.base import WorldModel
+    from imagine_cli.world_models.interfaces import Prediction
 
 __all__ = ["LearnedReward", "make"]
 
@@ -25,7 +26,7 @@ class LearnedReward(Reward):
         self._model = model
 
     def at(self, x: Tensor, u: Tensor, x_next: Tensor) -> Tensor:
-        reward = self._model.conditional(x, u).reward_mean
+        reward: Tensor | None = self._model.conditional(x, u).reward_mean
         assert reward is not None
         return reward
 

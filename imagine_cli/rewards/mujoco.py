@@ -13,7 +13,7 @@ from imagine_cli.rewards.base import Reads, RewardMoments
 from imagine_cli.rewards.env import EnvReward
 
 if TYPE_CHECKING:
-    from imagine_cli.world_models.base import Prediction
+    from imagine_cli.world_models.interfaces import Prediction
 
 __all__ = ["HumanoidStandup", "InvertedDoublePendulum", "InvertedPendulum", "Pusher", "Reacher"]
 

@@ -13,7 +13,7 @@ from imagine_cli.rewards.base import Reads, Reward, RewardContext, RewardMoments
 from imagine_cli.rewards.spec import read_numbers
 
 if TYPE_CHECKING:
-    from imagine_cli.world_models.base import Prediction
+    from imagine_cli.world_models.interfaces import Prediction
 
 __all__ = ["SaturatingReward", "make"]
 

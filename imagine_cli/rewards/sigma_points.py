@@ -12,7 +12,7 @@ from imagine_cli.belief import ActionBelief, Belief, joint, lower_root
 from imagine_cli.rewards.base import Reward, RewardMoments
 
 if TYPE_CHECKING:
-    from imagine_cli.world_models.base import Prediction
+    from imagine_cli.world_models.interfaces import Prediction
 
 __all__ = ["sigma_point_moments"]
 

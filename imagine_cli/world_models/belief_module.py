@@ -39,9 +39,16 @@ def as_world_model(
             points (:class:`ModuleWorldModel`).
 
     Raises:
-        InputError: a module that can't be asked at points, where it has to be.
+        InputError: a world model of other sizes, or a module that can't be asked at points, where
+            it has to be.
     """
     if isinstance(module, WorldModel):
+        sizes = (module.observation_size, module.action_size)
+        if sizes != (observation_size, action_size):
+            raise InputError(
+                f"the world model is for observations of size {sizes[0]} and actions of size "
+                f"{sizes[1]}, but the env has {observation_size} and {action_size}"
+            )
         return module
     dtype = declared_dtype(module) or dtype
     if dtype is None or not dtype.is_floating_point:

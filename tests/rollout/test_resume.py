@@ -114,7 +114,7 @@ def test_it_can_be_interrupted_again_and_again_also_while_it_catches_up(tmp_path
     model = linear_model(3, 1)
     roll(tmp_path / "whole.h5", model)
     path = tmp_path / "r.h5"
-    for blocks in (13, 0, 1, 0, 1, 2):
+    for blocks in (2, 0, 1, 0, 1):
         with pytest.raises(Interrupted):
             roll(path, model, After(blocks), resume=True)
     steps: list[int] = []
