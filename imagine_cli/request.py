@@ -27,6 +27,8 @@ class RolloutRequest:
         start: as :func:`imagine_cli.rollout.initial.make_initial` takes it.
         propagation: the name of a propagation; None for the model's own default.
         parameters: of that propagation, such as ``particles``; None is its default.
+        reward: what is maximised, as :func:`imagine_cli.rewards.make_reward` takes it; the world
+            model's own, where it has one, if None.
         steps: T, 1 or more.
         trajectories: B, 1 or more.
         seed: 0 or more.
@@ -51,6 +53,7 @@ class RolloutRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 50
     trajectories: int = 1
+    reward: str | None = None
     seed: int = 0
     dtype: str | None = None
     device: str = "cpu"

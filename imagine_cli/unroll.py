@@ -16,6 +16,7 @@ from tensordict import TensorDictBase
 from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
 from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise
+from imagine_cli.rewards.base import Reward
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import Prediction
 
@@ -47,15 +48,30 @@ class Acts(Protocol):
 class ModelDynamics:
     """A world model, and how beliefs go through it.
 
-    Its predictions have the dtype ``dtype`` and covariances that are symmetric and positive
+    Its predictions have the model's dtype, and covariances that are symmetric and positive
     semi-definite; one that has to be repaired for that is warned of.
+
+    Args:
+        model: the world model.
+        propagation: one that fits it.
+        reward: in place of the one that the model may have.
     """
 
     def __init__(
-        self, model: WorldModel, propagation: Propagation, dtype: torch.dtype | None = None
+        self, model: WorldModel, propagation: Propagation, reward: Reward | None = None
     ) -> None:
-        self.model, self.propagation = model, propagation
-        self.dtype = dtype or model.dtype
+        self.model, self.propagation, self.reward = model, propagation, reward
+        self.dtype = model.dtype
+
+    @property
+    def has_reward(self) -> bool:
+        """Whether its predictions carry a reward."""
+        return self.reward is not None or self.model.has_reward
+
+    @property
+    def has_reward_var(self) -> bool:
+        """Whether they carry its variance."""
+        return self.reward is not None or (self.model.has_reward and self.model.has_reward_var)
 
     def begin(self, belief: Belief, noise: Noise) -> State:
         return self.propagation.begin(self.model, belief, noise)
@@ -63,7 +79,9 @@ class ModelDynamics:
     def step(
         self, belief: Belief, action: ActionBelief, state: State, noise: Noise
     ) -> tuple[Prediction, State]:
-        prediction, state = self.propagation.step(self.model, belief, action, state, noise)
+        prediction, state = self.propagation.step(
+            self.model, belief, action, state, noise, self.reward
+        )
         return self._settled(prediction), state
 
     def step_from(self, tensordict: TensorDictBase, noise: Noise) -> tuple[Prediction, State]:

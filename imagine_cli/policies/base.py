@@ -29,9 +29,9 @@ class PolicyContext:
         seed: 0 or more; what it draws at random depends on it.
         dtype: what it computes in.
         device: where.
-        dynamics: the world model and its propagation (:class:`imagine_cli.unroll.Dynamics`), for
-            policies that plan; None where there is none.
-        reward: what is to be maximised, for the same; None where nobody said.
+        dynamics: the world model, its propagation and the reward
+            (:class:`imagine_cli.unroll.ModelDynamics`), for policies that plan; None where there
+            is none.
     """
 
     env: EnvDescription
@@ -39,7 +39,6 @@ class PolicyContext:
     dtype: torch.dtype = torch.float64
     device: torch.device | str = "cpu"
     dynamics: Any = None
-    reward: Any = None
 
 
 class Policy(ABC):

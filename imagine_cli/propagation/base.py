@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from imagine_cli.propagation.noise import Noise
+    from imagine_cli.rewards.base import Reward
 
 __all__ = ["Carried", "Propagation", "State"]
 
@@ -69,13 +70,8 @@ class Propagation(ABC):
         return {}
 
     @abstractmethod
-    def step(
-        self,
-        model: Any,
-        belief: Belief,
-        action: ActionBelief,
-        state: State,
-        noise: Noise,
+    def advance(
+        self, model: Any, belief: Belief, action: ActionBelief, state: State, noise: Noise
     ) -> tuple[Prediction, State]:
         """One step: the next belief, and what is carried there.
 
@@ -86,6 +82,22 @@ class Propagation(ABC):
             state: of :meth:`begin` or the step before.
             noise: where random numbers come from, ``(*B, ...)`` each.
         """
+
+    def step(
+        self,
+        model: Any,
+        belief: Belief,
+        action: ActionBelief,
+        state: State,
+        noise: Noise,
+        reward: Reward | None = None,
+    ) -> tuple[Prediction, State]:
+        """:meth:`advance`, with ``reward`` in place of the model's own where one is given."""
+        prediction, state = self.advance(model, belief, action, state, noise)
+        if reward is not None:
+            mean, var = reward.moments(belief, action, prediction)
+            prediction = prediction._replace(reward_mean=mean, reward_var=var)
+        return prediction, state
 
     def step_from(
         self, model: Any, tensordict: TensorDictBase, noise: Noise

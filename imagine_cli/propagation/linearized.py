@@ -29,7 +29,7 @@ class Linearized(Propagation):
     name = "linearized"
     needs = SupportsPoints
 
-    def step(
+    def advance(
         self,
         model: SupportsPoints,
         belief: Belief,

@@ -25,7 +25,7 @@ class Module(Propagation):
     name = "module"
     needs = BeliefModule
 
-    def step(
+    def advance(
         self,
         model: BeliefModule,
         belief: Belief,

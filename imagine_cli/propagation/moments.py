@@ -25,7 +25,7 @@ class Moments(Propagation):
     name = "moments"
     needs = SupportsMoments
 
-    def step(
+    def advance(
         self,
         model: SupportsMoments,
         belief: Belief,

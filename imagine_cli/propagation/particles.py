@@ -23,8 +23,9 @@ from imagine_cli.world_models.interfaces import (
 
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
+    from imagine_cli.rewards.base import Reward
 
-__all__ = ["Particles"]
+__all__ = ["Particles", "deviation"]
 
 
 @dataclass(frozen=True)
@@ -120,22 +121,33 @@ class Particles(Propagation):
         action: ActionBelief,
         state: State,
         noise: Noise,
+        reward: Reward | None = None,
     ) -> tuple[Prediction, State]:
+        """As :meth:`Propagation.step`; a reward is that of each particle's own step."""
         x = self._draw(belief, noise) if self.resample else state["particles"]
         member = state.get("member")
         # Of an unlimited number, all together at a point are another one at each point.
         if member is None and 1 < (count := member_count(model)) < UNLIMITED:
             member = noise.shares(self.particles, count)
-        at = model.conditional(x, _actions(x, belief, action, noise), member)
-        x = at.mean + _deviation(at, noise.normal(*x.shape[-2:]))
-        fitted = fit_to_particles(x)
-        reward, reward_var = at.reward_mean, None
+        u = _actions(x, belief, action, noise)
+        at = model.conditional(x, u, member)
+        x_next = at.mean + deviation(at, noise.normal(*x.shape[-2:]))
+        fitted = fit_to_particles(x_next)
+        rewards, reward_var = at.reward_mean, None
         if reward is not None:
-            over = fit_to_particles(reward.unsqueeze(-1))
-            reward, reward_var = over.mean[..., 0], over.var[..., 0, 0]
-            if at.reward_var is not None:
+            rewards = reward.at(x, u, x_next)
+        if rewards is not None:
+            over = fit_to_particles(rewards.unsqueeze(-1))
+            rewards, reward_var = over.mean[..., 0], over.var[..., 0, 0]
+            if at.reward_var is not None and reward is None:
                 reward_var = reward_var + at.reward_var.contiguous().mean(-1)
-        return Prediction(fitted.mean, fitted.var, reward, reward_var), {**state, "particles": x}
+        prediction = Prediction(fitted.mean, fitted.var, rewards, reward_var)
+        return prediction, {**state, "particles": x_next}
+
+    def advance(
+        self, model: Any, belief: Belief, action: ActionBelief, state: State, noise: Noise
+    ) -> tuple[Prediction, State]:
+        return self.step(model, belief, action, state, noise)
 
     def _keeps_members(self, model: Any) -> bool:
         return self.members == "fixed" and member_count(model) > 1
@@ -158,7 +170,7 @@ def _actions(x: Tensor, belief: Belief, action: ActionBelief, noise: Noise) -> T
     return u.expand(*x.shape[:-1], u.shape[-1])
 
 
-def _deviation(at: Conditional, standard: Tensor) -> Tensor:
+def deviation(at: Conditional, standard: Tensor) -> Tensor:
     """Standard normal numbers ``(*S, D)`` as deviations from the conditional's mean."""
     if at.is_diagonal:
         positive = at.var > 0

@@ -62,7 +62,7 @@ class Unscented(Propagation):
         kappa = "max(3-E,0)" if self.kappa is None else f"{self.kappa:g}"
         return f"unscented(alpha={self.alpha:g}, beta={self.beta:g}, kappa={kappa})"
 
-    def step(
+    def advance(
         self,
         model: SupportsPoints,
         belief: Belief,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.belief import ActionBelief, Belief, joint, lower_root
 
 if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
@@ -83,10 +84,41 @@ class Reward(ABC):
     def moments(self, x: Belief, u: ActionBelief, x_next: Prediction) -> RewardMoments:
         """Mean and variance of the reward of a step from belief to belief, ``(*B,)`` each.
 
-        Where a reward has no closed form, by sigma points of what it :attr:`reads`: the mean is
-        exact for a quadratic r. How x' hangs together with x and u is not in the arguments, so
-        that they are taken as independent; it matters where r depends on both.
+        Where a reward has no closed form, by the unscented transform (Julier & Uhlmann 2004) of
+        the E dimensions that it :attr:`reads`: 2E + 1 points, the mean, and the mean plus and
+        minus ``√c`` times each column of a lower root of the covariance, ``c = max(3, E)``, so
+        that no weight is negative. The mean is exact for a quadratic r. ``[x, u]`` are joint, and
+        x' is taken as independent of them, which matters where r depends on both.
         """
-        from imagine_cli.rewards.sigma_points import sigma_point_moments
+        certain = u.var is None and u.cross_covariance is None
+        before = joint(x, u)
+        size, inputs = x.mean.shape[-1], before.mean.shape[-1]
+        mean = torch.cat([before.mean, x_next.mean], dim=-1)
+        var = pad(before.var, (0, size, 0, size)) + pad(x_next.var, (inputs, 0, inputs, 0))
+        read = [
+            *_numbers(self.reads.x, 0, size),
+            *([] if certain else _numbers(self.reads.u, size, inputs)),
+            *_numbers(self.reads.x_next, inputs, inputs + size),
+        ]
+        count = len(read)
+        if not count:
+            value = self.at(x.mean, u.mean, x_next.mean)
+            return RewardMoments(value, torch.zeros_like(value))
+        stretch = float(max(3, count))
+        offsets = stretch**0.5 * lower_root(var[..., read, :][..., read]).mT
+        points = mean.unsqueeze(-2).repeat(*(1,) * (mean.ndim - 1), 2 * count + 1, 1)
+        points[..., 1 : count + 1, read] += offsets
+        points[..., count + 1 :, read] -= offsets
+        values = self.at(points[..., :size], points[..., size:inputs], points[..., inputs:])
+        weights = mean.new_full((2 * count + 1,), 0.5 / stretch)
+        weights[0] = 1.0 - count / stretch
+        # Differences from the first point, so that equal values have a variance of zero.
+        differences = values - values[..., :1]
+        shift = (weights * differences).sum(-1, keepdim=True)
+        spread = (weights * (differences - shift).square()).sum(-1)
+        return RewardMoments((values[..., :1] + shift)[..., 0], spread)
 
-        return sigma_point_moments(self, x, u, x_next)
+
+def _numbers(read: Sequence[int] | None, first: int, end: int) -> Sequence[int]:
+    numbers = range(first, end)
+    return numbers if read is None else [numbers[k] for k in read]

@@ -20,6 +20,7 @@ from imagine_cli.propagation import Propagation, make_propagation
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.recording.schema import RolloutHeader
 from imagine_cli.request import RolloutRequest
+from imagine_cli.rewards import RewardContext, make_reward
 from imagine_cli.rollout.initial import Initial, make_initial
 from imagine_cli.unroll import ModelDynamics
 from imagine_cli.world_models import WorldModel, as_world_model
@@ -91,7 +92,11 @@ def make_dynamics(
         dtype=getattr(torch, description.observation_dtype, None),
         propagation=named,
     )
-    return ModelDynamics(model, make_propagation(asked, model, **request.parameters))
+    reward = None
+    if request.reward is not None:
+        device = device_named(request.device)
+        reward = make_reward(request.reward, RewardContext(description, model, model.dtype, device))
+    return ModelDynamics(model, make_propagation(asked, model, **request.parameters), reward)
 
 
 @dataclass(frozen=True)
@@ -138,10 +143,10 @@ class PreparedRollout:
         fields = ["observation/mean", "observation/var", "action/mean"]
         if self.policy.gives_variance:
             fields.append("action/var")
-        if self.dynamics.model.has_reward:
+        if self.dynamics.has_reward:
             fields.append("reward/mean")
-            if self.dynamics.model.has_reward_var:
-                fields.append("reward/var")
+        if self.dynamics.has_reward_var:
+            fields.append("reward/var")
         if self.particles is not None:
             fields.append("particles/observation")
         return fields

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.rewards import QuadraticReward, Reads, Reward, RewardMoments, SaturatingReward
-from imagine_cli.rewards.sigma_points import sigma_point_moments
-from imagine_cli.world_models.base import Prediction
+from imagine_cli.world_models.interfaces import Prediction
 
 D, F = 3, 2
 tensor = partial(torch.tensor, dtype=torch.float64)
@@ -126,14 +125,14 @@ def test_sigma_points_have_the_mean_of_a_quadratic_and_the_variance_of_what_is_l
     x, x_next, action = belief(0), belief(1), belief(2, F)
     cross = 0.1 * belief(3, D).var[:, :F]
     u = ActionBelief(action.mean, action.var + 2.0 * torch.eye(F), cross)
-    found = sigma_point_moments(Product(), x, u, Prediction(*x_next))
+    found = Reward.moments(Product(), x, u, Prediction(*x_next))
     with_u = (x.var @ cross)[0, 0]
     mean = x.mean[0] * u.mean[0] + with_u - 2.0 * x.mean[1]
     mean = mean + x_next.mean[2] ** 2 + x_next.var[2, 2]
     torch.testing.assert_close(found.mean, mean)
     linear = QuadraticReward(torch.zeros(D), torch.zeros(D), torch.zeros(F))
     linear.at = lambda x, u, x_next: 3.0 * x_next[..., 1] - u[..., 0]  # type: ignore[method-assign]
-    found = sigma_point_moments(linear, x, u, Prediction(*x_next))
+    found = Reward.moments(linear, x, u, Prediction(*x_next))
     assert u.var is not None
     torch.testing.assert_close(found.var, 9.0 * x_next.var[1, 1] + u.var[0, 0])
 
@@ -142,6 +141,6 @@ def test_sigma_points_of_rewards_with_a_closed_form_are_near_it_where_beliefs_ar
     x_next, u = belief(0, D, 0.05), ActionBelief(belief(1, F).mean)
     for reward in (saturating(), quadratic()):
         exact = moments(reward, x_next, u)
-        found = sigma_point_moments(reward, x_next, u, Prediction(*x_next))
+        found = Reward.moments(reward, x_next, u, Prediction(*x_next))
         torch.testing.assert_close(found.mean, exact.mean, rtol=1e-4, atol=0.0)
         torch.testing.assert_close(found.var, exact.var, rtol=2e-2, atol=0.0)

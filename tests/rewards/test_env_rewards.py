@@ -13,7 +13,7 @@ from imagine_cli.environments import describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.rewards import RewardContext, env_reward, make_reward
 from imagine_cli.rewards.env import ENV_REWARDS
-from imagine_cli.world_models.base import Prediction
+from imagine_cli.world_models.interfaces import Prediction
 from tests.helpers.real_steps import Act, real_steps
 
 ALL_POSITIONS = {"exclude_current_positions_from_observation": False}

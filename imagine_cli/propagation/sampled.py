@@ -1,0 +1,95 @@
+"""The propagation ``sampled``: one sampled state for each trajectory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from imagine_cli.belief import ActionBelief, Belief, lower_root, product
+from imagine_cli.errors import InputError
+from imagine_cli.propagation.base import Carried, Propagation, State
+from imagine_cli.propagation.particles import deviation
+from imagine_cli.world_models.interfaces import (
+    UNLIMITED,
+    Prediction,
+    SupportsPoints,
+    member_count,
+)
+
+if TYPE_CHECKING:
+    from imagine_cli.propagation.noise import Noise
+    from imagine_cli.rewards.base import Reward
+
+__all__ = ["Sampled"]
+
+
+@dataclass(frozen=True)
+class Sampled(Propagation):
+    """Each trajectory is one draw from the model; its beliefs are points, of zero variance.
+
+    Many trajectories are then what :class:`~imagine_cli.propagation.particles.Particles` are
+    within one, with a policy that acts at each: what planners and MC-PILCO (Amadio et al. 2022)
+    imagine with. The state that a trajectory begins from is drawn from its initial belief.
+
+    Attributes:
+        members: ``"fixed"``: a trajectory follows one member of an ensemble, or one function
+            drawn from a Gaussian process, for life (TS-infinity, Chua et al. 2018, section 5);
+            ``"random"``: another one at each step (TS1).
+    """
+
+    members: str = "fixed"
+
+    name = "sampled"
+    needs = SupportsPoints
+
+    def __post_init__(self) -> None:
+        if self.members not in ("random", "fixed"):
+            raise InputError(f"--members {self.members!r} is not random or fixed")
+
+    @property
+    def description(self) -> str:
+        return f"sampled(members={self.members})"
+
+    def carried(self, model: Any) -> dict[str, Carried]:
+        carried = {"sample": Carried((model.observation_size,), model.dtype)}
+        if self.members == "fixed" and member_count(model) > 1:
+            carried["member"] = Carried((1,), torch.int64, member_count(model))
+        return carried
+
+    def begin(self, model: Any, belief: Belief, noise: Noise) -> State:
+        standard = noise.normal(1, belief.mean.shape[-1])
+        drawn = product(standard, lower_root(belief.var).mT)[..., 0, :]
+        state = {"sample": belief.mean + drawn}
+        if "member" in self.carried(model):
+            state["member"] = noise.shares(1, member_count(model))
+        return state
+
+    def step(
+        self,
+        model: Any,
+        belief: Belief,
+        action: ActionBelief,
+        state: State,
+        noise: Noise,
+        reward: Reward | None = None,
+    ) -> tuple[Prediction, State]:
+        x, u = state["sample"].unsqueeze(-2), action.mean.unsqueeze(-2)
+        member = state.get("member")
+        if member is None and 1 < (count := member_count(model)) < UNLIMITED:
+            member = noise.shares(1, count)
+        at = model.conditional(x, u, member)
+        x_next = at.mean + deviation(at, noise.normal(*x.shape[-2:]))
+        rewards = at.reward_mean if reward is None else reward.at(x, u, x_next)
+        sample = x_next[..., 0, :]
+        var = sample.new_zeros((*sample.shape, sample.shape[-1]))
+        mean: Tensor | None = None if rewards is None else rewards[..., 0]
+        spread = None if mean is None else torch.zeros_like(mean)
+        return Prediction(sample, var, mean, spread), {**state, "sample": sample}
+
+    def advance(
+        self, model: Any, belief: Belief, action: ActionBelief, state: State, noise: Noise
+    ) -> tuple[Prediction, State]:
+        return self.step(model, belief, action, state, noise)
