@@ -18,6 +18,7 @@ __all__ = [
     "Particles",
     "Quiet",
     "Resample",
+    "Reward",
     "Seed",
     "check_output",
     "parse_env_kwargs",
@@ -57,6 +58,15 @@ Members = Annotated[
 ]
 Resample = Annotated[
     bool, typer.Option("--resample", help="Draw the particles anew from a Gaussian at each step.")
+]
+Reward = Annotated[
+    str | None,
+    typer.Option(
+        "--reward",
+        help="What is maximised: env (the env's own), saturating:target=...;width=..., "
+        "quadratic:target=...;weight=..., model (a learned one), or module:function.",
+        show_default="the model's, where it has one",
+    ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -19,6 +19,7 @@ from imagine_cli.cli.options import (
     Particles,
     Quiet,
     Resample,
+    Reward,
     Seed,
     check_output,
     parse_env_kwargs,
@@ -74,6 +75,7 @@ def rollout(
     save_particles: Annotated[
         bool, typer.Option("--save-particles", help="Write every particle to the file too.")
     ] = False,
+    reward: Reward = None,
     seed: Seed = 0,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The rollout file to write.")
@@ -190,6 +192,9 @@ def _answer(summary: RolloutSummary, *, as_json: bool, quiet: bool) -> None:
 
     many = f"{summary.trajectories} trajectories" if summary.trajectories > 1 else "1 trajectory"
     lines = [f"{many} of {summary.steps} steps of {summary.env_id} in {summary.seconds:.2g} s"]
+    if summary.returns is not None and len(summary.returns):
+        spread = f", sd {summary.returns.std():.4g}" if len(summary.returns) > 1 else ""
+        lines.append(f"  return {summary.returns.mean():.6g}{spread}")
     width = max(map(len, summary.observation_names))
     for name, before, after in zip(
         summary.observation_names, summary.start_sd, summary.end_sd, strict=True

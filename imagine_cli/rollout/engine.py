@@ -49,6 +49,7 @@ class EngineProgress:
         on_shard: called before each shard; what it raises ends the work there.
         initial, end: sums over trajectories of the variances ``(D,)``, those of ``end`` that got
             there: ``ended`` of them.
+        returns: of the trajectories that got to the end, ``(b,)`` each time.
         failures: where trajectories stopped being finite, of those imagined here.
     """
 
@@ -57,6 +58,7 @@ class EngineProgress:
     initial: Any = 0.0
     end: Any = 0.0
     ended: int = 0
+    returns: list[np.ndarray] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def imagined(self, done: ImaginedShard) -> None:
@@ -70,6 +72,7 @@ class EngineProgress:
         self.initial = self.initial + position["initial_variance"].astype(np.float64).sum(0)
         self.end = self.end + variances[there].sum(0)
         self.ended += int(there.sum())
+        self.returns.append(position["returns"][there].astype(np.float64))
 
 
 class Engine(ABC):

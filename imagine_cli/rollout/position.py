@@ -14,6 +14,7 @@ from imagine_cli.belief import Belief
 from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.propagation.base import State
 from imagine_cli.propagation.noise import TrajectoryNoise
+from imagine_cli.rewards.base import Reward
 from imagine_cli.unroll import Dynamics, Step, begin
 
 __all__ = ["Position", "as_numpy"]
@@ -30,6 +31,8 @@ class Position:
         noise: where the trajectories' random numbers come from.
         failed: ``(b,)`` bool, the trajectories that stopped being finite before.
         initial_variance: ``(b, D)``, of the beliefs that they began from.
+        returns: ``(b,)``, the sums of their rewards so far, until the env's rule ended them.
+        ended: ``(b,)`` bool, where it did.
     """
 
     first: int
@@ -39,6 +42,8 @@ class Position:
     noise: TrajectoryNoise
     failed: Tensor
     initial_variance: Tensor
+    returns: Tensor
+    ended: Tensor
 
     @classmethod
     def at_start(
@@ -47,13 +52,24 @@ class Position:
         """At initial beliefs."""
         numbers = torch.arange(first, first + len(belief.mean), device=belief.mean.device)
         states = begin(dynamics, policy, belief, noise, numbers)
-        failed = torch.zeros(len(belief.mean), dtype=torch.bool, device=belief.mean.device)
         variance = belief.var.diagonal(dim1=-2, dim2=-1).clone()
-        return cls(first, belief, *states, noise, failed, variance)
+        never = torch.zeros(len(belief.mean), dtype=torch.bool, device=belief.mean.device)
+        none = belief.mean.new_zeros(len(belief.mean))
+        return cls(first, belief, *states, noise, never, variance, none, never)
 
     def follow(self, step: Step) -> None:
         """Be where a step led to."""
         self.belief, self.state, self.policy_state = step.belief, step.state, step.policy_state
+
+    def count(self, reward: Reward | None, before: Belief, step: Step) -> None:
+        """Add the step's reward to the returns that the env's rule has not ended yet."""
+        if step.prediction.reward_mean is not None:
+            self.returns = torch.where(
+                self.ended, self.returns, self.returns + step.prediction.reward_mean
+            )
+        if reward is not None:
+            ends = reward.ended(before.mean, step.action.mean, step.prediction.mean)
+            self.ended = self.ended | ends
 
     def row(self, k: int) -> Position:
         """The k-th of the trajectories alone; its random numbers are drawn from both."""
@@ -66,6 +82,8 @@ class Position:
             self.noise.only(k),
             self.failed[some].clone(),
             self.initial_variance[some],
+            self.returns[some],
+            self.ended[some],
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -77,6 +95,8 @@ class Position:
             **{f"policy/{name}": value for name, value in self.policy_state.items()},
             "failed": self.failed,
             "initial_variance": self.initial_variance,
+            "returns": self.returns,
+            "ended": self.ended,
         }
         arrays = {name: as_numpy(tensor) for name, tensor in tensors.items()}
         return {**arrays, "noise": self.noise.state()}
@@ -100,7 +120,7 @@ class Position:
         belief = Belief(tensors["belief/mean"], tensors["belief/var"])
         return cls(
             first, belief, below("state"), below("policy"), noise,
-            tensors["failed"], tensors["initial_variance"],
+            tensors["failed"], tensors["initial_variance"], tensors["returns"], tensors["ended"],
         )  # fmt: skip
 
 

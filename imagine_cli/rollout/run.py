@@ -33,7 +33,8 @@ class RolloutSummary:
 
     ``start_sd`` and ``end_sd`` are root-mean-square standard deviations over the trajectories,
     ``(D,)``, in the observation's units. ``failed`` trajectories stopped being finite; their
-    deviations are no part of ``end_sd``.
+    deviations are no part of ``end_sd``. ``returns`` are the sums of mean rewards of those that got
+    to the end, until the env's rule ends them at the beliefs' means; None without a reward.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class RolloutSummary:
     end_sd: np.ndarray
     seconds: float
     failed: int = 0
+    returns: np.ndarray | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as ``imagine rollout --json`` prints it."""
@@ -58,6 +60,7 @@ class RolloutSummary:
             "end_sd": [None if sd != sd else sd for sd in self.end_sd.tolist()],
             "failed": self.failed,
             "seconds": round(self.seconds, 3),
+            **({} if self.returns is None else {"returns": self.returns.tolist()}),
         }
 
 
@@ -151,6 +154,7 @@ def run_rollout(
         end_sd=end,
         seconds=time.perf_counter() - began,
         failed=failed,
+        returns=np.concatenate(progress.returns) if rollout.dynamics.has_reward else None,
     )
 
 

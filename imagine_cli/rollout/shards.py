@@ -84,10 +84,13 @@ def imagine_shard(
         taken = unroll(
             dynamics, policy, position.belief, states, position.noise, len(steps), steps.start
         )
-    count = len(position.failed)
+    count, belief = len(position.failed), position.belief
     try:
         for step in taken:
             record.add(step)
+            if dynamics.has_reward:
+                position.count(dynamics.reward, belief, step)
+            belief = step.belief
             if on_step is not None:
                 on_step(count, step.belief)
     except InputError:
