@@ -106,4 +106,5 @@ class HasMembers(Protocol):
 
 def member_count(model: Any) -> int:
     """How many members a model is made of: 1 where it is one."""
-    return model.members if isinstance(model, HasMembers) else 1
+    count: int = getattr(model, "members", 1)
+    return count

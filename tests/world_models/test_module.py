@@ -118,7 +118,7 @@ def test_through_an_env(way: str) -> None:
     assert torch.isfinite(rollout["next", "observation", "var"]).all()
     assert not env.has_reward
     alone = ImaginedEnv(sequential(), GymEnv("Pendulum-v1"), batch_size=3)
-    assert alone.propagation is None  # its own is the default
+    assert alone.propagation_used == "module"  # its own is the default
 
 
 def test_rollouts_of_the_true_equations_follow_the_real_env(tmp_path: Path) -> None:
