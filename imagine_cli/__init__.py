@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation import compare_rollouts as compare_rollouts
     from imagine_cli.evaluation import evaluate_model as evaluate_model
     from imagine_cli.evaluation import rerun_rollout as rerun_rollout
+    from imagine_cli.evaluation.play import play_policy as play_policy
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
     from imagine_cli.plots.calibration import plot_evaluation as plot_evaluation
@@ -51,6 +52,7 @@ _HOME = {
     "load_policy": "policies",
     "load_world_model": "checkpoint",
     "open_rollout": "recording",
+    "play_policy": "evaluation.play",
     "plot_evaluation": "plots.calibration",
     "plot_rollout": "plots.plot",
     "render_video": "video.render",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from imagine_cli.belief import Belief
     from imagine_cli.propagation import Propagation
     from imagine_cli.request import RolloutRequest
-    from imagine_cli.rollout.prepare import LoadedModel
+    from imagine_cli.rollout.prepare import LoadedModel, PreparedRollout
 
-__all__ = ["Target", "imagine_run"]
+__all__ = ["Target", "imagine_run", "imagined_returns"]
 
 _TOLD_EVERY = 0.1
 
@@ -39,11 +39,13 @@ class Target:
     overwrite: bool
 
 
-class _ScoredShards:
-    """Where shards go that are scored, and written to a file where there is one."""
+class _Seen:
+    """Where shards go that are seen and not kept, but by a writer where there is one."""
 
-    def __init__(self, keeper: ScoreKeeper, shards: Sequence[Shard], writer: Any) -> None:
-        self.shards, self._keeper, self._writer = shards, keeper, writer
+    def __init__(
+        self, shards: Sequence[Shard], see: Callable[[Shard, Any], None] | None, writer: Any = None
+    ) -> None:
+        self.shards, self._see, self._writer = shards, see, writer
 
     def has(self, shard: Shard) -> bool:
         return False
@@ -57,10 +59,54 @@ class _ScoredShards:
     def write(
         self, shard: Shard, numbers: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]
     ) -> None:
-        mean, var = numbers["observation/mean"], numbers["observation/var"]
-        self._keeper.add(shard.first_trajectory, shard.first_step, mean, var)
+        if self._see is not None:
+            self._see(shard, numbers)
         if self._writer is not None:
             self._writer.write(shard, numbers, state)
+
+
+def imagined_returns(rollout: PreparedRollout, run: RealRun, progress: Progress) -> np.ndarray:
+    """The returns ``(B,)`` that are imagined from where the real run's episodes began."""
+    from imagine_cli.rollout.engine import EngineProgress, make_engine
+
+    rollout = replace(rollout, initial=_beginnings(run))
+    total = run.steps * run.trajectories
+    progress.stage("imagining", total)
+    told = EngineProgress(_telling(progress, total))
+    make_engine("local").run(rollout, _Seen(_grid(rollout), None), told)
+    return np.concatenate(told.returns)
+
+
+def _beginnings(run: RealRun) -> Callable[[int, int], tuple[np.ndarray, np.ndarray]]:
+    size = run.observations.shape[2]
+
+    def initial(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        return run.observations[first : first + count, 0], np.zeros((count, size, size))
+
+    return initial
+
+
+def _grid(rollout: PreparedRollout) -> Grid:
+    sizes = {
+        "trajectory": rollout.request.trajectories, "step": rollout.request.steps,
+        "observation": rollout.description.observation_size, "action": rollout.action_size,
+        "particle": 1,
+    }  # fmt: skip
+    return Grid(sizes, rollout.fields, rollout.dtype.itemsize, rollout.together)
+
+
+def _telling(progress: Progress, total: int) -> Callable[[int, Belief], None]:
+    """Tells ``progress`` of steps, ten times a second at the most."""
+    done, told, tell = 0, 0, 0.0
+
+    def on_step(count: int, _: Belief) -> None:
+        nonlocal done, told, tell
+        done += count
+        if time.monotonic() >= tell or done == total:
+            progress.advance(done - told)
+            told, tell = done, time.monotonic() + _TOLD_EVERY
+
+    return on_step
 
 
 def imagine_run(
@@ -84,61 +130,41 @@ def imagine_run(
     """
     import torch
 
-    from imagine_cli.engines.local import LocalEngine
     from imagine_cli.policies.replay import GivenActions
-    from imagine_cli.rollout.engine import EngineProgress
+    from imagine_cli.rollout.engine import EngineProgress, make_engine
     from imagine_cli.rollout.prepare import prepare
-
-    size = about.observation_size
-
-    def initial(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        return run.observations[first : first + count, 0], np.zeros((count, size, size))
 
     seed = request.seed
     request = replace(request, seed=evaluation_seed(seed), start="real run", parameters={})
     actions = torch.tensor(run.actions, device=request.device)
     rollout = prepare(
         request, env, about, model, propagation=propagation,
-        policy=GivenActions(actions, request.policy), initial=initial,
+        policy=GivenActions(actions, request.policy), initial=_beginnings(run),
     )  # fmt: skip
     used = rollout.dynamics.propagation.description
     keeper = ScoreKeeper(run.observations, run.lengths)
+
+    def see(shard: Shard, numbers: Mapping[str, np.ndarray]) -> None:
+        mean, var = numbers["observation/mean"], numbers["observation/var"]
+        keeper.add(shard.first_trajectory, shard.first_step, mean, var)
+
     total = run.steps * run.trajectories
     named = name if used == "module" else f"{name}, {used}"
     progress.stage(f"imagining with {named}", total)
-    done, told, tell = 0, 0, 0.0
-
-    def on_step(count: int, _: Belief) -> None:
-        nonlocal done, told, tell
-        done += count
-        if time.monotonic() >= tell or done == total:
-            progress.advance(done - told)
-            told, tell = done, time.monotonic() + _TOLD_EVERY
-
-    dtype = str(rollout.dtype).removeprefix("torch.")
     begun = time.perf_counter()
     with ExitStack() as stack:
         writer = None
-        fields = rollout.fields
         if target is not None:
+            dtype = str(rollout.dtype).removeprefix("torch.")
             header = replace(rollout.header(target.command), seed=seed)
-            writer = stack.enter_context(
-                RolloutWriter(
-                    target.path,
-                    header,
-                    dtype=dtype,
-                    fields=fields,
-                    overwrite=target.overwrite,
-                    together=rollout.together,
-                )
-            )
-        sizes = {
-            "trajectory": run.trajectories, "step": run.steps, "observation": size,
-            "action": about.action_size, "particle": 1,
-        }  # fmt: skip
-        grid = Grid(sizes, fields, np.dtype(dtype).itemsize, rollout.together)
+            writer = RolloutWriter(
+                target.path, header, dtype=dtype, fields=rollout.fields,
+                overwrite=target.overwrite, together=rollout.together, keep=False,
+            )  # fmt: skip
+            stack.enter_context(writer)
+        seen = _Seen(_grid(rollout), see, writer)
         try:
-            LocalEngine().run(rollout, _ScoredShards(keeper, grid, writer), EngineProgress(on_step))
+            make_engine("local").run(rollout, seen, EngineProgress(_telling(progress, total)))
         except ImagineError as error:
             raise type(error)(f"{named}: {error}") from error
     return keeper, used, time.perf_counter() - begun

@@ -1,0 +1,139 @@
+"""``imagine play``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagine_cli.cli.options import (
+    Compile,
+    Debug,
+    EnvId,
+    EnvKwargs,
+    Force,
+    Json,
+    Quiet,
+    Reward,
+    Seed,
+    check_output,
+    parse_env_kwargs,
+)
+
+if TYPE_CHECKING:
+    from imagine_cli.evaluation.play import Played
+
+__all__ = ["play"]
+
+
+def play(
+    env: EnvId,
+    policy: Annotated[
+        str, typer.Option("--policy", help="What acts: as imagine rollout takes it.")
+    ],
+    trajectories: Annotated[
+        int, typer.Option("--trajectories", "-n", min=1, help="How many episodes.")
+    ] = 100,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="Most steps of one.", show_default="the env's own end"),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            help="A world model: planners plan with it, and the return that it imagines is shown "
+            "beside the real one.",
+        ),
+    ] = None,
+    reward: Reward = None,
+    propagation: Annotated[
+        str | None,
+        typer.Option(
+            "--propagation", help="As imagine rollout takes it.", show_default="the model's"
+        ),
+    ] = None,
+    seed: Seed = 0,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="FILE.H5", help="Write the episodes to a rollout file."),
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            "--video",
+            metavar="FILE",
+            help='Draw the first episode: a .gif or .mp4 file. Needs the extra "video".',
+        ),
+    ] = None,
+    env_kwarg: EnvKwargs = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    compiled: Compile = False,
+    trust_pickle: Annotated[
+        bool,
+        typer.Option("--trust-pickle", help="Load a pickled model; that can run any code in it."),
+    ] = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Play a policy in the real env: returns and lengths of its episodes.
+
+    Intervals are of the mean, 95 %, by its standard error. The same seed gives the same
+    episodes; they are others than those that imagine fit with that seed was fitted to.
+
+    Example: imagine play --env Pendulum-v1 --policy policy.pt -n 100
+
+    Example: imagine play --env Pendulum-v1 --policy icem --model wm.pt -n 5 --record real.h5
+    """
+    import shlex
+    import tempfile
+
+    from imagine_cli.cli.progress import progress
+    from imagine_cli.cli.warnings import as_lines
+
+    kwargs = parse_env_kwargs(env_kwarg)
+    for output in (record, video):
+        if output is not None:
+            check_output(output, force, model, policy)
+    with as_lines(), progress(quiet) as display, tempfile.TemporaryDirectory() as folder:
+        display.stage("loading", total=None)
+        from imagine_cli.evaluation.play import play_policy
+
+        if video is not None:
+            from imagine_cli.video.render import check_video, render_video
+
+            check_video(env, kwargs, video)
+        recorded = record or (Path(folder) / "real.h5" if video is not None else None)
+        found = play_policy(
+            env, policy, trajectories=trajectories, steps=steps, model=model, record=recorded,
+            overwrite=force, trust_pickle=trust_pickle, progress=display, reward=reward,
+            propagation=propagation, seed=seed, env_kwargs=kwargs, device=device,
+            compiled=compiled, command=shlex.join(["imagine", *sys.argv[1:]]),
+        )  # fmt: skip
+        if video is not None:
+            assert recorded is not None
+            render_video(recorded, video, env_id=env, overwrite=force, progress=display)
+            display.finish()
+    _answer(found, as_json=as_json)
+
+
+def _answer(found: Played, *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        print(json.dumps(found.as_dict(), indent=2))
+        return
+    from imagine_cli.evaluation.play import mean_and_error
+
+    rows = [("return", found.returns), ("length", found.lengths)]
+    if found.imagined is not None:
+        rows.append(("imagined return", found.imagined))
+    print(f"{len(found.returns)} episodes of {found.env_id} by {found.policy}")
+    for name, values in rows:
+        mean, error = mean_and_error(values)
+        interval = "" if error != error else f" ± {error:.3g}"
+        print(f"  {name:<15}  {mean:.6g}{interval}  ({values.min():.6g} to {values.max():.6g})")
