@@ -123,6 +123,12 @@ POLICY_KINDS = Registry("policy_kinds", "kind of policy {}", {
     "mlp": "imagine_cli.policies.mlp:MLPPolicy",
 })  # fmt: skip
 
+# Each a Method: how imagine learn learns.
+METHODS = Registry("methods", "method {} of learning", {
+    "pilco": "imagine_cli.search.learn:PILCO",
+    "mc-pilco": "imagine_cli.search.learn:MC_PILCO",
+    "pets": "imagine_cli.search.learn:PETS",
+})  # fmt: skip
 REWARDS = Registry("rewards", "reward {}", {})
 ENGINES = Registry("engines", "engine {}", {"local": "imagine_cli.engines.local:LocalEngine"})
 

@@ -17,6 +17,7 @@ from imagine_cli.cli import (
     evaluate,
     fit,
     inspect,
+    learn,
     play,
     plot,
     rerun,
@@ -44,6 +45,7 @@ app.command("inspect")(inspect.inspect)
 app.command("fit")(fit.fit)
 app.command("convert")(convert.convert)
 app.command("evaluate")(evaluate.evaluate)
+app.command("learn")(learn.learn)
 app.command("play")(play.play)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)

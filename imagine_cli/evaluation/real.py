@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import gymnasium
 
     from imagine_cli.policies.base import Policy
+    from imagine_cli.rollout.real import RealStep
 
 __all__ = ["RealRun", "evaluation_seed", "read_real", "run_real", "write_real"]
 
@@ -78,14 +79,24 @@ def run_real(
     policy: Policy,
     *,
     steps: int,
-    trajectories: int,
+    trajectories: float,
     seed: int,
+    total: int | None = None,
     progress: Progress | None = None,
 ) -> RealRun:
     """Run the real env: trajectory k from the reset with ``reset_seed(seed, k)``.
 
     The policy sees each observation as a belief without variance and acts with the mean of what
     it gives. A trajectory ends early where the env terminates or truncates it.
+
+    Args:
+        env: the env.
+        policy: what acts.
+        steps: T, the most steps of a trajectory.
+        trajectories: B, how many; infinity where ``total`` ends the run.
+        seed: of the resets.
+        total: the most steps of all trajectories together.
+        progress: told of what goes on.
 
     Raises:
         ImagineError: an observation or a reward that is not finite.
@@ -94,23 +105,35 @@ def run_real(
 
     about = describe(env)
     progress = progress or Silent()
-    observations = np.full((trajectories, steps + 1, about.observation_size), np.nan)
-    actions = np.zeros((trajectories, steps, about.action_size))
-    rewards = np.full((trajectories, steps), np.nan)
-    lengths = np.zeros(trajectories, dtype=np.int64)
-    progress.stage("running the real env", trajectories * steps)
-    told, tell = 0, 0.0
-    for k in range(trajectories):
-        episode = real_episode(env, about, policy, seed=seed, number=k, steps=steps)
-        for step, taken in enumerate(episode):
-            observations[k, step : step + 2] = taken.observation, taken.next_observation
-            actions[k, step], rewards[k, step] = taken.action, taken.reward
-            lengths[k] = step + 1
-        actions[k, lengths[k] :] = actions[k, lengths[k] - 1]
-        if time.monotonic() >= tell or k + 1 == trajectories:
-            progress.advance((k + 1) * steps - told)
-            told, tell = (k + 1) * steps, time.monotonic() + _TOLD_EVERY
-    return RealRun(observations, actions, rewards, lengths)
+    whole = int(trajectories * steps) if total is None else total
+    progress.stage("running the real env", whole)
+    episodes: list[list[RealStep]] = []
+    told, tell, left = 0, 0.0, whole
+    while len(episodes) < trajectories and left > 0:
+        most = steps if total is None else min(steps, left)
+        number = len(episodes)
+        episode = real_episode(env, about, policy, seed=seed, number=number, steps=most)
+        episodes.append(list(episode))
+        left -= steps if total is None else len(episodes[-1])
+        if time.monotonic() >= tell or left <= 0:
+            progress.advance(whole - left - told)
+            told, tell = whole - left, time.monotonic() + _TOLD_EVERY
+    return _padded(episodes, steps)
+
+
+def _padded(episodes: list[list[RealStep]], steps: int) -> RealRun:
+    count, first = len(episodes), episodes[0][0]
+    observations = np.full((count, steps + 1, len(first.observation)), np.nan)
+    actions = np.zeros((count, steps, len(first.action)))
+    rewards = np.full((count, steps), np.nan)
+    for k, taken in enumerate(episodes):
+        length = len(taken)
+        observations[k, 0] = taken[0].observation
+        observations[k, 1 : length + 1] = [step.next_observation for step in taken]
+        actions[k, :length] = [step.action for step in taken]
+        actions[k, length:] = taken[-1].action
+        rewards[k, :length] = [step.reward for step in taken]
+    return RealRun(observations, actions, rewards, np.array([len(each) for each in episodes]))
 
 
 def write_real(
