@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from imagine_cli import open_rollout, save_world_model
+from imagine_cli.cli import main
 from imagine_cli.environments import describe, make_env
 from imagine_cli.inspection.statistics import compute
 from tests.helpers.linear_systems import linear_model
@@ -105,15 +106,16 @@ def test_a_full_disk_for_a_fit(here: Path, small_disk: Path) -> None:
     assert (small_disk / "wm.pt").read_bytes() == b"old"
 
 
-def test_a_limit_of_file_sizes(here: Path) -> None:
-    assert imagine(*ROLLOUT, "-o", "whole.h5", cwd=here).returncode == 0
+def test_a_limit_of_file_sizes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here)
+    assert main([*ROLLOUT, "-o", "whole.h5"]) == 0
     blocks = int(0.8 * (here / "whole.h5").stat().st_size) // 1024
     done = imagine(*ROLLOUT, cwd=here, before=f"ulimit -f {blocks};")
     check_sentence(done, "rollout.h5 could not be written: File too large")
     assert sorted(os.listdir(here)) == ["rollout.h5.partial", "whole.h5", "wm.pt"]
     with open_rollout(here / "rollout.h5.partial") as rollout:
         assert rollout.complete is False
-    assert imagine(*ROLLOUT, "--resume", cwd=here).returncode == 0
+    assert main([*ROLLOUT, "--resume"]) == 0
     assert sorted(os.listdir(here)) == ["rollout.h5", "whole.h5", "wm.pt"]
 
 
@@ -144,11 +146,12 @@ def test_a_folder_that_vanishes(here: Path) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("command", ["inspect wm.pt", "inspect wm.pt --json", "--help"])
-def test_stdout_that_takes_nothing(here: Path, command: str) -> None:
+@pytest.mark.parametrize("command", ["inspect r.h5", "inspect r.h5 --json", "--help"])
+def test_stdout_that_takes_nothing(tmp_path: Path, command: str) -> None:
+    shutil.copy(Path(__file__).parent / "data" / "moments.h5", tmp_path / "r.h5")
     for to, sentence in [
         (">/dev/full", "could not be written to stdout: No space left on device"),
         (">&-", "stdout is closed"),
     ]:
-        done = imagine(*command.split(), cwd=here, before=f"exec {to};")
+        done = imagine(*command.split(), cwd=tmp_path, before=f"exec {to};")
         check_sentence(done, sentence)

@@ -39,7 +39,7 @@ def trials(what: str, count: int, folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("what", ["rollout", "fit"])
 def test_a_few_kills(what: str, tmp_path: Path) -> None:
-    trials(what, 4, tmp_path)
+    trials(what, 3, tmp_path)
 
 
 @pytest.mark.long

@@ -1,30 +1,55 @@
-"""Every command and every Python block of the README is run, in its order, in one folder."""
+"""Every command and every Python block of every README is run, each README's in its own folder."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from imagine_cli.cli import main
+
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(
+    path
+    for folder in ("", "imagine_cli", "tests", "sample_models")
+    for path in (ROOT / folder).glob("**/README.md" if folder else "README.md")
+)
+NAMES = [str(path.parent.relative_to(ROOT)) for path in PAGES]
 
 
-def blocks(language: str) -> list[str]:
-    text = re.sub(r"<!-- set-up -->\s+```sh.*?```", "", README, flags=re.S)
+def blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"<!-- set-up -->\s+```sh.*?```", "", text, flags=re.S)
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
 
 
-def commands() -> list[str]:
-    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+def commands(page: Path) -> list[str]:
+    lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
-def run(command: list[str] | str, folder: Path) -> None:
+def prepared(folder: Path) -> None:
+    (folder / "sample_models").symlink_to(ROOT / "sample_models")
+    (folder / "wm.pt").symlink_to(ROOT / "sample_models" / "pendulum-gp.pt")
+
+
+def run(command: str, capfd: pytest.CaptureFixture[str], folder: Path) -> None:
+    """Here, or by a shell where it takes one."""
+    if command.startswith("imagine ") and not re.search("[|>]", re.sub("'.*?'", "", command)):
+        status = main(shlex.split(command)[1:])
+    else:
+        status = in_a_shell(command, folder)
+    said = capfd.readouterr()
+    assert status == 0, f"{command}\n{said.out}\n{said.err}"
+    assert "error" not in said.err.lower(), said.err
+
+
+def in_a_shell(command: str, folder: Path) -> int:
     shims = folder / "bin"
     shims.mkdir(exist_ok=True)
     for name, line in {
@@ -33,43 +58,61 @@ def run(command: list[str] | str, folder: Path) -> None:
     }.items():
         (shims / name).write_text(f"#!/bin/sh\n{line}\n")
         (shims / name).chmod(0o755)
-    env = {**os.environ, "PATH": f"{shims}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-c", command] if isinstance(command, str) else command,
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    assert "error" not in done.stderr.lower(), done.stderr
+    env = {
+        **os.environ,
+        "PATH": f"{shims}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=env, timeout=300, check=False
+    ).returncode
 
 
 def test_the_readme_has_what_these_tests_run() -> None:
-    assert len(commands()) >= 8
-    assert len(blocks("python")) >= 2
-    assert "imagine rollout --env Pendulum-v1 --model wm.pt --steps 50" in commands()
-    assert "imagine fit --env Pendulum-v1 --output wm.pt" in commands()
+    found = commands(ROOT / "README.md")
+    assert len(found) >= 5
+    assert len(blocks(ROOT / "README.md", "python")) >= 2
+    assert "imagine rollout --env Pendulum-v1 --model wm.pt --steps 50" in found
+    assert "imagine inspect rollout.h5" in found
+    assert "imagine fit --env Pendulum-v1 --output wm.pt" in found
 
 
-def test_every_command_but_the_fits_and_every_python_block(tmp_path: Path) -> None:
-    (tmp_path / "sample_models").symlink_to(ROOT / "sample_models")
-    (tmp_path / "wm.pt").symlink_to(ROOT / "sample_models" / "pendulum-gp.pt")
-    for command in commands():
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in link:
+            assert (page.parent / link).exists(), f"{page}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_command_but_the_fits_and_every_python_block(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    prepared(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for command in commands(page):
         if not command.startswith("imagine fit"):
-            run(command, tmp_path)
-    for block in blocks("python"):
-        run([sys.executable, "-c", block], tmp_path)
+            run(command, capfd, tmp_path)
+    for block in blocks(page, "python"):
+        exec(compile(block, f"{page}, a Python block", "exec"), {"__name__": "__main__"})
+
+
+FITS = [(page, line) for page in PAGES for line in commands(page) if line.startswith("imagine fit")]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("imagine fit")])
-def test_the_fits(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(("page", "command"), FITS, ids=[line for _, line in FITS])
+def test_the_fits(
+    page: Path,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
     if "--data real.h5" in command:
-        (tmp_path / "wm.pt").symlink_to(ROOT / "sample_models" / "pendulum-gp.pt")
-        run(next(c for c in commands() if "--record real.h5" in c), tmp_path)
-    run(command, tmp_path)
+        prepared(tmp_path)
+        run(next(c for c in commands(page) if "--record real.h5" in c), capfd, tmp_path)
+    run(command, capfd, tmp_path)
     output = command.split("--output ")[1].split()[0]
     assert (tmp_path / output).stat().st_size < 1_000_000

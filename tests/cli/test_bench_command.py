@@ -29,6 +29,7 @@ def test_every_benchmark_as_json(name: str, capsys: pytest.CaptureFixture[str]) 
         assert all("torchrl" in row["peers"] for row in found["rows"])
 
 
+@pytest.mark.long
 def test_compiled(capsys: pytest.CaptureFixture[str]) -> None:
     line = ["bench", "--only", "gradient", "--quick", "--seconds", "0.01", "--quiet", "--compile"]
     assert main([*line, "--json"]) == 0
