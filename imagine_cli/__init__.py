@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from imagine_cli.recording import open_rollout as open_rollout
     from imagine_cli.request import RolloutRequest as RolloutRequest
     from imagine_cli.rollout import run_rollout as run_rollout
+    from imagine_cli.search.learn import learn_policy as learn_policy
     from imagine_cli.video.render import render_video as render_video
 
 _HOME = {
@@ -49,6 +50,7 @@ _HOME = {
     "evaluate_model": "evaluation",
     "export_world_model": "checkpoint",
     "fit_world_model": "fitting",
+    "learn_policy": "search.learn",
     "load_policy": "policies",
     "load_world_model": "checkpoint",
     "open_rollout": "recording",
