@@ -129,7 +129,13 @@ METHODS = Registry("methods", "method {} of learning", {
     "mc-pilco": "imagine_cli.search.learn:MC_PILCO",
     "pets": "imagine_cli.search.learn:PETS",
 })  # fmt: skip
-REWARDS = Registry("rewards", "reward {}", {})
+# Each makes a Reward of what follows its name, and a RewardContext.
+REWARDS = Registry("rewards", "reward {}", {
+    "env": "imagine_cli.rewards.env:make",
+    "model": "imagine_cli.rewards.learned:make",
+    "quadratic": "imagine_cli.rewards.quadratic:make",
+    "saturating": "imagine_cli.rewards.saturating:make",
+})  # fmt: skip
 ENGINES = Registry("engines", "engine {}", {"local": "imagine_cli.engines.local:LocalEngine"})
 
 # Each gives the rows of a benchmarks.table.Bench.

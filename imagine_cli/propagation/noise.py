@@ -84,6 +84,7 @@ class TrajectoryNoise:
 
     def go_to(self, state: np.ndarray) -> None:
         """Draw on from where :meth:`state` was taken."""
+        self._made = []
         if state.shape[1]:
             for stream, row in zip(self._streams, state.tolist(), strict=True):
                 stream.bit_generator.state = _philox_state(row)
