@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from imagine_cli.request import RolloutRequest as RolloutRequest
     from imagine_cli.rollout import run_rollout as run_rollout
     from imagine_cli.search.learn import learn_policy as learn_policy
+    from imagine_cli.search.optimize import optimize_policy as optimize_policy
     from imagine_cli.video.render import render_video as render_video
 
 _HOME = {
@@ -55,6 +56,7 @@ _HOME = {
     "load_world_model": "checkpoint",
     "open_rollout": "recording",
     "play_policy": "evaluation.play",
+    "optimize_policy": "search.optimize",
     "plot_evaluation": "plots.calibration",
     "plot_rollout": "plots.plot",
     "render_video": "video.render",

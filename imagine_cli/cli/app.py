@@ -18,6 +18,7 @@ from imagine_cli.cli import (
     fit,
     inspect,
     learn,
+    optimize,
     play,
     plot,
     rerun,
@@ -44,6 +45,7 @@ app.command("rerun")(rerun.rerun)
 app.command("inspect")(inspect.inspect)
 app.command("fit")(fit.fit)
 app.command("convert")(convert.convert)
+app.command("optimize")(optimize.optimize)
 app.command("evaluate")(evaluate.evaluate)
 app.command("learn")(learn.learn)
 app.command("play")(play.play)

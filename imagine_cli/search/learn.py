@@ -296,9 +296,8 @@ class _Run:
 
     def _improve(self, number: int) -> float | None:
         """Search for the round's policy; the return that is imagined of it."""
-        from imagine_cli.search.optimize import optimize_policy
-
         from imagine_cli.files import plain_data
+        from imagine_cli.search.optimize import optimize_policy
 
         path, request = self.place(number) / "policy.pt", self.request
         if self.method.plans:
