@@ -25,9 +25,9 @@ class Stream(IntEnum):
     FIT_SPLIT = 5  # (): which transitions train, calibrate and are held out
     FIT_SPARSE_GP = 6  # (): which transitions the optimisation sees
     FIT_ENSEMBLE = 7  # (): the networks' first weights, and each one's batches
-    LEARNING = 10  # (k): the seed of round k's trial, whose own streams are these again
     SEARCH_POLICY = 8  # (k): the parameters that restart k of a policy search begins from
     SEARCH_NOISE = 9  # (): what imagination draws, the same for each policy that is tried
+    LEARNING = 10  # (k): the seed of round k's trial, whose own streams are these again
 
 
 def seed_sequence(seed: int, stream: Stream, *index: int) -> np.random.SeedSequence:
