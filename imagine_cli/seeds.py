@@ -28,6 +28,7 @@ class Stream(IntEnum):
     SEARCH_POLICY = 8  # (k): the parameters that restart k of a policy search begins from
     SEARCH_NOISE = 9  # (): what imagination draws, the same for each policy that is tried
     LEARNING = 10  # (k): the seed of round k's trial, whose own streams are these again
+    PLANNER = 11  # (i): what a planner draws for trajectory i
 
 
 def seed_sequence(seed: int, stream: Stream, *index: int) -> np.random.SeedSequence:

@@ -42,7 +42,7 @@ def learn(
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Most rounds.")] = 10,
     random_steps: Annotated[
-        int, typer.Option("--random-steps", min=50, help="Real random steps before the first.")
+        int, typer.Option("--random-steps", min=100, help="Real random steps before the first.")
     ] = 200,
     trial_steps: Annotated[
         int | None,

@@ -95,7 +95,7 @@ class LearnRequest:
     def __post_init__(self) -> None:
         METHODS.check(self.method)
         parse_until(self.until)
-        for name, least in (("rounds", 1), ("random_steps", 50), ("horizon", 1),
+        for name, least in (("rounds", 1), ("random_steps", 100), ("horizon", 1),
                             ("iterations", 1), ("seed", 0)):  # fmt: skip
             if getattr(self, name) < least:
                 option = name.replace("_", "-")

@@ -91,7 +91,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
         ({"until": "return is 3"}, "is not like 'return >= 900'"),
         ({"method": "sac"}, "no method 'sac' of learning; there is pilco"),
         ({"rounds": 0}, "--rounds is 0"),
-        ({"random_steps": 10}, "--random-steps is 10; it must be 50 or more"),
+        ({"random_steps": 10}, "--random-steps is 10; it must be 100 or more"),
     ],
 )
 def test_what_is_refused(change: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_the_command_says_whether_it_was_enough(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["learn", "--env", "Pendulum-v1", "--method", "quick", "-q", "--rounds", "3",
-                 "--random-steps", "60", "--trial-steps", "10", "--horizon", "3",
+                 "--random-steps", "100", "--trial-steps", "10", "--horizon", "3",
                  "--iterations", "1", "--reward", OPTIONS["reward"]]  # fmt: skip
     run = str(tmp_path / "run")
     assert main([*arguments, "-o", run, "--until", "return >= -1e9", "--json"]) == 0
