@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from imagine_cli.cli.console import messages
+from imagine_cli.cli.console import as_lines, messages
 from imagine_cli.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -29,16 +29,17 @@ def progress(quiet: bool = False, above: Above | None = None) -> Iterator[Progre
 
     On a terminal a bar for each stage, with count, rate, time left and note. Elsewhere one plain
     line when a stage begins and one when it ends. With ``quiet`` nothing. What ``above`` gives
-    is shown over the bars, anew with each of their pictures.
+    is shown over the bars, anew with each of their pictures. Warnings are lines on stderr.
     """
-    if quiet:
-        yield Silent()
-    elif is_live():
-        bars = _Bars(above)
-        with bars.progress:
-            yield bars
-    else:
-        yield _Lines()
+    with as_lines():
+        if quiet:
+            yield Silent()
+        elif is_live():
+            bars = _Bars(above)
+            with bars.progress:
+                yield bars
+        else:
+            yield _Lines()
 
 
 def is_live() -> bool:
