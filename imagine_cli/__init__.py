@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from imagine_cli.checkpoint import save_world_model as save_world_model
     from imagine_cli.errors import ImagineError as ImagineError
     from imagine_cli.errors import InputError as InputError
-    from imagine_cli.evaluation import compare_rollouts as compare_rollouts
-    from imagine_cli.evaluation import evaluate_model as evaluate_model
-    from imagine_cli.evaluation import rerun_rollout as rerun_rollout
+    from imagine_cli.evaluation.compare import compare_rollouts as compare_rollouts
+    from imagine_cli.evaluation.evaluate import evaluate_model as evaluate_model
+    from imagine_cli.evaluation.rerun import rerun_rollout as rerun_rollout
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
     from imagine_cli.plots.calibration import plot_evaluation as plot_evaluation
@@ -43,9 +43,9 @@ _HOME = {
     "InputError": "errors",
     "Rollout": "recording",
     "RolloutRequest": "request",
-    "compare_rollouts": "evaluation",
+    "compare_rollouts": "evaluation.compare",
     "convert_world_model": "checkpoint",
-    "evaluate_model": "evaluation",
+    "evaluate_model": "evaluation.evaluate",
     "export_world_model": "checkpoint",
     "fit_world_model": "fitting",
     "load_policy": "policies",
@@ -54,7 +54,7 @@ _HOME = {
     "plot_evaluation": "plots.calibration",
     "plot_rollout": "plots.plot",
     "render_video": "video.render",
-    "rerun_rollout": "evaluation",
+    "rerun_rollout": "evaluation.rerun",
     "run_rollout": "rollout",
     "save_world_model": "checkpoint",
 }

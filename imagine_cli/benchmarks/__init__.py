@@ -1,1 +1,1 @@
-"""How fast imagining is on this machine, beside its peers and beside what no way around is known."""
+"""How fast imagining is on this machine, beside its peers and beside floors."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import answers, messages, warning_line
-from imagine_cli.cli.sparkline import ASCII, BLOCKS, sparkline
 from imagine_cli.cli.tables import (
     bytes_text,
     fact_table,
@@ -19,6 +18,7 @@ from imagine_cli.cli.tables import (
     plus_minus,
     printable,
     significant,
+    sparkline,
     speaks_unicode,
 )
 from imagine_cli.errors import InputError
@@ -26,6 +26,7 @@ from imagine_cli.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from imagine_cli.inspection.checks import Finding
     from imagine_cli.inspection.statistics import Course, Statistics
     from imagine_cli.recording.reader import Rollout
 
@@ -51,7 +52,7 @@ def inspect_rollout(
         if csv:
             from imagine_cli.cli.inspect_csv import write_csv
 
-            _warn([finding.message for finding in rollout.warnings])
+            _warn(rollout.warnings)
             write_csv(rollout, sys.stdout, trajectory=trajectory, step=step)
             return
         if json:
@@ -78,7 +79,7 @@ def inspect_rollout(
             console.print(f"Step {step} of {rollout.steps}, {over}", style="bold")
             print_step(console, rollout, trajectory, step)
     sys.stdout.flush()  # so that in a terminal the warnings come below the table
-    _warn([finding.message for finding in stats.warnings])
+    _warn(stats.warnings)
 
 
 def _over(rollout: Rollout, trajectory: int | None) -> str:
@@ -101,44 +102,37 @@ def _check_range(what: str, number: int | None, last: int, path: Path) -> None:
         raise InputError(f"{path} has no {what} {number}: it has {there}")
 
 
-def _warn(sentences: list[str]) -> None:
-    for sentence in sentences[:_MOST_WARNINGS]:
-        warning_line(printable(sentence))
-    if len(sentences) > _MOST_WARNINGS:
-        warning_line(f"and {len(sentences) - _MOST_WARNINGS} more; --json has them all")
+def _warn(findings: list[Finding]) -> None:
+    for finding in findings[:_MOST_WARNINGS]:
+        warning_line(printable(finding.message))
+    if len(findings) > _MOST_WARNINGS:
+        warning_line(f"and {len(findings) - _MOST_WARNINGS} more; --json has them all")
 
 
 def _provenance(rollout: Rollout) -> Table:
     state = {True: "complete", False: "INCOMPLETE", None: "complete or not: it does not say"}
-    times = "×" if speaks_unicode() else "x"
-    size = bytes_text(rollout.stored_bytes)
-    parts = [
+    sizes = [
+        f"{plural(rollout.trajectories, 'trajectory')} {'×' if speaks_unicode() else 'x'} "
+        f"{plural(rollout.steps, 'step')}",
         plural(rollout.observation_size, "observation"),
         plural(rollout.action_size, "action") if rollout.action_size else "no actions",
     ]
     if rollout.particle_count:
-        parts.append(plural(rollout.particle_count, "particle"))
-    shape = (
-        f"{plural(rollout.trajectories, 'trajectory')} {times} {plural(rollout.steps, 'step')}, "
-        f"{', '.join(parts)}, {rollout.dtype.name}"
-    )
-    model = " ".join(
-        part
-        for part in (
-            rollout.model_path,
-            f"({rollout.model_kind})" if rollout.model_kind else None,
-            f"sha256 {rollout.model_sha256[:12]}" if rollout.model_sha256 else None,
-        )
-        if part
+        sizes.append(plural(rollout.particle_count, "particle"))
+    model = (
+        rollout.model_path,
+        rollout.model_kind and f"({rollout.model_kind})",
+        rollout.model_sha256 and f"sha256 {rollout.model_sha256[:12]}",
     )
     env = rollout.env_id
     if env and rollout.env_kwargs:
         env += " " + ", ".join(f"{key}={value!r}" for key, value in rollout.env_kwargs.items())
+    size = bytes_text(rollout.stored_bytes)
     facts = [
         ("rollout", f"{rollout.path}, {size}, {state[rollout.complete]}"),
-        ("shape", shape),
+        ("shape", ", ".join([*sizes, rollout.dtype.name])),
         ("env", env),
-        ("model", model),
+        ("model", " ".join(part for part in model if part)),
         ("policy", rollout.policy),
         ("propagation", rollout.propagation),
         ("seed", None if rollout.seed is None else str(rollout.seed)),
@@ -184,17 +178,15 @@ def _course_rows(
     """Two lines: the means, and below them the standard deviations where there are any."""
     from rich.text import Text
 
-    levels = BLOCKS if speaks_unicode() else ASCII
     empty = [""] * (len(table.columns) - 3 - len(shown))
     means = fixed([float(course.mean[place, k]) for place in shown])
     mean_course, sd_course = course.condensed(line)
-    picture = sparkline(mean_course[:, k].tolist(), levels=levels)
+    picture = sparkline(mean_course[:, k].tolist())
     table.add_row(Text(printable(name)), Text("mean", style="dim"), *means, *empty, picture)
-    if course.sd is None or sd_course is None:
-        return
-    sds = [significant(float(course.sd[place, k])) for place in shown]
-    picture = sparkline(sd_course[:, k].tolist(), low=0.0, levels=levels)
-    table.add_row("", Text(plus_minus()), *sds, *empty, picture, style="dim")
+    if course.sd is not None and sd_course is not None:
+        sds = [significant(float(course.sd[place, k])) for place in shown]
+        picture = sparkline(sd_course[:, k].tolist(), low=0.0)
+        table.add_row("", Text(plus_minus()), *sds, *empty, picture, style="dim")
 
 
 @contextlib.contextmanager

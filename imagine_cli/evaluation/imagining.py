@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,11 @@ from imagine_cli.recording import RolloutWriter
 from imagine_cli.recording.shard import Grid, Shard
 
 if TYPE_CHECKING:
-    from imagine_cli.belief import Belief
     from imagine_cli.propagation import Propagation
     from imagine_cli.request import RolloutRequest
     from imagine_cli.rollout.prepare import LoadedModel
 
 __all__ = ["Target", "imagine_run"]
-
-_TOLD_EVERY = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,19 +37,16 @@ class Target:
 
 
 class _ScoredShards:
-    """Where shards go that are scored, and written to a file where there is one."""
+    """Where shards go that are scored, and written to a file where there is one.
+
+    None is there before it is imagined, so that none is read.
+    """
 
     def __init__(self, keeper: ScoreKeeper, shards: Sequence[Shard], writer: Any) -> None:
         self.shards, self._keeper, self._writer = shards, keeper, writer
 
     def has(self, shard: Shard) -> bool:
         return False
-
-    def state(self, shard: Shard) -> dict[str, np.ndarray]:
-        raise NotImplementedError  # nothing is there before it is imagined
-
-    def read(self, shard: Shard, field: str) -> np.ndarray:
-        raise NotImplementedError
 
     def write(
         self, shard: Shard, numbers: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]
@@ -103,42 +97,26 @@ def imagine_run(
     )  # fmt: skip
     used = rollout.dynamics.propagation.description
     keeper = ScoreKeeper(run.observations, run.lengths)
-    total = run.steps * run.trajectories
     named = name if used == "module" else f"{name}, {used}"
-    progress.stage(f"imagining with {named}", total)
-    done, told, tell = 0, 0, 0.0
-
-    def on_step(count: int, _: Belief) -> None:
-        nonlocal done, told, tell
-        done += count
-        if time.monotonic() >= tell or done == total:
-            progress.advance(done - told)
-            told, tell = done, time.monotonic() + _TOLD_EVERY
-
+    progress.stage(f"imagining with {named}", run.steps * run.trajectories)
     dtype = str(rollout.dtype).removeprefix("torch.")
     begun = time.perf_counter()
-    with ExitStack() as stack:
-        writer = None
-        fields = rollout.fields
-        if target is not None:
-            header = replace(rollout.header(target.command), seed=seed)
-            writer = stack.enter_context(
-                RolloutWriter(
-                    target.path,
-                    header,
-                    dtype=dtype,
-                    fields=fields,
-                    overwrite=target.overwrite,
-                    together=rollout.together,
-                )
-            )
-        sizes = {
-            "trajectory": run.trajectories, "step": run.steps, "observation": size,
-            "action": about.action_size, "particle": 1,
-        }  # fmt: skip
-        grid = Grid(sizes, fields, np.dtype(dtype).itemsize, rollout.together)
+    writing: Any = nullcontext()
+    if target is not None:
+        writing = RolloutWriter(
+            target.path, replace(rollout.header(target.command), seed=seed), dtype=dtype,
+            fields=rollout.fields, overwrite=target.overwrite, together=rollout.together,
+        )  # fmt: skip
+    sizes = {
+        "trajectory": run.trajectories, "step": run.steps, "observation": size,
+        "action": about.action_size, "particle": 1,
+    }  # fmt: skip
+    grid = Grid(sizes, rollout.fields, np.dtype(dtype).itemsize, rollout.together)
+    told = EngineProgress(lambda count, _: progress.advance(count))
+    with writing as writer:
+        shards: Any = _ScoredShards(keeper, grid, writer)
         try:
-            LocalEngine().run(rollout, _ScoredShards(keeper, grid, writer), EngineProgress(on_step))
+            LocalEngine().run(rollout, shards, told)
         except ImagineError as error:
             raise type(error)(f"{named}: {error}") from error
     return keeper, used, time.perf_counter() - begun

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from imagine_cli.policies.base import Policy
 
 __all__ = ["RealRun", "evaluation_seed", "read_real", "run_real", "write_real"]
-
-_TOLD_EVERY = 0.1
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,6 @@ def run_real(
     rewards = np.full((trajectories, steps), np.nan)
     lengths = np.zeros(trajectories, dtype=np.int64)
     progress.stage("running the real env", trajectories * steps)
-    told, tell = 0, 0.0
     for k in range(trajectories):
         episode = real_episode(env, about, policy, seed=seed, number=k, steps=steps)
         for step, taken in enumerate(episode):
@@ -107,9 +103,7 @@ def run_real(
             actions[k, step], rewards[k, step] = taken.action, taken.reward
             lengths[k] = step + 1
         actions[k, lengths[k] :] = actions[k, lengths[k] - 1]
-        if time.monotonic() >= tell or k + 1 == trajectories:
-            progress.advance((k + 1) * steps - told)
-            told, tell = (k + 1) * steps, time.monotonic() + _TOLD_EVERY
+        progress.advance(steps)
     return RealRun(observations, actions, rewards, lengths)
 
 
@@ -169,9 +163,8 @@ def read_real(path: str | Path) -> tuple[RealRun, dict[str, Any]]:
             )
         observations = rollout.mean().astype(np.float64)
         actions = rollout.action_mean().astype(np.float64)
-        rewards = None
-        if "reward/mean" in rollout:
-            rewards = rollout.reward_mean().astype(np.float64)
+        known = "reward/mean" in rollout
+        rewards = rollout.reward_mean().astype(np.float64) if known else None
         attributes = dict(rollout.attributes)
     lengths = real_lengths(observations, path)
     if not np.isfinite(actions).all():

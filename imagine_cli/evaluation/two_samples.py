@@ -76,11 +76,11 @@ def compare_distributions(a: str | Path, b: str | Path, *, alpha: float = 0.01) 
         _check(one, other)
         last = min(one.steps, other.steps)
         steps = sorted({round(k * last / (_MOST_STEPS - 1)) for k in range(_MOST_STEPS)})
-        quantities = [_quantities(rollout, other_, steps) for rollout, other_ in
-                      ((one, other), (other, one))]  # fmt: skip
+        mine, others = _quantities(one, steps), _quantities(other, steps)
         counts = (one.trajectories, other.trajectories)
         paths = (one.path, other.path)
-    tests = sum(len(values) for values in quantities[0].values())
+    both = [place for place in mine if place in others]
+    tests = len(both)
     least = min(1.0, 2.0 / comb(sum(counts), counts[0]))
     if least * tests >= alpha:
         raise InputError(
@@ -88,16 +88,14 @@ def compare_distributions(a: str | Path, b: str | Path, *, alpha: float = 0.01) 
             f"difference could be told at --alpha {alpha}; compare more trajectories"
         )
     smallest, where = 1.0, ("nothing", 0)
-    for name, values in quantities[0].items():
-        for step, x in values.items():
-            y = quantities[1][name][step]
-            x, y = x[~np.isnan(x)], y[~np.isnan(y)]
-            if not len(x) or not len(y):
-                p = 1.0 if len(x) == len(y) else least
-            else:
-                p = float(ks_2samp(x, y).pvalue)
-            if p < smallest:
-                smallest, where = p, (name, step)
+    for place in both:
+        x, y = (values[place][~np.isnan(values[place])] for values in (mine, others))
+        if len(x) and len(y):
+            p = float(ks_2samp(x, y).pvalue)
+        else:
+            p = 1.0 if len(x) == len(y) else least
+        if p < smallest:
+            smallest, where = p, place
     return TwoSamples(*paths, alpha, min(1.0, smallest * tests), *where, tests, counts)
 
 
@@ -110,11 +108,9 @@ def _check(one: Rollout, other: Rollout) -> None:
             )
 
 
-def _quantities(
-    rollout: Rollout, other: Rollout, steps: list[int]
-) -> dict[str, dict[int, np.ndarray]]:
-    """``(B,)`` numbers by quantity and step, of the datasets that both files have."""
-    found: dict[str, dict[int, np.ndarray]] = {}
+def _quantities(rollout: Rollout, steps: list[int]) -> dict[tuple[str, int], np.ndarray]:
+    """``(B,)`` numbers by quantity and step, of what the file has."""
+    found: dict[tuple[str, int], np.ndarray] = {}
     names = rollout.observation_names
     labels = {
         "observation/mean": [f"mean of {name}" for name in names],
@@ -123,19 +119,17 @@ def _quantities(
         "reward/mean": ["reward"],
     }
     for dataset, columns in labels.items():
-        if dataset not in rollout or dataset not in other:
+        if dataset not in rollout:
             continue
-        length = min(rollout.datasets[dataset][1], other.datasets[dataset][1])
-        there = [step for step in steps if step < length]
+        there = [step for step in steps if step < rollout.datasets[dataset][1]]
         numbers = np.empty((len(there), rollout.trajectories, len(columns)))
         for rows, some in rollout.slabs(dataset):
-            block = None
-            for k, step in enumerate(there):
-                if some.start <= step < some.stop:
-                    block = rollout.numbers(dataset, rows, some) if block is None else block
-                    numbers[k, rows] = _column(block[:, step - some.start], dataset)
+            here = [k for k, step in enumerate(there) if some.start <= step < some.stop]
+            block: Any = rollout.numbers(dataset, rows, some) if here else None
+            for k in here:
+                numbers[k, rows] = _column(block[:, there[k] - some.start], dataset)
         for d, label in enumerate(columns):
-            found[label] = {step: numbers[k, :, d] for k, step in enumerate(there)}
+            found |= {(label, step): numbers[k, :, d] for k, step in enumerate(there)}
     return found
 
 

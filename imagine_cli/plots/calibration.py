@@ -14,7 +14,7 @@ from imagine_cli.plots.fan_data import choose_dimensions
 from imagine_cli.plots.picture import check_picture, save_picture
 
 if TYPE_CHECKING:
-    from imagine_cli.evaluation import Evaluation
+    from imagine_cli.evaluation.report import Evaluation
 
 __all__ = ["plot_evaluation"]
 
