@@ -97,8 +97,7 @@ def evaluate(
         ),
     ] = None,
     junit: Annotated[
-        Path | None,
-        typer.Option(metavar="REPORT.XML", help="Write the gates as a JUnit report."),
+        Path | None, typer.Option(metavar="REPORT.XML", help="Write the gates as a JUnit report.")
     ] = None,
     plot: Annotated[
         Path | None,
@@ -141,11 +140,9 @@ def evaluate(
             check_output(output, force, policy, real, *model)
     options = {name: value for name, value in given.items() if name in _OF_THE_EVALUATION}
     if plot is not None:
-        from imagine_cli.plots.fan_chart import require_matplotlib
         from imagine_cli.plots.picture import check_picture
 
         check_picture(plot, force)
-        require_matplotlib()
 
     with progress(quiet) as display:
         display.stage("loading and compiling" if compiled else "loading", total=None)

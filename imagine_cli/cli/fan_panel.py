@@ -6,6 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from imagine_cli.errors import require
 from imagine_cli.observation_names import labelled, observation_names
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ class FanPanel:
     """
 
     def __init__(self, console: Console, env_id: str, steps: int) -> None:
-        from imagine_cli.plots.terminal_chart import require_plotext
-
-        require_plotext()
+        require("plot", "plotext")
         self._console, self._env_id, self._steps = console, env_id, steps
         self._finished = 0
         self._begin()

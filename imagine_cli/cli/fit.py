@@ -47,7 +47,7 @@ def fit(
         typer.Option(
             help="Recorded transitions in place of running the env: a rollout file of a real run "
             "(imagine evaluate --record), a Minari dataset's folder, or an .npz file with "
-            "observations, actions and next_observations; repeatable.",
+            "observations, actions and next_observations; repeatable."
         ),
     ] = None,
     output: NewCheckpoint = Path("wm.pt"),

@@ -34,8 +34,7 @@ def inspect(
         typer.Option("--trajectory", metavar="K", help="Only trajectory K, counted from 0."),
     ] = None,
     step: Annotated[
-        int | None,
-        typer.Option("--step", metavar="K", help="Step K in full, 0 being the start."),
+        int | None, typer.Option("--step", metavar="K", help="Step K in full, 0 being the start.")
     ] = None,
     plot: Annotated[
         bool,

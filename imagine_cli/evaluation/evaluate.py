@@ -15,13 +15,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.evaluation.baselines import linear_gaussian, no_change
 from imagine_cli.evaluation.candidates import find_candidates
 from imagine_cli.evaluation.imagining import Target, imagine_run
-from imagine_cli.evaluation.real import (
-    RealRun,
-    evaluation_seed,
-    read_real,
-    run_real,
-    write_real,
-)
+from imagine_cli.evaluation.real import RealRun, evaluation_seed, read_real, run_real, write_real
 from imagine_cli.evaluation.report import Evaluation, ModelReport, compare_to
 from imagine_cli.evaluation.scores import require_scores
 from imagine_cli.progress import Progress, Silent
@@ -168,10 +162,7 @@ def evaluate_model(
 
 
 def _which_env(
-    env_id: str | None,
-    env_kwargs: dict[str, Any] | None,
-    real: Any,
-    known: Provenance,
+    env_id: str | None, env_kwargs: dict[str, Any] | None, real: Any, known: Provenance
 ) -> tuple[str, dict[str, Any]]:
     """The env's id and arguments, from the options or from the real file."""
     if real is None:

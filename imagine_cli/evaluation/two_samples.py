@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imagine_cli.errors import InputError, MissingExtraError
+from imagine_cli.errors import InputError, require
 from imagine_cli.recording import Rollout, open_rollout
 
 __all__ = ["TwoSamples", "compare_distributions"]
@@ -68,10 +68,9 @@ def compare_distributions(a: str | Path, b: str | Path, *, alpha: float = 0.01) 
     """
     if not 0.0 < alpha < 1.0:
         raise InputError(f"--alpha is {alpha}; it must be between 0 and 1")
-    try:
-        from scipy.stats import ks_2samp
-    except ImportError as error:
-        raise MissingExtraError("scipy", "evaluate") from error
+    require("evaluate", "scipy")
+    from scipy.stats import ks_2samp
+
     with open_rollout(a) as one, open_rollout(b) as other:
         _check(one, other)
         last = min(one.steps, other.steps)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagine_cli.errors import InputError
 from imagine_cli.inspection.checks import (
     Block,
     BoundsCheck,
     CovarianceCheck,
     Finding,
     FiniteCheck,
+    check_trajectory,
     growth_warnings,
 )
 
@@ -100,11 +100,8 @@ def compute(
     Raises:
         InputError: there is no such trajectory.
     """
-    if trajectory is not None and not 0 <= trajectory < rollout.trajectories:
-        raise InputError(
-            f"{rollout.path} has no trajectory {trajectory}: it has {rollout.trajectories}, "
-            "counted from 0"
-        )
+    if trajectory is not None:
+        check_trajectory(rollout, trajectory)
     names, last = rollout.observation_names, rollout.steps
     count = rollout.trajectories if trajectory is None else 1
     epsilon = float(np.finfo(rollout.dtype).eps) if rollout.dtype.kind == "f" else 0.0

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from imagine_cli.errors import InputError
 from imagine_cli.plots.calibration_chart import calibration_chart
 from imagine_cli.plots.calibration_data import Selection, panels_of, read_evaluation, select
-from imagine_cli.plots.fan_chart import require_matplotlib
 from imagine_cli.plots.fan_data import choose_dimensions
 from imagine_cli.plots.picture import check_picture, save_picture
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation.report import Evaluation
 
 __all__ = ["plot_evaluation"]
-
-_MOST_DIMENSIONS = 24
 
 
 def plot_evaluation(
@@ -48,7 +45,6 @@ def plot_evaluation(
     """
     output = Path(output)
     check_picture(output, overwrite)
-    require_matplotlib()
     document: dict[str, Any]
     if isinstance(evaluation, str | Path):
         document, source = read_evaluation(evaluation), str(evaluation)
@@ -56,7 +52,7 @@ def plot_evaluation(
         document, source = evaluation.as_dict(), "the evaluation"
     try:
         names = [str(name) for name in document["observation_names"]]
-        numbers = choose_dimensions(names, dimensions, _MOST_DIMENSIONS, source)
+        numbers = choose_dimensions(names, dimensions, source)
         chosen = [names[k] for k in numbers]
         selection = select(document, horizons)
         panels = panels_of(document, selection.curves, chosen)

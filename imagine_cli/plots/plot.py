@@ -8,14 +8,13 @@ from pathlib import Path
 
 from imagine_cli.errors import InputError
 from imagine_cli.observation_names import labelled
-from imagine_cli.plots.fan_chart import fan_chart, require_matplotlib
-from imagine_cli.plots.fan_data import choose_dimensions, read_fan
+from imagine_cli.plots.fan_chart import fan_chart
+from imagine_cli.plots.fan_data import Fan, choose_dimensions, read_fan
 from imagine_cli.plots.picture import check_picture, save_picture
 from imagine_cli.recording import Rollout, open_rollout
 
 __all__ = ["plot_rollout"]
 
-_MOST_DIMENSIONS = 24
 _MOST_TRAJECTORIES = 4
 
 
@@ -49,24 +48,21 @@ def plot_rollout(
     check_picture(output, overwrite)
     if not 1 <= len(trajectories) <= _MOST_TRAJECTORIES:
         raise InputError(f"a picture has 1 to {_MOST_TRAJECTORIES} trajectories")
-    require_matplotlib()
     with ExitStack() as stack:
         source = stack.enter_context(open_rollout(rollout))
         over = None if real is None else stack.enter_context(open_rollout(real))
-        chosen = choose_dimensions(
-            source.observation_names, dimensions, _MOST_DIMENSIONS, source.path
-        )
+        chosen = choose_dimensions(source.observation_names, dimensions, source.path)
         fans = [read_fan(source, k, over) for k in dict.fromkeys(trajectories)]
-        title = _title(source, list(dict.fromkeys(trajectories)))
+        title = _title(source, fans)
         names = labelled(source.observation_names, source.env_id or "")
     figure = fan_chart(fans, names, chosen, title)
     save_picture(figure, output, title)
     return 0 if dimensions else len(names) - len(chosen)
 
 
-def _title(rollout: Rollout, trajectories: list[int]) -> str:
+def _title(rollout: Rollout, fans: list[Fan]) -> str:
     """What it is, in two lines."""
-    which = f"trajectory {trajectories[0]} of " if len(trajectories) == 1 else ""
+    which = f"trajectory {fans[0].trajectory} of " if len(fans) == 1 else ""
     imagined = "a real run" if rollout.attributes.get("real") else "an imagined rollout"
     facts = {
         "model": rollout.model_kind,

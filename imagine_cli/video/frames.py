@@ -17,8 +17,9 @@ from imagine_cli.video.states import Setter
 if TYPE_CHECKING:
     from imagine_cli.recording import Rollout
 
-__all__ = ["frames", "prepare", "side_by_side"]
+__all__ = ["MUJOCO_HINT", "frames", "prepare", "side_by_side"]
 
+MUJOCO_HINT = "MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw"
 _HEAD, _GAP = 24, 4
 _STEPS = 256
 
@@ -54,10 +55,8 @@ def frames(
     seed = reset_seed(rollout.seed or 0, trajectory)
     imagined.reset(seed=seed)
     at = np.asarray(real.reset(seed=seed)[0], dtype=np.float64)
-    same = np.allclose(at, start, rtol=1e-5, atol=1e-6)
-    if not same:
+    if not np.allclose(at, start, rtol=1e-5, atol=1e-6):
         setter(real.unwrapped, start, None)
-    titles = ["imagined mean", "real run"]
     ended: int | None = None
     right = _drawn(real)
     for first in range(0, rollout.steps + 1, _STEPS):
@@ -82,8 +81,8 @@ def frames(
             left = _drawn(imagined)
             if ended is None or ended > step - every:
                 right = _drawn(real)
-            titles[1] = "real run" if ended is None else f"real run, ended at step {ended}"
-            yield side_by_side(left, right, [f"{titles[0]}, step {step}", titles[1]])
+            end = "" if ended is None else f", ended at step {ended}"
+            yield side_by_side(left, right, [f"imagined mean, step {step}", f"real run{end}"])
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray, titles: list[str]) -> np.ndarray:
@@ -112,9 +111,7 @@ def _drawn(env: Any) -> np.ndarray:
         what = "pygame" if "pygame" in str(error) else "a library that draws the env"
         raise MissingExtraError(what, "video") from error
     except Exception as error:  # a renderer may raise anything at all
-        hint = "; MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw" if hasattr(
-            env.unwrapped, "model"
-        ) else ""  # fmt: skip
+        hint = f"; {MUJOCO_HINT}" if hasattr(env.unwrapped, "model") else ""
         said = " ".join(str(error).split()).rstrip(".")
         raise ImagineError(
             f"the env can't be drawn here: {type(error).__name__}: {said}{hint}"
