@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation.rerun import rerun_rollout as rerun_rollout
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
-    from imagine_cli.plots.calibration import plot_evaluation as plot_evaluation
+    from imagine_cli.plots.plot import plot_evaluation as plot_evaluation
     from imagine_cli.plots.plot import plot_rollout as plot_rollout
     from imagine_cli.policies import load_policy as load_policy
     from imagine_cli.recording import Rollout as Rollout
@@ -51,7 +51,7 @@ _HOME = {
     "load_policy": "policies",
     "load_world_model": "checkpoint",
     "open_rollout": "recording",
-    "plot_evaluation": "plots.calibration",
+    "plot_evaluation": "plots.plot",
     "plot_rollout": "plots.plot",
     "render_video": "video.render",
     "rerun_rollout": "evaluation.rerun",

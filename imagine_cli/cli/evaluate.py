@@ -160,7 +160,7 @@ def evaluate(
             **options,
         )
     if plot is not None:
-        from imagine_cli.plots.calibration import plot_evaluation
+        from imagine_cli.plots.plot import plot_evaluation
 
         if plot_evaluation(found, plot, overwrite=force) and not quiet:
             warning_line("some models or dimensions are left out of the picture for want of room")

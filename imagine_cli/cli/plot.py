@@ -112,7 +112,7 @@ def plot(
             )  # fmt: skip
             display.finish()
     elif kind == "an evaluation":
-        from imagine_cli.plots.calibration import plot_evaluation
+        from imagine_cli.plots.plot import plot_evaluation
 
         left_out = plot_evaluation(
             file, target, horizons=horizon or [], dimensions=dimension or [], overwrite=force

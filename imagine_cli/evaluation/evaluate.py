@@ -124,12 +124,12 @@ def evaluate_model(
         scale = np.nanstd(run.observations.reshape(-1, about.observation_size), axis=0)
         target = None if imagined is None else Target(imagined, command, overwrite)
         reports = []
-        for name, model, used in candidates:
-            keeper, described, seconds = imagine_run(
-                request, model, name, used, env, about, run, target, progress
+        for candidate in candidates:
+            scores, described, seconds = imagine_run(
+                candidate, request, env, about, run, target, progress
             )
+            name, model, _ = candidate
             several = sum(other.name == name for other in candidates) > 1
-            scores = keeper.scores()
             reports.append(
                 ModelReport(
                     name=name,
@@ -169,11 +169,8 @@ def _which_env(
         if env_id is None:
             raise InputError("no env: give --env, or --real with a recorded real run")
         return env_id, dict(env_kwargs or {})
-    if known.env_id:
-        env_id = env_named(known.env_id, real, env_id)
-    if env_id is None:
-        raise InputError(f"{real} does not say of which env it is; give --env")
-    return env_id, dict(env_kwargs or known.env_kwargs or {})
+    kwargs = dict(env_kwargs or known.env_kwargs or {})
+    return env_named(known.env_id, real, env_id), kwargs
 
 
 def _cut(
@@ -185,11 +182,11 @@ def _cut(
             f"{path} has D = {sizes[0]} and F = {sizes[1]}, but {about.id} has "
             f"{about.observation_size} and {about.action_size}"
         )
-    for name, wanted, there in (
+    for name, asked, there in (
         ("trajectories", trajectories, run.trajectories), ("steps", steps, run.steps),
     ):  # fmt: skip
-        if wanted is not None and wanted > there:
-            raise InputError(f"{path} has {there} {name} and --{name} asks for {wanted}")
+        if asked is not None and asked > there:
+            raise InputError(f"{path} has {there} {name} and --{name} asks for {asked}")
     return run.first(trajectories or run.trajectories, steps or run.steps)
 
 

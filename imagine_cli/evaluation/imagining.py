@@ -14,15 +14,14 @@ import numpy as np
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import ImagineError
 from imagine_cli.evaluation.real import RealRun, evaluation_seed
-from imagine_cli.evaluation.scores import ScoreKeeper
+from imagine_cli.evaluation.scores import ScoreKeeper, Scores
 from imagine_cli.progress import Progress
 from imagine_cli.recording import RolloutWriter
 from imagine_cli.recording.shard import Grid, Shard
 
 if TYPE_CHECKING:
-    from imagine_cli.propagation import Propagation
+    from imagine_cli.evaluation.candidates import Candidate
     from imagine_cli.request import RolloutRequest
-    from imagine_cli.rollout.prepare import LoadedModel
 
 __all__ = ["Target", "imagine_run"]
 
@@ -58,16 +57,14 @@ class _ScoredShards:
 
 
 def imagine_run(
+    candidate: Candidate,
     request: RolloutRequest,
-    model: LoadedModel,
-    name: str,
-    propagation: Propagation,
     env: Any,
     about: EnvDescription,
     run: RealRun,
     target: Target | None,
     progress: Progress,
-) -> tuple[ScoreKeeper, str, float]:
+) -> tuple[Scores, str, float]:
     """Imagine the run: the scores, the propagation, the seconds.
 
     Args:
@@ -91,6 +88,7 @@ def imagine_run(
     seed = request.seed
     request = replace(request, seed=evaluation_seed(seed), start="real run", parameters={})
     actions = torch.tensor(run.actions, device=request.device)
+    name, model, propagation = candidate
     rollout = prepare(
         request, env, about, model, propagation=propagation,
         policy=GivenActions(actions, request.policy), initial=initial,
@@ -119,4 +117,4 @@ def imagine_run(
             LocalEngine().run(rollout, shards, told)
         except ImagineError as error:
             raise type(error)(f"{named}: {error}") from error
-    return keeper, used, time.perf_counter() - begun
+    return keeper.scores(), used, time.perf_counter() - begun

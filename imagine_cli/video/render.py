@@ -62,10 +62,7 @@ def render_video(
         check_trajectory(source, trajectory)
         if "action/mean" not in source:
             raise InputError(f"{source.path} has no actions, so that there is no real run of them")
-        if source.env_id:
-            env_id = env_named(source.env_id, source.path, env_id)
-        if not env_id:
-            raise InputError(f"{source.path} does not say of which env it is; give --env")
+        env_id = env_named(source.env_id, source.path, env_id)
         imagined, real = (_drawing(stack, env_id, source.env_kwargs or {}) for _ in range(2))
         about = describe(real)
         sizes = (about.observation_size, about.action_size)
