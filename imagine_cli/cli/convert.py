@@ -88,17 +88,10 @@ def convert(
     from imagine_cli.checkpoint import convert_world_model
 
     model = convert_world_model(
-        source,
-        output,
-        env=env,
-        env_kwargs=parse_env_kwargs(env_kwarg),
-        process_noise=sds,
-        activation=activation,
-        learned_rewards=learned_rewards,
-        target_is_delta=target_is_delta,
-        no_delta=dimensions,
-        overwrite=force,
-    )
+        source, output, env=env, env_kwargs=parse_env_kwargs(env_kwarg), process_noise=sds,
+        activation=activation, learned_rewards=learned_rewards, target_is_delta=target_is_delta,
+        no_delta=dimensions, overwrite=force,
+    )  # fmt: skip
     if json:
         from imagine_cli.cli.inspect_document import as_json
 

@@ -66,11 +66,9 @@ class FiniteCheck:
     def warnings(self) -> list[Finding]:
         if not self.count:
             return []
-        what = (
-            f"1 number that is not finite, at {self.first}"
-            if self.count == 1
-            else f"{self.count} numbers that are not finite, the first at {self.first}"
-        )
+        what = f"{self.count} numbers that are not finite, the first at {self.first}"
+        if self.count == 1:
+            what = f"1 number that is not finite, at {self.first}"
         return [Finding("not-finite", f"{self.dataset} has {what}")]
 
 
