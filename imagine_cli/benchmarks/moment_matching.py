@@ -78,11 +78,6 @@ def beliefs(model: GaussianProcessWorldModel, batch: int) -> TensorDictBase:
     return TensorDict({"observation": observation, "action": action}, [batch])
 
 
-def feasible(n: int, batch: int) -> bool:
-    """Whether torchrl's model fits into memory."""
-    return batch * _SIZE**2 * n**2 * (_SIZE + _ACTIONS) * 8 * 4 < _LARGEST
-
-
 def forward(bench: Bench) -> Iterator[Row]:
     """Steps without gradients."""
     for n in (100, 200) if bench.quick else (100, 200, 500, 1000):
@@ -101,11 +96,12 @@ def _step(bench: Bench, ours: GaussianProcessWorldModel, theirs: Any, batch: int
         -3, 0, _SIZE * (_SIZE + 1) // 2 * n * n, dtype=torch.float64, device=bench.device
     ).repeat(batch)
     out = torch.empty_like(exponents)
+    fits_into_memory = batch * _SIZE**2 * n**2 * (_SIZE + _ACTIONS) * 8 * 4 < _LARGEST
     return bench.row(
         "moment-matching",
         f"a step, n={n}, B={batch}",
         lambda: ours.predict(belief, action),
-        {"torchrl": lambda: theirs.uncertain_forward(td.clone())} if feasible(n, batch) else {},
+        {"torchrl": lambda: theirs.uncertain_forward(td.clone())} if fits_into_memory else {},
         {"exp": lambda: torch.exp(exponents, out=out)},
     )
 

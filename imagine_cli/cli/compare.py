@@ -76,23 +76,7 @@ def print_comparison(found: Comparison | TwoSamples, *, as_json: bool, quiet: bo
 
         print(json_text(found.as_dict()))
     elif not quiet:
-        for line in _lines(found):
+        for line in found.lines():
             print(printable(line))
     if not found.same:
         raise typer.Exit(1)
-
-
-def _lines(found: Comparison | TwoSamples) -> list[str]:
-    from imagine_cli.evaluation.two_samples import TwoSamples
-
-    names = f"{found.a} and {found.b}"
-    if isinstance(found, TwoSamples):
-        many = f"{found.trajectories[0]} and {found.trajectories[1]} trajectories"
-        closest = f"p = {found.p:.3g} after {found.tests} tests of {many}"
-        place = f"{found.quantity} at step {found.step}"
-        if found.same:
-            return [f"{names} could be of one distribution: {closest} (smallest: {place})"]
-        return [f"{names} are of different distributions: {closest}, the clearest in the {place}"]
-    differences = [difference.sentence() for difference in found.differences]
-    verdict = f"{names} hold the same numbers" if found.same else f"{names} differ"
-    return [verdict, *differences, *(f"note: {note}" for note in found.notes)]

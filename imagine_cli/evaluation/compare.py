@@ -52,14 +52,12 @@ class Difference:
     first: Place | None = None
     largest: Place | None = None
 
-    def sentence(self) -> str:
-        if self.reason:
-            return f"{self.dataset}: {self.reason}"
-        assert self.first is not None
-        assert self.largest is not None
-        return (
-            f"{self.dataset}: {self.count} of {self.total} numbers differ; first at "
-            f"{self.first}; largest at {self.largest}, by {self.largest.size:.3g}"
+    def __str__(self) -> str:
+        return f"{self.dataset}: " + (
+            f"{self.count} of {self.total} numbers differ; first at {self.first}; largest at "
+            f"{self.largest}, by {self.largest.size:.3g}"
+            if self.largest
+            else self.reason
         )
 
 
@@ -75,6 +73,11 @@ class Comparison:
     @property
     def same(self) -> bool:
         return not self.differences
+
+    def lines(self) -> list[str]:
+        """As ``imagine compare`` prints it."""
+        verdict = f"{self.a} and {self.b} {'hold the same numbers' if self.same else 'differ'}"
+        return [verdict, *map(str, self.differences), *(f"note: {note}" for note in self.notes)]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as ``imagine compare --json`` prints it."""

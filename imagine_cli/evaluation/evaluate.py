@@ -94,8 +94,7 @@ def evaluate_model(
     env_id, env_kwargs = _which_env(env_id, options.pop("env_kwargs", None), real, known)
     request = RolloutRequest.of(
         {
-            **options, "env": env_id, "env_kwargs": env_kwargs,
-            "steps": 50 if steps is None else steps,
+            **options, "env": env_id, "env_kwargs": env_kwargs, "steps": steps,
             "trajectories": 100 if trajectories is None else trajectories,
         }
     )  # fmt: skip
@@ -132,33 +131,19 @@ def evaluate_model(
             several = sum(other.name == name for other in candidates) > 1
             reports.append(
                 ModelReport(
-                    name=name,
-                    label=f"{name}, {described}" if several else name,
-                    kind=model.kind,
-                    propagation=described,
-                    sha256=model.sha256,
-                    scores=scores,
-                    against={
-                        other: compare_to(scores, baseline, scale)
-                        for other, baseline in baselines.items()
-                    },
+                    name=name, label=f"{name}, {described}" if several else name, kind=model.kind,
+                    propagation=described, sha256=model.sha256, scores=scores, seconds=seconds,
+                    against={k: compare_to(scores, other, scale) for k, other in baselines.items()},
                     score=scores.mean_scaled_crps(scale),
-                    seconds=seconds,
                 )
-            )
+            )  # fmt: skip
         progress.finish()
     return Evaluation(
-        env_id=about.id,
-        env_kwargs=about.kwargs,
-        policy=request.policy,
-        seed=request.seed,
-        steps=run.steps,
-        trajectories=run.trajectories,
-        observation_names=about.observation_names,
-        lengths=run.lengths,
+        env_id=about.id, env_kwargs=about.kwargs, policy=request.policy, seed=request.seed,
+        steps=run.steps, trajectories=run.trajectories, lengths=run.lengths,
+        observation_names=about.observation_names, baselines=baselines,
         models=sorted(reports, key=lambda report: (np.isnan(report.score), report.score)),
-        baselines=baselines,
-    )
+    )  # fmt: skip
 
 
 def _which_env(
@@ -208,9 +193,9 @@ def _load_all(
 def _run(env: Any, about: EnvDescription, request: RolloutRequest, progress: Progress) -> RealRun:
     from imagine_cli.policies import make_policy
 
-    own, steps, trajectories = evaluation_seed(request.seed), request.steps, request.trajectories
-    acting = make_policy(request.policy, about, seed=own)
-    acting.check(steps, trajectories)
+    seed, steps, trajectories = evaluation_seed(request.seed), request.steps, request.trajectories
+    policy = make_policy(request.policy, about, seed=seed)
+    policy.check(steps, trajectories)
     return run_real(
-        env, acting, steps=steps, trajectories=trajectories, seed=own, progress=progress
+        env, policy, steps=steps, trajectories=trajectories, seed=seed, progress=progress
     )

@@ -122,23 +122,13 @@ def write_real(
     After a trajectory's end the means and rewards are NaN. Raises as write_rollout does.
     """
     header = RolloutHeader(
-        command=command,
-        env_id=about.id,
-        env_kwargs=about.kwargs,
-        policy=policy,
-        propagation="none",
-        seed=seed,
-        steps=run.steps,
-        trajectories=run.trajectories,
-        model_path="",
-        model_sha256="",
-        model_kind="real",
-        observation_names=about.observation_names,
-        action_names=about.action_names,
-        observation_low=about.observation_low,
-        observation_high=about.observation_high,
+        command=command, env_id=about.id, env_kwargs=about.kwargs, policy=policy,
+        propagation="none", seed=seed, steps=run.steps, trajectories=run.trajectories,
+        model_path="", model_sha256="", model_kind="real",
+        observation_names=about.observation_names, action_names=about.action_names,
+        observation_low=about.observation_low, observation_high=about.observation_high,
         extra={"real": True},
-    )
+    )  # fmt: skip
     numbers = {
         "observation/mean": run.observations,
         "observation/var": np.zeros((*run.observations.shape, about.observation_size)),

@@ -38,6 +38,16 @@ class TwoSamples:
     def same(self) -> bool:
         return self.p >= self.alpha
 
+    def lines(self) -> list[str]:
+        """As ``imagine compare --statistical`` prints it."""
+        many = f"{self.trajectories[0]} and {self.trajectories[1]} trajectories"
+        closest = f"p = {self.p:.3g} after {self.tests} tests of {many}"
+        place = f"{self.quantity} at step {self.step}"
+        verdict = f"could be of one distribution: {closest} (smallest: {place})"
+        if not self.same:
+            verdict = f"are of different distributions: {closest}, the clearest in the {place}"
+        return [f"{self.a} and {self.b} {verdict}"]
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as ``imagine compare --statistical --json`` prints it."""
         return {
