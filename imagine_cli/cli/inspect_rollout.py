@@ -21,7 +21,7 @@ from imagine_cli.cli.tables import (
     sparkline,
     speaks_unicode,
 )
-from imagine_cli.errors import InputError
+from imagine_cli.inspection.checks import check_there
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,24 +47,21 @@ def inspect_rollout(
     from imagine_cli.recording.reader import open_rollout
 
     with open_rollout(path) as rollout:
-        _check_range("trajectory", trajectory, rollout.trajectories - 1, path)
-        _check_range("step", step, rollout.steps, path)
+        check_there(rollout, trajectory, step)
         if csv:
             from imagine_cli.cli.inspect_csv import write_csv
 
             _warn(rollout.warnings)
             write_csv(rollout, sys.stdout, trajectory=trajectory, step=step)
             return
+        with _progress(rollout) as progress:
+            stats = compute(rollout, trajectory, bins=40 if json else _STRETCHES, progress=progress)
         if json:
             from imagine_cli.cli.inspect_document import as_json, rollout_document
 
-            with _progress(rollout) as progress:
-                stats = compute(rollout, trajectory, progress=progress)
             print(as_json(rollout_document(rollout, stats, step)))
             return
         console = answers()
-        with _progress(rollout) as progress:
-            stats = compute(rollout, trajectory, bins=_STRETCHES, progress=progress)
         console.print(_provenance(rollout))
         console.print()
         over = _over(rollout, trajectory)
@@ -83,7 +80,7 @@ def inspect_rollout(
 
 
 def _over(rollout: Rollout, trajectory: int | None) -> str:
-    """Which trajectories numbers are about, and how they were put together."""
+    """Which trajectories the numbers are about, and how they are averaged."""
     if trajectory is not None:
         which = f"trajectory {trajectory} of {rollout.trajectories} (counted from 0)"
     elif rollout.trajectories == 1:
@@ -94,12 +91,6 @@ def _over(rollout: Rollout, trajectory: int | None) -> str:
             f"{plus_minus()} root mean square of the standard deviations"
         )
     return f"in {which}: mean and {plus_minus()} standard deviation"
-
-
-def _check_range(what: str, number: int | None, last: int, path: Path) -> None:
-    if number is not None and not 0 <= number <= last:
-        there = f"{what} 0" if last == 0 else f"{what} 0 to {last}"
-        raise InputError(f"{path} has no {what} {number}: it has {there}")
 
 
 def _warn(findings: list[Finding]) -> None:

@@ -91,7 +91,11 @@ def evaluate_model(
     progress = progress or Silent()
     run, attributes = (None, {}) if real is None else read_real(real)
     known = Provenance(attributes)
-    env_id, env_kwargs = _which_env(env_id, options.pop("env_kwargs", None), real, known)
+    if real is not None:
+        env_id = env_named(known.env_id, real, env_id)
+    if env_id is None:
+        raise InputError("no env: give --env, or --real with a recorded real run")
+    env_kwargs = dict(options.pop("env_kwargs", None) or known.env_kwargs or {})
     request = RolloutRequest.of(
         {
             **options, "env": env_id, "env_kwargs": env_kwargs, "steps": steps,
@@ -144,18 +148,6 @@ def evaluate_model(
         observation_names=about.observation_names, baselines=baselines,
         models=sorted(reports, key=lambda report: (np.isnan(report.score), report.score)),
     )  # fmt: skip
-
-
-def _which_env(
-    env_id: str | None, env_kwargs: dict[str, Any] | None, real: Any, known: Provenance
-) -> tuple[str, dict[str, Any]]:
-    """The env's id and arguments, from the options or from the real file."""
-    if real is None:
-        if env_id is None:
-            raise InputError("no env: give --env, or --real with a recorded real run")
-        return env_id, dict(env_kwargs or {})
-    kwargs = dict(env_kwargs or known.env_kwargs or {})
-    return env_named(known.env_id, real, env_id), kwargs
 
 
 def _cut(

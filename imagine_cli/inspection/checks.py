@@ -19,18 +19,20 @@ __all__ = [
     "CovarianceCheck",
     "Finding",
     "FiniteCheck",
-    "check_trajectory",
+    "check_there",
     "growth_warnings",
 ]
 
 
-def check_trajectory(rollout: Rollout, number: int) -> None:
-    """InputError where the rollout has no such trajectory."""
-    if not 0 <= number < rollout.trajectories:
-        raise InputError(
-            f"{rollout.path} has no trajectory {number}: it has {rollout.trajectories}, "
-            "counted from 0"
-        )
+def check_there(rollout: Rollout, trajectory: int | None = 0, step: int | None = 0) -> None:
+    """InputError where the rollout has no such trajectory or step."""
+    for what, number, last in (
+        ("trajectory", trajectory, rollout.trajectories - 1),
+        ("step", step, rollout.steps),
+    ):
+        if number is not None and not 0 <= number <= last:
+            there = f"{what} 0" if last == 0 else f"{what} 0 to {last}"
+            raise InputError(f"{rollout.path} has no {what} {number}: it has {there}")
 
 
 class Block(NamedTuple):

@@ -14,7 +14,7 @@ from imagine_cli.inspection.checks import (
     CovarianceCheck,
     Finding,
     FiniteCheck,
-    check_trajectory,
+    check_there,
     growth_warnings,
 )
 
@@ -103,8 +103,7 @@ def compute(
     Raises:
         InputError: there is no such trajectory.
     """
-    if trajectory is not None:
-        check_trajectory(rollout, trajectory)
+    check_there(rollout, trajectory)
     names, last = rollout.observation_names, rollout.steps
     count = rollout.trajectories if trajectory is None else 1
     epsilon = float(np.finfo(rollout.dtype).eps) if rollout.dtype.kind == "f" else 0.0

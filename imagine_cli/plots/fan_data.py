@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagine_cli.errors import InputError
-from imagine_cli.inspection.checks import check_trajectory
+from imagine_cli.inspection.checks import check_there
 from imagine_cli.recording import Rollout
 
 __all__ = ["BANDS", "Fan", "check_real", "choose_dimensions", "read_fan"]
@@ -54,7 +54,7 @@ def read_fan(
     Raises:
         InputError: there is no such trajectory, or ``real`` has another D.
     """
-    check_trajectory(rollout, trajectory)
+    check_there(rollout, trajectory)
     steps = np.unique(np.linspace(0, rollout.steps, max(2, points)).round().astype(np.int64))
     mean = _picked(rollout, "observation/mean", trajectory, steps)
     var = _picked(rollout, "observation/var", trajectory, steps)
@@ -78,7 +78,7 @@ def check_real(rollout: Rollout, real: Rollout, trajectory: int) -> None:
             f"{real.path} has D = {real.observation_size} and {rollout.path} "
             f"{rollout.observation_size}: they are of different envs"
         )
-    check_trajectory(real, trajectory)
+    check_there(real, trajectory)
     starts = rollout.mean(trajectory, 0), real.mean(trajectory, 0)
     if not np.allclose(*starts, rtol=1e-5, atol=1e-6):
         raise InputError(

@@ -11,7 +11,7 @@ from typing import Any
 from imagine_cli.environments import describe, env_named, make_env
 from imagine_cli.errors import InputError, require
 from imagine_cli.files.whole_file import check_writable, whole_file
-from imagine_cli.inspection.checks import check_trajectory
+from imagine_cli.inspection.checks import check_there
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.recording import open_rollout
 from imagine_cli.video.ffmpeg import writing
@@ -59,7 +59,7 @@ def render_video(
     kind = _check_output(output, overwrite)
     with ExitStack() as stack:
         source = stack.enter_context(open_rollout(rollout))
-        check_trajectory(source, trajectory)
+        check_there(source, trajectory)
         if "action/mean" not in source:
             raise InputError(f"{source.path} has no actions, so that there is no real run of them")
         env_id = env_named(source.env_id, source.path, env_id)
