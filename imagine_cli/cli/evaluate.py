@@ -117,7 +117,7 @@ def evaluate(
 ) -> None:
     """Score what a world model imagines against what really happens.
 
-    Runs the real env under a policy, imagines the same starts and actions,
+    Runs the real env under a policy, imagines from the same initial states with the same actions,
     and tells for each horizon how wrong the means are, whether the intervals
     are honest, and until which step the model is better than no change and
     than a linear model. Models and propagations are ranked in one table by

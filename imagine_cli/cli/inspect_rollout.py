@@ -136,7 +136,7 @@ def _provenance(rollout: Rollout) -> Table:
 
 
 def _shown(steps: int, width: int) -> list[int]:
-    """Which of the landmarks, by position: all where there is room, else start, middle, end."""
+    """Which of the landmarks, by position: all where they fit, else start, middle, end."""
     from imagine_cli.inspection.statistics import landmarks
 
     places = list(range(len(landmarks(steps))))

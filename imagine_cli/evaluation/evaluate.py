@@ -48,7 +48,7 @@ def evaluate_model(
     progress: Progress | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Run the real env, imagine the same starts and actions, and score what was imagined.
+    """Run the real env, imagine from its initial states with its actions, and score what was imagined.
 
     Args:
         models: one or several checkpoints, or TensorDictModules.

@@ -39,7 +39,7 @@ _EXAMPLE = "write it like 'rmse@10 > 0.2', 'rmse[theta_dot]@10 > 0.2' or 'covera
 
 @dataclass(frozen=True)
 class Gate:
-    """One condition. ``horizon`` None is the last one, ``dimension`` None all together."""
+    """One condition. ``horizon`` None is the last one, ``dimension`` None the whole observation."""
 
     metric: str
     dimension: str | None

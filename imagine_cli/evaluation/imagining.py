@@ -1,4 +1,4 @@
-"""A real run's starts and actions, imagined by a world model and scored as it goes."""
+"""A real run's initial states and actions, imagined by a world model and scored as it goes."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _MOST_STEPS = 12
 
 @dataclass(frozen=True)
 class TwoSamples:
-    """Kolmogorov-Smirnov tests of what trajectories are at some steps, taken together.
+    """Kolmogorov-Smirnov tests of what trajectories are at some steps, taken as one test.
 
     ``p`` is the smallest of the tests' p-values times their number (Bonferroni), at most 1;
     ``quantity`` and ``step`` say where it is. ``same`` is ``p >= alpha``.
@@ -73,7 +73,7 @@ def compare_distributions(a: str | Path, b: str | Path, *, alpha: float = 0.01) 
     ``alpha``.
 
     Raises:
-        InputError: files that can't be read or don't fit together, too few trajectories for any
+        InputError: files that can't be read or don't fit each other, too few trajectories for any
             difference to show, or scipy is missing.
     """
     if not 0.0 < alpha < 1.0:

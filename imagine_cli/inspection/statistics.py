@@ -96,7 +96,7 @@ def compute(
 
     Args:
         rollout: an open one.
-        trajectory: one trajectory, or None for all of them together.
+        trajectory: one trajectory, or None for all of them.
         bins: into how many stretches of steps the course is condensed.
         progress: called with the fraction that is done, from 0 to 1.
 

@@ -39,7 +39,7 @@ class Calibration:
 
 
 class Panel(NamedTuple):
-    """A dimension, or all of them together, with a curve for each forecast."""
+    """A dimension, or the whole observation, with a curve for each forecast."""
 
     name: str
     curves: list[Calibration]
@@ -47,7 +47,7 @@ class Panel(NamedTuple):
 
 class Selection(NamedTuple):
     """What is drawn: ``(label, model's number, horizon)`` of each curve, and how many models had
-    no room."""
+    did not fit."""
 
     curves: list[tuple[str, int, int]]
     left_out: int
@@ -101,7 +101,7 @@ def select(document: dict[str, Any], horizons: Sequence[int]) -> Selection:
 def panels_of(
     document: dict[str, Any], curves: Sequence[tuple[str, int, int]], dimensions: Sequence[str]
 ) -> list[Panel]:
-    """A panel for all dimensions together, where there are several, and one for each."""
+    """A panel for the whole observation, where it has several dimensions, and one for each."""
 
     def curves_of(dimension: str | None) -> list[Calibration]:
         found = []

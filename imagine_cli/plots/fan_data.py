@@ -79,11 +79,11 @@ def check_real(rollout: Rollout, real: Rollout, trajectory: int) -> None:
             f"{rollout.observation_size}: they are of different envs"
         )
     check_there(real, trajectory)
-    starts = rollout.mean(trajectory, 0), real.mean(trajectory, 0)
-    if not np.allclose(*starts, rtol=1e-5, atol=1e-6):
+    initial = rollout.mean(trajectory, 0), real.mean(trajectory, 0)
+    if not np.allclose(*initial, rtol=1e-5, atol=1e-6):
         raise InputError(
-            f"trajectory {trajectory} starts at {_list(starts[0])} in {rollout.path} and at "
-            f"{_list(starts[1])} in {real.path}: they don't belong together; imagine evaluate "
+            f"trajectory {trajectory} starts at {_list(initial[0])} in {rollout.path} and at "
+            f"{_list(initial[1])} in {real.path}: they don't belong together; imagine evaluate "
             "--record real.h5 --imagined rollout.h5 writes two that do"
         )
 

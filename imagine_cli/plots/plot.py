@@ -38,7 +38,7 @@ def plot_rollout(
     Args:
         rollout: a rollout file.
         output: a .png, .svg, .pdf or .html file; it appears when it is complete.
-        real: a rollout file whose means go over the fans: the same starts, as
+        real: a rollout file whose means go over the fans: the same initial states, as
             ``imagine evaluate --record`` writes it.
         trajectories: up to 4, a column each.
         dimensions: by name or number; all (at most 24) where none are given.

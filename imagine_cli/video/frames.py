@@ -21,7 +21,6 @@ __all__ = ["MUJOCO_HINT", "frames", "prepare", "side_by_side"]
 
 MUJOCO_HINT = "MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw"
 _HEAD, _GAP = 24, 4
-_STEPS = 256
 
 
 def prepare() -> None:
@@ -51,38 +50,32 @@ def frames(
     Raises:
         ImagineError: an env that can't be drawn.
     """
-    start = rollout.mean(trajectory, 0).astype(np.float64)
+    means = rollout.mean(trajectory).astype(np.float64)
+    actions = rollout.action_mean(trajectory).astype(np.float64)
     seed = reset_seed(rollout.seed or 0, trajectory)
     imagined.reset(seed=seed)
     at = np.asarray(real.reset(seed=seed)[0], dtype=np.float64)
-    if not np.allclose(at, start, rtol=1e-5, atol=1e-6):
-        setter(real.unwrapped, start, None)
+    if not np.allclose(at, means[0], rtol=1e-5, atol=1e-6):
+        setter(real.unwrapped, means[0], None)
     ended: int | None = None
     right = _drawn(real)
-    for first in range(0, rollout.steps + 1, _STEPS):
-        some = slice(first, min(first + _STEPS, rollout.steps + 1))
-        means = rollout.mean(trajectory, some).astype(np.float64)
-        before = slice(max(0, first - 1), some.stop - 1)
-        actions = rollout.action_mean(trajectory, before).astype(np.float64)
-        for k, mean in enumerate(means):
-            step = first + k
-            action = actions[step - 1 - before.start] if step else None
-            if action is not None and ended is None:
-                done = real.step(about.decode_action(action))[2]
-                ended = step if done else None
-            if step % every:
-                continue
-            if not np.isfinite(mean).all():
-                warnings.warn(
-                    f"the mean is not finite at step {step}; the video ends before it", stacklevel=2
-                )
-                return
-            setter(imagined.unwrapped, mean, action)
-            left = _drawn(imagined)
-            if ended is None or ended > step - every:
-                right = _drawn(real)
-            end = "" if ended is None else f", ended at step {ended}"
-            yield side_by_side(left, right, [f"imagined mean, step {step}", f"real run{end}"])
+    for step, mean in enumerate(means):
+        action = actions[step - 1] if step else None
+        if action is not None and ended is None:
+            done = real.step(about.decode_action(action))[2]
+            ended = step if done else None
+        if step % every:
+            continue
+        if not np.isfinite(mean).all():
+            why = f"the mean is not finite at step {step}; the video ends before it"
+            warnings.warn(why, stacklevel=2)
+            return
+        setter(imagined.unwrapped, mean, action)
+        left = _drawn(imagined)
+        if ended is None or ended > step - every:
+            right = _drawn(real)
+        end = "" if ended is None else f", ended at step {ended}"
+        yield side_by_side(left, right, [f"imagined mean, step {step}", f"real run{end}"])
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray, titles: list[str]) -> np.ndarray:
