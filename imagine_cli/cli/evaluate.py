@@ -117,12 +117,12 @@ def evaluate(
 ) -> None:
     """Score what a world model imagines against what really happens.
 
-    Runs the real env under a policy, imagines from the same initial states with the same actions,
-    and tells for each horizon how wrong the means are, whether the intervals
-    are honest, and until which step the model is better than no change and
-    than a linear model. Models and propagations are ranked in one table by
-    CRPS over standard deviation, averaged: 0 is perfect. Needs the extra
-    "evaluate".
+    Runs the real env under a policy, imagines from the same initial states
+    with the same actions, and tells for each horizon how wrong the means are,
+    whether the intervals are honest, and until which step the model is better
+    than no change and than a linear model. Models and propagations are ranked
+    in one table by CRPS over standard deviation, averaged: 0 is perfect. Needs
+    the extra "evaluate".
 
     Example: imagine evaluate --env Pendulum-v1 --model wm.pt --steps 50 -n 100
 
@@ -163,7 +163,7 @@ def evaluate(
         from imagine_cli.plots.plot import plot_evaluation
 
         if plot_evaluation(found, plot, overwrite=force) and not quiet:
-            warning_line("some models or dimensions are left out of the picture for want of room")
+            warning_line("some models or dimensions are left out of the picture for lack of space")
     verdicts = judge(gates, found)
     if junit is not None:
         from imagine_cli.evaluation.junit import write_junit

@@ -39,4 +39,4 @@ def inspect_plot(path: Path, trajectory: int) -> None:
         )
         print("\n".join(line.rstrip() for line in drawn.splitlines()))
     if len(chosen) < len(names):
-        warning_line(f"{len(names) - len(chosen)} dimensions are left out for want of room")
+        warning_line(f"{len(names) - len(chosen)} dimensions are left out for lack of space")

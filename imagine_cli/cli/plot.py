@@ -100,7 +100,7 @@ def plot(
             raise InputError(f"{option} says nothing about {kind}; leave it out")
     if len(trajectory or []) > 1 and video:
         raise InputError("a video is of one trajectory; give one --trajectory")
-    left_out, what = 0, "models or dimensions are left out for want of room"
+    left_out, what = 0, "models or dimensions are left out for lack of space"
     if video:
         with progress(quiet) as display:
             display.stage("loading", total=None)
@@ -120,7 +120,7 @@ def plot(
     else:
         from imagine_cli.plots.plot import plot_rollout
 
-        what = "dimensions are left out for want of room; choose by --dimension"
+        what = "dimensions are left out for lack of space; choose by --dimension"
         left_out = plot_rollout(
             file, target, real=real, trajectories=trajectory or [0], dimensions=dimension or [],
             overwrite=force,

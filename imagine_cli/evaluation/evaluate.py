@@ -48,7 +48,7 @@ def evaluate_model(
     progress: Progress | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Run the real env, imagine from its initial states with its actions, and score what was imagined.
+    """Run the real env, imagine from the same states with the same actions, and score that.
 
     Args:
         models: one or several checkpoints, or TensorDictModules.

@@ -45,7 +45,7 @@ def plot_rollout(
         overwrite: replace a file that is there.
 
     Returns:
-        How many dimensions were left out for want of room.
+        How many dimensions were left out for lack of space.
 
     Raises:
         InputError: files or arguments that can't be used, or matplotlib is missing.
@@ -86,7 +86,7 @@ def plot_evaluation(
         overwrite: replace a file that is there.
 
     Returns:
-        How many dimensions and models were left out for want of room.
+        How many dimensions and models were left out for lack of space.
 
     Raises:
         InputError: files or arguments that can't be used, or matplotlib is missing.
