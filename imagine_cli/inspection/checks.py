@@ -49,16 +49,16 @@ def _place(trajectory: int, step: int) -> str:
 
 
 class FiniteCheck:
-    """Numbers of one dataset that are NaN or infinite."""
+    """Numbers of one dataset that are infinite, or NaN where no trajectory may end early."""
 
-    def __init__(self, dataset: str) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: str, may_end: bool) -> None:
+        self.dataset, self.may_end = dataset, may_end
         self.count = 0
         self.first = ""
 
     def add(self, trajectory: int, step: int, values: np.ndarray) -> None:
         """``values`` ``(b, t, ...)``."""
-        bad = ~np.isfinite(values)
+        bad = np.isinf(values) if self.may_end else ~np.isfinite(values)
         count = int(bad.sum())
         if count and not self.count:
             row, column = np.argwhere(bad.reshape(*bad.shape[:2], -1).any(-1))[0]

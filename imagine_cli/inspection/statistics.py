@@ -110,7 +110,7 @@ def compute(
     steps_kept = sorted({*landmarks(last), min(1, last)})
     ends = rollout.may_end_early
     sums = _Sums(last + 1, len(names), count, steps_kept, bins, ends=ends)
-    finite = [FiniteCheck("observation/mean"), FiniteCheck("observation/var")]
+    finite = [FiniteCheck("observation/mean", ends), FiniteCheck("observation/var", ends)]
     bounds = BoundsCheck(names, rollout.observation_low, rollout.observation_high)
     covariance = CovarianceCheck(count * (last + 1), last, len(names), epsilon)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -122,8 +122,8 @@ def compute(
                 rollout.var(rows, steps).astype(np.float64, copy=False),
             )
             before = rows.start - (trajectory or 0)
-            finite[0].add(block.trajectory, block.step, _present(block.mean, ends))
-            finite[1].add(block.trajectory, block.step, _present(block.var, ends))
+            finite[0].add(block.trajectory, block.step, block.mean)
+            finite[1].add(block.trajectory, block.step, block.var)
             bounds.add(block)
             covariance.add(block, before * (last + 1))
             sums.add(block.step, block.mean, np.diagonal(block.var, axis1=-2, axis2=-1))
@@ -131,10 +131,9 @@ def compute(
                 progress((before + (rows.stop - rows.start) * steps.stop / (last + 1)) / count)
         everything = sums.course(with_sd=True)
     if "action/mean" in rollout:
-        finite.append(FiniteCheck("action/mean"))
+        finite.append(FiniteCheck("action/mean", ends))
         for rows, steps in rollout.slabs("action/mean", trajectory):
-            actions = rollout.action_mean(rows, steps)
-            finite[-1].add(rows.start, steps.start, _present(actions, ends))
+            finite[-1].add(rows.start, steps.start, rollout.action_mean(rows, steps))
     reward, reward_finite = _reward(rollout, trajectory, count, bins)
     shown = [step in landmarks(last) for step in everything.steps]
     assert everything.sd is not None
@@ -160,19 +159,14 @@ def _reward(
     datasets = [name for name in ("reward/mean", "reward/var") if name in rollout]
     ends = rollout.may_end_early
     sums = _Sums(rollout.steps, 1, count, landmarks(rollout.steps - 1), bins, ends=ends)
-    finite = [FiniteCheck(name) for name in datasets]
+    finite = [FiniteCheck(name, ends) for name in datasets]
     with np.errstate(invalid="ignore", over="ignore"):
         for rows, steps in rollout.slabs("reward/mean", trajectory):
             mean, *var = (rollout.numbers(n, rows, steps).astype(np.float64) for n in datasets)
             for check, values in zip(finite, (mean, *var), strict=True):
-                check.add(rows.start, steps.start, _present(values, ends))
+                check.add(rows.start, steps.start, values)
             sums.add(steps.start, mean[..., None], (var[0] if var else 0.0 * mean)[..., None])
         return sums.course(with_sd=len(datasets) == 2), finite
-
-
-def _present(values: np.ndarray, ends: bool) -> np.ndarray:
-    """Without the NaN after a trajectory's end, where one may end early."""
-    return np.where(np.isnan(values), 0.0, values) if ends else values
 
 
 def _missing(rollout: Rollout, sums: _Sums) -> list[Finding]:
