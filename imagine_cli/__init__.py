@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from imagine_cli.checkpoint import save_world_model as save_world_model
     from imagine_cli.errors import ImagineError as ImagineError
     from imagine_cli.errors import InputError as InputError
-    from imagine_cli.evaluation import compare_rollouts as compare_rollouts
-    from imagine_cli.evaluation import evaluate_model as evaluate_model
-    from imagine_cli.evaluation import rerun_rollout as rerun_rollout
+    from imagine_cli.evaluation.compare import compare_rollouts as compare_rollouts
+    from imagine_cli.evaluation.evaluate import evaluate_model as evaluate_model
     from imagine_cli.evaluation.play import play_policy as play_policy
+    from imagine_cli.evaluation.rerun import rerun_rollout as rerun_rollout
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
-    from imagine_cli.plots.calibration import plot_evaluation as plot_evaluation
+    from imagine_cli.plots.plot import plot_evaluation as plot_evaluation
     from imagine_cli.plots.plot import plot_rollout as plot_rollout
     from imagine_cli.policies import load_policy as load_policy
     from imagine_cli.recording import Rollout as Rollout
@@ -46,21 +46,21 @@ _HOME = {
     "InputError": "errors",
     "Rollout": "recording",
     "RolloutRequest": "request",
-    "compare_rollouts": "evaluation",
+    "compare_rollouts": "evaluation.compare",
     "convert_world_model": "checkpoint",
-    "evaluate_model": "evaluation",
+    "evaluate_model": "evaluation.evaluate",
     "export_world_model": "checkpoint",
     "fit_world_model": "fitting",
     "learn_policy": "search.learn",
     "load_policy": "policies",
     "load_world_model": "checkpoint",
     "open_rollout": "recording",
-    "play_policy": "evaluation.play",
     "optimize_policy": "search.optimize",
-    "plot_evaluation": "plots.calibration",
+    "play_policy": "evaluation.play",
+    "plot_evaluation": "plots.plot",
     "plot_rollout": "plots.plot",
     "render_video": "video.render",
-    "rerun_rollout": "evaluation",
+    "rerun_rollout": "evaluation.rerun",
     "run_rollout": "rollout",
     "save_world_model": "checkpoint",
 }

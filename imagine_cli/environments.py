@@ -112,13 +112,17 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None) -> gymnasium.Env
         ) from error
 
 
-def env_named(said: str, source: Any, given: str | None) -> str:
+def env_named(said: str | None, source: Any, given: str | None) -> str:
     """The env's id: ``given``, or what the file ``source`` has ``said`` where None is given.
 
     Raises:
-        InputError: they are of different envs, or the file alone names a module: what a file says
-            is no reason to run code.
+        InputError: they are of different envs; neither says one; or the file alone names a module:
+            what a file says is no reason to run code.
     """
+    if not said:
+        if given is None:
+            raise InputError(f"{source} does not say of which env it is; give --env")
+        return given
     if given is None and ":" in said:
         raise InputError(
             f"{source} names a module to import, {said!r}; if that may run, give --env {said}"

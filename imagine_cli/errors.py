@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DiskError", "ImagineError", "InputError", "Interrupted", "MissingExtraError"]
+__all__ = ["DiskError", "ImagineError", "InputError", "Interrupted", "MissingExtraError", "require"]
 
 
 class ImagineError(Exception):
@@ -37,3 +37,12 @@ class MissingExtraError(InputError, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} is not installed; run: pip install 'imagine-cli[{extra}]'")
+
+
+def require(extra: str, *modules: str) -> None:
+    """MissingExtraError where a library of an extra can't be imported."""
+    try:
+        for name in modules:
+            __import__(name)
+    except ImportError as error:
+        raise MissingExtraError(error.name or name, extra) from error

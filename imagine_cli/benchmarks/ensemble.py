@@ -88,8 +88,8 @@ def _mbrl(x: torch.Tensor, u: torch.Tensor) -> Work:
 
 def _product(particles: int, like: dict[str, Any]) -> Work:
     """So many multiplications as the layers have, in one product of K = 1024."""
-    wanted = particles * sum(a * b for a, b in pairwise(_WIDTHS))
+    products = particles * sum(a * b for a, b in pairwise(_WIDTHS))
     depth = 1024
-    side = max(1, round((wanted / depth) ** 0.5))
+    side = max(1, round((products / depth) ** 0.5))
     left, right = torch.randn(side, depth, **like), torch.randn(depth, side, **like)
     return lambda: torch.mm(left, right)

@@ -15,6 +15,7 @@ from torchrl.modules.models.gp import GPWorldModel
 
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.benchmarks.table import Bench, Row
+from imagine_cli.benchmarks.timing import Work
 from imagine_cli.world_models import GaussianProcessWorldModel
 
 __all__ = ["forward", "gp_for", "gradient", "random_gp", "torchrls"]
@@ -77,62 +78,49 @@ def beliefs(model: GaussianProcessWorldModel, batch: int) -> TensorDictBase:
     return TensorDict({"observation": observation, "action": action}, [batch])
 
 
-def feasible(n: int, batch: int) -> bool:
-    """Whether torchrl's model fits into memory."""
-    return batch * _SIZE**2 * n**2 * (_SIZE + _ACTIONS) * 8 * 4 < _LARGEST
-
-
 def forward(bench: Bench) -> Iterator[Row]:
     """Steps without gradients."""
     for n in (100, 200) if bench.quick else (100, 200, 500, 1000):
         ours = gp_for(n, bench)
         theirs = torchrls(ours)
         for batch in (1, 8) if bench.quick else (1, 8, 32):
-            td = beliefs(ours, batch)
-            belief = Belief(td["observation", "mean"], td["observation", "var"])
-            action = ActionBelief(td["action", "mean"])
-            numbers = torch.linspace(
-                -3, 0, _SIZE * (_SIZE + 1) // 2 * n * n, dtype=torch.float64, device=bench.device
-            ).repeat(batch)
-            out = torch.empty_like(numbers)
-
-            def peer(theirs: Any = theirs, td: TensorDictBase = td) -> object:
-                return theirs.uncertain_forward(td.clone())
-
-            def step(model: Any = ours, belief: Any = belief, action: Any = action) -> object:
-                return model.predict(belief, action)
-
-            def floor(numbers: Any = numbers, out: Any = out) -> object:
-                return torch.exp(numbers, out=out)
-
             with torch.no_grad():
-                yield bench.row(
-                    "moment-matching",
-                    f"a step, n={n}, B={batch}",
-                    step,
-                    {"torchrl": peer} if feasible(n, batch) else {},
-                    {"exp": floor},
-                )
+                yield _step(bench, ours, theirs, batch)
+
+
+def _step(bench: Bench, ours: GaussianProcessWorldModel, theirs: Any, batch: int) -> Row:
+    n, td = len(ours.inputs), beliefs(ours, batch)
+    belief = Belief(td["observation", "mean"], td["observation", "var"])
+    action = ActionBelief(td["action", "mean"])
+    exponents = torch.linspace(
+        -3, 0, _SIZE * (_SIZE + 1) // 2 * n * n, dtype=torch.float64, device=bench.device
+    ).repeat(batch)
+    out = torch.empty_like(exponents)
+    fits_into_memory = batch * _SIZE**2 * n**2 * (_SIZE + _ACTIONS) * 8 * 4 < _LARGEST
+    return bench.row(
+        "moment-matching",
+        f"a step, n={n}, B={batch}",
+        lambda: ours.predict(belief, action),
+        {"torchrl": lambda: theirs.uncertain_forward(td.clone())} if fits_into_memory else {},
+        {"exp": lambda: torch.exp(exponents, out=out)},
+    )
 
 
 def gradient(bench: Bench) -> Iterator[Row]:
     """Forward and backward at B=1, through the TensorDict modules."""
     for n in (100, 200) if bench.quick else (100, 200, 500):
         ours = gp_for(n, bench)
-        theirs = torchrls(ours)
         td = beliefs(ours, 1)
 
-        def both(step: Any, td: TensorDictBase = td) -> None:
-            mean = td["observation", "mean"].clone().requires_grad_()
-            fresh = td.clone()
-            fresh["observation", "mean"] = mean
-            result = step(fresh)["next", "observation"]
-            (result["mean"].sum() + result["var"].sum()).backward()
+        def work(step: Any, td: TensorDictBase = td) -> Work:
+            def forward_and_backward() -> None:
+                mean = td["observation", "mean"].clone().requires_grad_()
+                fresh = td.clone()
+                fresh["observation", "mean"] = mean
+                result = step(fresh)["next", "observation"]
+                (result["mean"].sum() + result["var"].sum()).backward()
 
-        def own(model: Any = ours, both: Any = both) -> None:
-            both(model)
+            return forward_and_backward
 
-        def peer(model: Any = theirs, both: Any = both) -> None:
-            both(model.uncertain_forward)
-
-        yield bench.row("gradient", f"a step and its gradient, n={n}, B=1", own, {"torchrl": peer})
+        peers = {"torchrl": work(torchrls(ours).uncertain_forward)}
+        yield bench.row("gradient", f"a step and its gradient, n={n}, B=1", work(ours), peers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torchrl.modules.models.rbf_controller import RBFController
 
 from imagine_cli.benchmarks.moment_matching import gp_for, torchrls
 from imagine_cli.benchmarks.table import Bench, Row
+from imagine_cli.benchmarks.timing import Work
 from imagine_cli.imagined_env import ImaginedEnv
 
 __all__ = ["rollouts"]
@@ -26,37 +27,34 @@ def rollouts(bench: Bench) -> Iterator[Row]:
     steps = 5 if bench.quick else 20
     for n in (100,) if bench.quick else (100, 200):
         model = gp_for(n, bench)
-        theirs = torchrls(model)
-        size, actions = model.observation_size, model.action_size
-        like: dict[str, Any] = {"dtype": torch.float64, "device": bench.device}
-        controller = RBFController(size, actions, 2.0, n_basis=10).to(**like)
-        policy = TensorDictModule(
-            controller,
-            in_keys=[("observation", key) for key in _KEYS],
-            out_keys=[("action", key) for key in (*_KEYS, "cross_covariance")],
-        )
-        var = 0.1 * torch.eye(size, **like).expand(1, size, size)
-        start = TensorDict({"observation": {"mean": torch.zeros(1, size, **like), "var": var}}, [1])
-
-        def search(
-            env: EnvBase,
-            start: TensorDict = start,
-            policy: TensorDictModule = policy,
-            controller: RBFController = controller,
-        ) -> Callable[[], object]:
-            def gradient() -> object:
-                begun = env.reset(start.clone())
-                rollout = env.rollout(steps, policy, tensordict=begun, auto_reset=False)
-                cost = sum(rollout["next", "observation", key].square().sum() for key in _KEYS)
-                return torch.autograd.grad(cost, list(controller.parameters()))
-
-            return gradient
-
+        controller = RBFController(model.observation_size, model.action_size, 2.0, n_basis=10)
+        controller.to(dtype=torch.float64, device=bench.device)
         real = GymEnv("Pendulum-v1", device=bench.device)
+        theirs = TorchRLImaginedEnv(torchrls(model), real, batch_size=[1])
         yield bench.row(
             "policy-gradient",
             f"{steps} steps, n={n}, B=1, a step",
-            search(ImaginedEnv(model, real, batch_size=[1])),
-            {"torchrl": search(TorchRLImaginedEnv(theirs, real, batch_size=[1]))},
+            _gradient(ImaginedEnv(model, real, batch_size=[1]), controller, steps),
+            {"torchrl": _gradient(theirs, controller, steps)},
             per=steps,
         )
+
+
+def _gradient(env: EnvBase, controller: RBFController, steps: int) -> Work:
+    policy = TensorDictModule(
+        controller,
+        in_keys=[("observation", key) for key in _KEYS],
+        out_keys=[("action", key) for key in (*_KEYS, "cross_covariance")],
+    )
+    size = env.observation_spec["observation", "mean"].shape[-1]
+    like: dict[str, Any] = {"dtype": torch.float64, "device": env.device}
+    var = 0.1 * torch.eye(size, **like).expand(1, size, size)
+    start = TensorDict({"observation": {"mean": torch.zeros(1, size, **like), "var": var}}, [1])
+
+    def work() -> object:
+        begun = env.reset(start.clone())
+        rollout = env.rollout(steps, policy, tensordict=begun, auto_reset=False)
+        cost = sum(rollout["next", "observation", key].square().sum() for key in _KEYS)
+        return torch.autograd.grad(cost, list(controller.parameters()))
+
+    return work

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -69,19 +69,16 @@ class Bench:
     ) -> Row:
         """All of them in turn; times are for each of ``per`` parts that one run has."""
         peers, floors = peers or {}, floors or {}
-        works = {"": ours, **{f"peer {k}": w for k, w in peers.items()}}
-        works |= {f"floor {k}": w for k, w in floors.items()}
-        found = {k: time / per for k, time in self._times(works).items()}
+        works = {"imagine": ours, **peers, **floors}
+        times = milliseconds(works, self.seconds, self.device)
+        found = {name: time / per for name, time in times.items()}
         return Row(
             benchmark,
             case,
-            found[""],
-            {k: found[f"peer {k}"] for k in peers},
-            {k: found[f"floor {k}"] for k in floors},
+            found["imagine"],
+            {name: found[name] for name in peers},
+            {name: found[name] for name in floors},
         )
-
-    def _times(self, works: dict[str, Work]) -> dict[str, float]:
-        return milliseconds(works, self.seconds, self.device)
 
 
 def run_benchmarks(only: Sequence[str] | None = None, bench: Bench | None = None) -> Iterator[Row]:
@@ -97,10 +94,5 @@ def run_benchmarks(only: Sequence[str] | None = None, bench: Bench | None = None
     if not 0 < bench.seconds < float("inf"):
         raise InputError(f"a benchmark takes more than 0 seconds, not {bench.seconds}")
     device_named(bench.device)
-    return _rows([name for name in BENCHMARKS if not only or name in only], bench)
-
-
-def _rows(names: list[str], bench: Bench) -> Iterator[Row]:
-    for name in names:
-        rows: Callable[[Bench], Iterator[Row]] = BENCHMARKS.load(name)
-        yield from rows(bench)
+    names = [name for name in BENCHMARKS if not only or name in only]
+    return (row for name in names for row in BENCHMARKS.load(name)(bench))

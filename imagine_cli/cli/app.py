@@ -57,8 +57,8 @@ app.command("bench")(bench.bench)
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(asked: bool) -> None:
+    if asked:
         typer.echo(f"imagine {__version__}")
         raise typer.Exit
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagine_cli.cli.options import Compile, Debug, Json, Quiet
+from imagine_cli.cli.console import answers
+from imagine_cli.cli.options import Compile, Debug, Device, Json, Quiet
+from imagine_cli.cli.progress import progress
+from imagine_cli.cli.tables import number_table, significant
 
 if TYPE_CHECKING:
-    from imagine_cli.benchmarks import Row
+    from imagine_cli.benchmarks.table import Row
 
 __all__ = ["bench"]
 
@@ -18,17 +22,14 @@ def bench(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only",
             metavar="NAME",
             help="moment-matching, gradient, policy-gradient, rollout, engine or ensemble; "
             "repeatable.",
         ),
     ] = None,
-    seconds: Annotated[
-        float, typer.Option("--seconds", help="How long each row is measured.")
-    ] = 2.0,
+    seconds: Annotated[float, typer.Option(help="How long each row is measured.")] = 2.0,
     fast: Annotated[bool, typer.Option("--quick", help="The small cases alone.")] = False,
-    device: Annotated[str, typer.Option("--device", help="Where the models compute.")] = "cpu",
+    device: Device = "cpu",
     compiled: Compile = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -41,12 +42,9 @@ def bench(
 
     Example: imagine bench --only moment-matching --quick --seconds 0.5
     """
-    from imagine_cli.cli.progress import progress
-    from imagine_cli.cli.warnings import as_lines
-
-    with as_lines(), progress(quiet) as display:
+    with progress(quiet) as display:
         display.stage("measuring", total=None)
-        from imagine_cli.benchmarks import Bench, run_benchmarks
+        from imagine_cli.benchmarks.table import Bench, run_benchmarks
 
         rows: list[Row] = []
         for row in run_benchmarks(only, Bench(device, seconds, fast, compiled)):
@@ -56,55 +54,39 @@ def bench(
 
 
 def _answer(rows: list[Row], device: str, compiled: bool, *, as_json: bool) -> None:
-    import platform
-
     import torch
 
-    from imagine_cli.cli.console import answers
     from imagine_cli.cli.inspect_document import as_json as json_text
-    from imagine_cli.cli.tables import number_table, significant
 
-    where = {
-        "device": device,
-        "name": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "compiled": compiled,
-        "torch": torch.__version__,
-    }
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
+    threads = torch.get_num_threads()
     if as_json:
-        print(json_text({**where, "unit": "ms", "rows": [row.as_dict() for row in rows]}))
+        document = {
+            "device": device,
+            "name": name,
+            "machine": platform.machine(),
+            "threads": threads,
+            "compiled": compiled,
+            "torch": torch.__version__,
+            "unit": "ms",
+            "rows": [row.as_dict() for row in rows],
+        }
+        print(json_text(document))
         return
-    cells = []
-    for row in rows:
-        ratios = row.as_dict()
-        cells.append(
-            [
-                row.benchmark,
-                row.case,
-                significant(row.ours),
-                *_beside(row.peers, ratios["times_faster"]),
-                *_beside(row.floors, ratios["times_floor"]),
-            ]
-        )
     console = answers()
-    named = f", {where['name']}" if where["name"] else ""
     console.print(
-        f"Medians in milliseconds on {device}{named}, {where['threads']} threads, "
-        f"torch {torch.__version__}{', compiled' if compiled else ''}",
+        f"Medians in milliseconds on {device}{f', {name}' if name else ''}, {threads} threads, "
+        f"torch {torch.__version__}{', compiled' if compiled else ''}\n",
         markup=False,
         soft_wrap=True,
     )
-    console.print()
+    cells = []
+    for row in rows:
+        found = row.as_dict()
+        cells.append([row.benchmark, row.case, significant(row.ours)])
+        for beside, ratios in (("peers", "times_faster"), ("floors", "times_floor")):
+            times = [f"{name} {significant(time)}" for name, time in found[beside].items()]
+            cells[-1].append(", ".join(times))
+            cells[-1].append(", ".join(significant(ratio, 2) for ratio in found[ratios].values()))
     headings = ["benchmark", "case", "imagine", "peer", "times faster", "floor", "times the floor"]
     console.print(number_table(headings, cells, left=2))
-
-
-def _beside(times: dict[str, float], ratios: dict[str, float]) -> tuple[str, str]:
-    """What ran beside it, and the ratio; nothing where nothing did."""
-    from imagine_cli.cli.tables import significant
-
-    return (
-        ", ".join(f"{name} {significant(time)}" for name, time in times.items()),
-        ", ".join(significant(ratio, 2) for ratio in ratios.values()),
-    )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagine_cli.cli.options import Debug, Json
+from imagine_cli.cli.tables import printable
+from imagine_cli.errors import ImagineError, InputError
 
 if TYPE_CHECKING:
     from imagine_cli.evaluation.compare import Comparison
@@ -20,10 +22,9 @@ def compare(
     a: Annotated[Path, typer.Argument(metavar="A.H5", help="A rollout.")],
     b: Annotated[Path, typer.Argument(metavar="B.H5", help="Another one.")],
     rtol: Annotated[
-        float,
-        typer.Option("--rtol", help="Differences up to this part of the larger number are none."),
+        float, typer.Option(help="Differences up to this part of the larger number are none.")
     ] = 0.0,
-    atol: Annotated[float, typer.Option("--atol", help="Differences up to this are none.")] = 0.0,
+    atol: Annotated[float, typer.Option(help="Differences up to this are none.")] = 0.0,
     statistical: Annotated[
         bool,
         typer.Option(
@@ -34,9 +35,7 @@ def compare(
     ] = False,
     alpha: Annotated[
         float,
-        typer.Option(
-            "--alpha", help="With --statistical: the chance to see a difference where none is."
-        ),
+        typer.Option(help="With --statistical: the chance to see a difference where none is."),
     ] = 0.01,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the exit status.")] = False,
     as_json: Json = False,
@@ -51,12 +50,18 @@ def compare(
 
     Example: imagine compare before.h5 after.h5 --statistical
     """
-    from imagine_cli.errors import ImagineError, InputError
-
     if statistical and (rtol or atol):
         raise InputError("--statistical has no tolerances; leave out --rtol and --atol")
     try:
-        found = _compare(a, b, rtol, atol, alpha if statistical else None)
+        found: Comparison | TwoSamples
+        if statistical:
+            from imagine_cli.evaluation.two_samples import compare_distributions
+
+            found = compare_distributions(a, b, alpha=alpha)
+        else:
+            from imagine_cli.evaluation.compare import compare_rollouts
+
+            found = compare_rollouts(a, b, rtol=rtol, atol=atol)
     except InputError:
         raise
     except (ImagineError, OSError, MemoryError) as error:  # trouble is 2, as of diff
@@ -71,37 +76,7 @@ def print_comparison(found: Comparison | TwoSamples, *, as_json: bool, quiet: bo
 
         print(json_text(found.as_dict()))
     elif not quiet:
-        from imagine_cli.cli.tables import printable
-
-        for line in _lines(found):
+        for line in found.lines():
             print(printable(line))
     if not found.same:
         raise typer.Exit(1)
-
-
-def _compare(
-    a: Path, b: Path, rtol: float, atol: float, alpha: float | None
-) -> Comparison | TwoSamples:
-    if alpha is not None:
-        from imagine_cli.evaluation.two_samples import compare_distributions
-
-        return compare_distributions(a, b, alpha=alpha)
-    from imagine_cli.evaluation.compare import compare_rollouts
-
-    return compare_rollouts(a, b, rtol=rtol, atol=atol)
-
-
-def _lines(found: Comparison | TwoSamples) -> list[str]:
-    from imagine_cli.evaluation.two_samples import TwoSamples
-
-    names = f"{found.a} and {found.b}"
-    if isinstance(found, TwoSamples):
-        many = f"{found.trajectories[0]} and {found.trajectories[1]} trajectories"
-        closest = f"p = {found.p:.3g} after {found.tests} tests of {many}"
-        place = f"{found.quantity} at step {found.step}"
-        if found.same:
-            return [f"{names} could be of one distribution: {closest} (smallest: {place})"]
-        return [f"{names} are of different distributions: {closest}, the clearest in the {place}"]
-    differences = [difference.sentence() for difference in found.differences]
-    verdict = f"{names} hold the same numbers" if found.same else f"{names} differ"
-    return [verdict, *differences, *(f"note: {note}" for note in found.notes)]

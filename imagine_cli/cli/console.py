@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["answers", "error_line", "messages", "warning_line"]
+__all__ = ["answers", "as_lines", "error_line", "messages", "warning_line"]
 
 
 def answers() -> Console:
@@ -26,8 +30,6 @@ def messages() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
-    import os
-
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -43,3 +45,18 @@ def error_line(sentence: str) -> None:
 def warning_line(sentence: str) -> None:
     """One line on stderr: ``imagine: warning: ...``."""
     print(f"imagine: warning: {sentence}", file=sys.stderr)
+
+
+@contextmanager
+def as_lines() -> Iterator[None]:
+    """Inside, imagine's own warnings are printed as sentences and those of libraries are not."""
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, UserWarning) and category.__module__ == "builtins":
+            warning_line(" ".join(str(message).split()))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module=r"imagine_cli(\.|$)")
+        warnings.showwarning = show
+        yield

@@ -8,15 +8,18 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from imagine_cli.cli.console import messages
 from imagine_cli.cli.options import (
     Debug,
     EnvKwargs,
     Force,
     Json,
+    NewCheckpoint,
     Quiet,
     check_output,
     parse_env_kwargs,
 )
+from imagine_cli.errors import InputError
 
 __all__ = ["convert"]
 
@@ -31,45 +34,31 @@ def convert(
             help="torchrl's GPWorldModel.state_dict() in a file, mbrl-lib's folder, or a .pt2.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.")] = Path(
-        "wm.pt"
-    ),
+    output: NewCheckpoint = Path("wm.pt"),
     env: Annotated[
-        str | None,
-        typer.Option("--env", help="Gymnasium env id it is a model of, for the file to say."),
+        str | None, typer.Option(help="Gymnasium env id it is a model of, for the file to say.")
     ] = None,
     env_kwarg: EnvKwargs = None,
     process_noise: Annotated[
         str | None,
         typer.Option(
-            "--process-noise",
             metavar="SD,SD,...",
             help="Standard deviations that a deterministic model lacks; one number for all.",
             show_default="0",
         ),
     ] = None,
     activation: Annotated[
-        str | None,
-        typer.Option("--activation", help="mbrl-lib's: relu, silu, leaky_relu or tanh."),
+        str | None, typer.Option(help="mbrl-lib's: relu, silu, leaky_relu or tanh.")
     ] = None,
     learned_rewards: Annotated[
-        bool | None,
-        typer.Option(
-            "--learned-rewards/--no-learned-rewards",
-            help="mbrl-lib's: whether the last output is the reward.",
-        ),
+        bool | None, typer.Option(help="mbrl-lib's: whether the last output is the reward.")
     ] = None,
     target_is_delta: Annotated[
-        bool | None,
-        typer.Option(
-            "--target-is-delta/--no-target-is-delta",
-            help="mbrl-lib's: whether it predicts differences.",
-        ),
+        bool | None, typer.Option(help="mbrl-lib's: whether it predicts differences.")
     ] = None,
     no_delta: Annotated[
         str | None,
         typer.Option(
-            "--no-delta",
             metavar="K,K,...",
             help="mbrl-lib's: dimensions it predicts as they are all the same; '' for none.",
         ),
@@ -99,19 +88,12 @@ def convert(
     from imagine_cli.checkpoint import convert_world_model
 
     model = convert_world_model(
-        source,
-        output,
-        env=env,
-        env_kwargs=parse_env_kwargs(env_kwarg),
-        process_noise=sds,
-        activation=activation,
-        learned_rewards=learned_rewards,
-        target_is_delta=target_is_delta,
-        no_delta=dimensions,
-        overwrite=force,
-    )
+        source, output, env=env, env_kwargs=parse_env_kwargs(env_kwarg), process_noise=sds,
+        activation=activation, learned_rewards=learned_rewards, target_is_delta=target_is_delta,
+        no_delta=dimensions, overwrite=force,
+    )  # fmt: skip
     if json:
-        from json import dumps
+        from imagine_cli.cli.inspect_document import as_json
 
         answer = {
             "path": str(output),
@@ -122,12 +104,10 @@ def convert(
             "dtype": str(model.dtype).removeprefix("torch."),
             "has_reward": bool(model.has_reward),
         }
-        print(dumps(answer, indent=2))
+        print(as_json(answer))
         return
     print(output)
     if not quiet:
-        from imagine_cli.cli.console import messages
-
         messages().print(
             f"{source} is a model of kind {model.kind!r} now; look at it with: "
             f"imagine inspect {output}"
@@ -138,8 +118,6 @@ def _numbers(
     text: str | None, option: str, example: str, kind: Callable[[str], _Number]
 ) -> list[_Number] | None:
     """``"1,2"`` -> ``[1, 2]``; InputError for anything else."""
-    from imagine_cli.errors import InputError
-
     if text is None:
         return None
     try:

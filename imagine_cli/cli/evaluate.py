@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
+from imagine_cli.cli.console import warning_line
 from imagine_cli.cli.options import (
     Compile,
     Debug,
+    Device,
     EnvKwargs,
     Force,
     Json,
     Members,
     Particles,
+    Policy,
     Quiet,
     Resample,
     Seed,
+    TrustPickle,
     check_output,
+    command_line,
     parse_env_kwargs,
 )
-
-if TYPE_CHECKING:
-    from imagine_cli.evaluation import Evaluation
-    from imagine_cli.evaluation.gates import Verdict
+from imagine_cli.cli.progress import progress
+from imagine_cli.errors import InputError
 
 __all__ = ["evaluate"]
+
+_OF_THE_EVALUATION = {
+    *("env_kwargs", "steps", "trajectories", "policy", "propagation", "particles", "members"),
+    *("resample", "seed", "real", "record", "imagined", "device", "compiled", "trust_pickle"),
+}
 
 
 def evaluate(
@@ -37,13 +45,10 @@ def evaluate(
     ],
     env: Annotated[
         str | None,
-        typer.Option(
-            "--env", help="Gymnasium env id; module:Id imports the module first. Else --real's."
-        ),
+        typer.Option(help="Gymnasium env id; module:Id imports the module first. Else --real's."),
     ] = None,
     steps: Annotated[
-        int | None,
-        typer.Option("--steps", min=1, help="Longest horizon.", show_default="50, or --real's"),
+        int | None, typer.Option(min=1, help="Longest horizon.", show_default="50, or --real's")
     ] = None,
     trajectories: Annotated[
         int | None,
@@ -55,18 +60,10 @@ def evaluate(
             show_default="100, or --real's",
         ),
     ] = None,
-    policy: Annotated[
-        str,
-        typer.Option(
-            "--policy",
-            help="What acts in the real env: random, zero, constant:0.5,-1, a .npy, .csv or "
-            "rollout .h5 file of actions, or a policy checkpoint .pt.",
-        ),
-    ] = "random",
+    policy: Policy = "random",
     propagation: Annotated[
         list[str] | None,
         typer.Option(
-            "--propagation",
             help="How beliefs go through the models: moments, linearized, unscented or particles; "
             "repeat it to rank several.",
             show_default="each model's own",
@@ -77,13 +74,13 @@ def evaluate(
     resample: Resample = False,
     seed: Seed = 0,
     real: Annotated[
-        Path | None, typer.Option("--real", help="A recorded real run, in place of running one.")
+        Path | None, typer.Option(help="A recorded real run, in place of running one.")
     ] = None,
     record: Annotated[
-        Path | None, typer.Option("--record", help="Write the real run to this .h5 file.")
+        Path | None, typer.Option(help="Write the real run to this .h5 file.")
     ] = None,
     imagined: Annotated[
-        Path | None, typer.Option("--imagined", help="Write the imagined rollout to this .h5 file.")
+        Path | None, typer.Option(help="Write the imagined rollout to this .h5 file.")
     ] = None,
     env_kwarg: EnvKwargs = None,
     dimensions: Annotated[
@@ -92,7 +89,6 @@ def evaluate(
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
-            "--fail-if",
             metavar="GATE",
             help="Exit with status 1 where this holds, as in 'rmse@10 > 0.2', "
             "'coverage95@25 < 0.9' or 'bias[theta_dot]@last > 0.1'; repeatable. There is rmse, "
@@ -101,24 +97,19 @@ def evaluate(
         ),
     ] = None,
     junit: Annotated[
-        Path | None,
-        typer.Option("--junit", metavar="REPORT.XML", help="Write the gates as a JUnit report."),
+        Path | None, typer.Option(metavar="REPORT.XML", help="Write the gates as a JUnit report.")
     ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
-            "--plot",
             metavar="FILE",
             help="Draw the calibration curves: a .png, .svg, .pdf or "
             '.html file. Needs the extra "plot".',
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    device: Device = "cpu",
     compiled: Compile = False,
-    trust_pickle: Annotated[
-        bool,
-        typer.Option("--trust-pickle", help="Load pickled models; that can run any code in them."),
-    ] = False,
+    trust_pickle: TrustPickle = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -126,12 +117,12 @@ def evaluate(
 ) -> None:
     """Score what a world model imagines against what really happens.
 
-    Runs the real env under a policy, imagines the same starts and actions,
-    and tells for each horizon how wrong the means are, whether the intervals
-    are honest, and until which step the model is better than no change and
-    than a linear model. Models and propagations are ranked in one table by
-    CRPS over standard deviation, averaged: 0 is perfect. Needs the extra
-    "evaluate".
+    Runs the real env under a policy, imagines from the same initial states
+    with the same actions, and tells for each horizon how wrong the means are,
+    whether the intervals are honest, and until which step the model is better
+    than no change and than a linear model. Models and propagations are ranked
+    in one table by CRPS over standard deviation, averaged: 0 is perfect. Needs
+    the extra "evaluate".
 
     Example: imagine evaluate --env Pendulum-v1 --model wm.pt --steps 50 -n 100
 
@@ -141,82 +132,54 @@ def evaluate(
 
     Example: imagine evaluate --model wm.pt --real real.h5 --propagation linearized
     """
-    from imagine_cli.errors import InputError
-
+    given: dict[str, Any] = {**locals(), "env_kwargs": parse_env_kwargs(env_kwarg)}
     if junit is not None and not fail_if:
         raise InputError("--junit reports gates and there are none; give --fail-if")
     for output in (record, imagined, junit, plot):
         if output is not None:
             check_output(output, force, policy, real, *model)
-    kwargs = parse_env_kwargs(env_kwarg)
+    options = {name: value for name, value in given.items() if name in _OF_THE_EVALUATION}
     if plot is not None:
-        from imagine_cli.plots.fan_chart import require_matplotlib
         from imagine_cli.plots.picture import check_picture
 
         check_picture(plot, force)
-        require_matplotlib()
 
-    import shlex
-
-    from imagine_cli.cli.progress import progress
-    from imagine_cli.cli.warnings import as_lines
-
-    with as_lines(), progress(quiet) as display:
+    with progress(quiet) as display:
         display.stage("loading and compiling" if compiled else "loading", total=None)
-        from imagine_cli.evaluation import evaluate_model
+        from imagine_cli.evaluation.evaluate import evaluate_model
         from imagine_cli.evaluation.gates import check_gates, judge, parse_gate
 
         gates = [parse_gate(text) for text in fail_if or []]
         found = evaluate_model(
-            list(model),
+            model,
             env,
-            steps=steps,
-            trajectories=trajectories,
-            policy=policy,
-            propagation=propagation or None,
-            particles=particles,
-            members=members,
-            resample=resample,
-            seed=seed,
-            env_kwargs=kwargs,
-            real=real,
-            record=record,
-            imagined=imagined,
-            device=device,
-            compiled=compiled,
-            overwrite=force,
-            trust_pickle=trust_pickle,
-            command=shlex.join(["imagine", *sys.argv[1:]]),
+            command=command_line(),
             check=lambda about, length: check_gates(gates, about.observation_names, length),
+            overwrite=force,
             progress=display,
+            **options,
         )
     if plot is not None:
-        from imagine_cli.plots.calibration import plot_evaluation
+        from imagine_cli.plots.plot import plot_evaluation
 
         if plot_evaluation(found, plot, overwrite=force) and not quiet:
-            from imagine_cli.cli.console import warning_line
-
-            warning_line("some models or dimensions are left out of the picture for want of room")
+            warning_line("some models or dimensions are left out of the picture for lack of space")
     verdicts = judge(gates, found)
     if junit is not None:
         from imagine_cli.evaluation.junit import write_junit
 
         write_junit(verdicts, junit)
-    _answer(found, verdicts, as_json=as_json, dimensions=dimensions)
-    failed = [verdict for verdict in verdicts if not verdict.passed]
-    for verdict in failed:
-        print(f"imagine: gate failed: {verdict.line()}", file=sys.stderr)
-    if failed:
-        raise typer.Exit(1)
-
-
-def _answer(found: Evaluation, verdicts: list[Verdict], *, as_json: bool, dimensions: bool) -> None:
     if as_json:
         from imagine_cli.cli.inspect_document import as_json as json_text
 
         document = {**found.as_dict(), "gates": [verdict.as_dict() for verdict in verdicts]}
         print(json_text(document))
-        return
-    from imagine_cli.cli.evaluate_tables import print_evaluation
+    else:
+        from imagine_cli.cli.evaluate_tables import print_evaluation
 
-    print_evaluation(found, dimensions=dimensions)
+        print_evaluation(found, dimensions=dimensions)
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    for verdict in failed:
+        print(f"imagine: gate failed: {verdict.line()}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)

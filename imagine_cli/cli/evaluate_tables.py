@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import answers
-from imagine_cli.cli.sparkline import ASCII, BLOCKS, sparkline
-from imagine_cli.cli.tables import number_table, plural, significant, speaks_unicode
+from imagine_cli.cli.tables import number_table, plural, significant, sparkline
+from imagine_cli.evaluation.scores import MARGINAL
 
 if TYPE_CHECKING:
     import numpy as np
-    from rich.console import Console
     from rich.table import Table
 
-    from imagine_cli.evaluation import Evaluation, Scores
-    from imagine_cli.evaluation.report import ModelReport
+    from imagine_cli.evaluation.report import Evaluation
+    from imagine_cli.evaluation.scores import Scores
 
 __all__ = ["print_evaluation", "shown_horizons"]
 
@@ -32,11 +32,7 @@ _JOINT = {
     "sharpness": "width 90 %",
     "calibration": "calibration",
 }
-_MARGINAL = {
-    name: {"bias": "bias"}.get(name, heading)
-    for name, heading in _JOINT.items()
-    if name not in ("energy", "mahalanobis95")
-}
+_MARGINAL = {name: heading.strip("|") for name, heading in _JOINT.items() if name in MARGINAL}
 
 
 def shown_horizons(steps: int) -> list[int]:
@@ -48,28 +44,31 @@ def shown_horizons(steps: int) -> list[int]:
 def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
     """A ranking where there are several models, then tables by horizon for each."""
     console = answers()
+
+    def line(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, markup=False, soft_wrap=True)
+
     ended = int((found.lengths < found.steps).sum())
     early = f", {ended} of them ended by the env before that" if ended else ""
-    console.print(
+    line(
         f"{plural(found.trajectories, 'real trajectory')} of up to "
-        f"{plural(found.steps, 'step')} of {found.env_id}, policy {found.policy}{early}",
-        markup=False,
-        soft_wrap=True,
+        f"{plural(found.steps, 'step')} of {found.env_id}, policy {found.policy}{early}\n"
     )
-    console.print()
     console.print(_ranking(found, console.width))
     for report in found.models:
         console.print()
-        console.print(
-            f"{report.name}, {report.propagation}", style="bold", markup=False, soft_wrap=True
-        )
+        line(f"{report.name}, {report.propagation}", "bold")
         console.print(_by_horizon(found, report.scores, console.width))
-        if dimensions:
-            _print_dimensions(console, found, report)
+        for d, name in enumerate(found.observation_names if dimensions else ()):
+            ahead = ", ".join(
+                f"beats {baseline} until step {against.ahead[d]}"
+                for baseline, against in report.against.items()
+            )
+            line(f"\n{name}: {ahead}")
+            console.print(_by_horizon(found, report.scores, console.width, d))
     if not dimensions and len(found.observation_names) > 1:
-        console.print()
         console.print(
-            "all dimensions together; --dimensions shows each, --json has every number",
+            "\nall dimensions together; --dimensions shows each, --json has every number",
             style="dim",
         )
 
@@ -111,17 +110,8 @@ def _by_horizon(
         columns[heading] = [_cell(metric, value) for value in values]
     pit = scores.joint_pit if dimension is None else scores.pit[:, dimension]
     columns["PIT"] = [_histogram(pit[horizon - 1]) for horizon in horizons]
-    least = [
-        "PIT",
-        "calibration",
-        "real",
-        "width 90 %",
-        "in 50 %",
-        "energy",
-        "joint 95 %",
-        "90 %",
-        "CRPS",
-    ]
+    least = ["PIT", "calibration", "real", "width 90 %", "in 50 %"]
+    least += ["energy", "joint 95 %", "90 %", "CRPS"]
     return _fitting(columns, least, width, left=0)
 
 
@@ -135,29 +125,16 @@ def _fitting(columns: dict[str, list[str]], least: list[str], width: int, left: 
     return number_table(list(needed), list(rows), left=left)
 
 
-def _width(columns: dict[str, list[str]], without: list[str] | None = None) -> int:
+def _width(columns: dict[str, list[str]], without: Sequence[str] = ()) -> int:
     """How wide a table of these is, leaving some out."""
-    gaps = 2
-    left_out = without or []
-    wide = [max(map(len, [h, *cells])) for h, cells in columns.items() if h not in left_out]
-    return sum(wide) + gaps * (len(wide) - 1)
-
-
-def _print_dimensions(console: Console, found: Evaluation, report: ModelReport) -> None:
-    for d, name in enumerate(found.observation_names):
-        ahead = ", ".join(
-            f"beats {baseline} until step {against.ahead[d]}"
-            for baseline, against in report.against.items()
-        )
-        console.print()
-        console.print(f"{name}: {ahead}", markup=False, soft_wrap=True)
-        console.print(_by_horizon(found, report.scores, console.width, d))
+    wide = [max(map(len, [h, *cells])) for h, cells in columns.items() if h not in without]
+    return sum(wide) + 2 * (len(wide) - 1)  # with the gaps
 
 
 def _histogram(counts: np.ndarray) -> str:
     """Ten bars from zero up: level where the belief is right, high at both ends where too sure."""
     bars = counts.reshape(10, -1).sum(-1).tolist()
-    return sparkline(bars, low=0, levels=BLOCKS if speaks_unicode() else ASCII)
+    return sparkline(bars, low=0)
 
 
 def _cell(metric: str, value: float) -> str:

@@ -6,6 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from imagine_cli.errors import require
 from imagine_cli.observation_names import labelled, observation_names
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ class FanPanel:
     """
 
     def __init__(self, console: Console, env_id: str, steps: int) -> None:
-        from imagine_cli.plots.terminal_chart import require_plotext
-
-        require_plotext()
+        require("plot", "plotext")
         self._console, self._env_id, self._steps = console, env_id, steps
         self._finished = 0
         self._begin()
@@ -117,8 +116,8 @@ class FanPanel:
 
 def _layout(console: Console, size: int) -> tuple[int, int, int, int]:
     """Columns and rows of charts, and the width and height of each."""
-    room = max(_LEAST_HEIGHT, console.height - _BELOW)
+    lines = max(_LEAST_HEIGHT, console.height - _BELOW)
     columns = 2 if console.width >= _WIDE and size > 1 else 1
-    rows = max(1, min(math.ceil(size / columns), room // _LEAST_HEIGHT))
+    rows = max(1, min(math.ceil(size / columns), lines // _LEAST_HEIGHT))
     width = max(30, (console.width - 2 * columns) // columns)
-    return columns, rows, width, min(_MOST_HEIGHT, room // rows)
+    return columns, rows, width, min(_MOST_HEIGHT, lines // rows)

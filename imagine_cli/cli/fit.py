@@ -2,64 +2,69 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imagine_cli.cli.console import answers, messages
 from imagine_cli.cli.options import (
     Debug,
     EnvKwargs,
     Force,
     Json,
+    NewCheckpoint,
     Quiet,
     Seed,
     check_output,
     parse_env_kwargs,
 )
+from imagine_cli.cli.progress import progress
+from imagine_cli.cli.tables import number_table, plural, significant, times
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["fit"]
 
+_NOT_OF_THE_FIT = {"env", "env_kwarg", "output", "force", "quiet", "json", "debug"}
+
+
+def _size(text: str, default: str, least: int = 1) -> Any:
+    """A whole number, whose default is the kind's."""
+    return typer.Option(min=least, help=text, show_default=default)
+
 
 def fit(
     env: Annotated[
         str | None,
-        typer.Option(
-            "--env", help="Gymnasium env id; module:Id imports the module first. Else --data's."
-        ),
+        typer.Option(help="Gymnasium env id; module:Id imports the module first. Else --data's."),
     ] = None,
     env_kwarg: EnvKwargs = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            "--data",
             help="Recorded transitions in place of running the env: a rollout file of a real run "
             "(imagine evaluate --record), a Minari dataset's folder, or an .npz file with "
-            "observations, actions and next_observations; repeatable.",
+            "observations, actions and next_observations; repeatable."
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.")] = Path(
-        "wm.pt"
-    ),
+    output: NewCheckpoint = Path("wm.pt"),
     kind: Annotated[
-        str, typer.Option("--kind", help="Kind of world model: gp, sparse-gp, linear or ensemble.")
+        str, typer.Option(help="Kind of world model: gp, sparse-gp, linear or ensemble.")
     ] = "gp",
     steps: Annotated[
         int | None,
-        typer.Option(
-            "--steps",
-            min=50,
-            help="Steps of the real env to fit to and score on; with --data, its first so many.",
-            show_default="20000, or all that --data has",
+        _size(
+            "Steps of the real env to fit to and score on; with --data, its first so many.",
+            "20000, or all that --data has",
+            least=50,
         ),
     ] = None,
     policy: Annotated[
         str | None,
         typer.Option(
-            "--policy",
             help="What acts in the real env: random, zero, constant:0.5,-1, a file of actions "
             "(.npy, .csv, .h5) or a policy checkpoint (.pt).",
             show_default="random",
@@ -72,81 +77,27 @@ def fit(
     held_out: Annotated[
         float,
         typer.Option(
-            "--held-out",
-            help="Part of the steps to score on, up to 0.4; as much again sets the variances.",
+            help="Part of the steps to score on, up to 0.4; as much again sets the variances."
         ),
     ] = 0.2,
     points: Annotated[
         int | None,
-        typer.Option(
-            "--points",
-            min=2,
-            help="gp: training points, chosen far from each other; sparse-gp: inducing points.",
-            show_default="300; sparse-gp: 100",
+        _size(
+            "gp: training points, chosen far from each other; sparse-gp: inducing points.",
+            "300; sparse-gp: 100",
+            least=2,
         ),
     ] = None,
-    restarts: Annotated[
-        int | None,
-        typer.Option(
-            "--restarts",
-            min=1,
-            help="gp: optimisations for each dimension.",
-            show_default="3",
-        ),
-    ] = None,
-    members: Annotated[
-        int | None,
-        typer.Option(
-            "--members",
-            min=1,
-            help="ensemble: networks to train.",
-            show_default="7",
-        ),
-    ] = None,
+    restarts: Annotated[int | None, _size("gp: optimisations for each dimension.", "3")] = None,
+    members: Annotated[int | None, _size("ensemble: networks to train.", "7")] = None,
     elites: Annotated[
-        int | None,
-        typer.Option(
-            "--elites",
-            min=1,
-            help="ensemble: networks to keep, those that predict best.",
-            show_default="5",
-        ),
+        int | None, _size("ensemble: networks to keep, those that predict best.", "5")
     ] = None,
-    hidden: Annotated[
-        int | None,
-        typer.Option(
-            "--hidden",
-            min=1,
-            help="ensemble: units of each hidden layer.",
-            show_default="128",
-        ),
-    ] = None,
-    layers: Annotated[
-        int | None,
-        typer.Option(
-            "--layers",
-            min=1,
-            help="ensemble: hidden layers.",
-            show_default="3",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--epochs",
-            min=1,
-            help="ensemble: most passes over the data.",
-            show_default="100",
-        ),
-    ] = None,
+    hidden: Annotated[int | None, _size("ensemble: units of each hidden layer.", "128")] = None,
+    layers: Annotated[int | None, _size("ensemble: hidden layers.", "3")] = None,
+    epochs: Annotated[int | None, _size("ensemble: most passes over the data.", "100")] = None,
     patience: Annotated[
-        int | None,
-        typer.Option(
-            "--patience",
-            min=1,
-            help="ensemble: passes without an improvement before it stops.",
-            show_default="10",
-        ),
+        int | None, _size("ensemble: passes without an improvement before it stops.", "10")
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -163,33 +114,21 @@ def fit(
 
     Example: imagine fit --data real.h5 --kind ensemble --reward
     """
+    given = {**locals(), "env_kwargs": parse_env_kwargs(env_kwarg)}
+    options: dict[str, Any] = {
+        name: value
+        for name, value in given.items()
+        if value is not None and name not in _NOT_OF_THE_FIT
+    }
     check_output(output, force, policy, *(data or []))
-    kwargs = parse_env_kwargs(env_kwarg)
-    options = {
-        "points": points, "restarts": restarts, "members": members, "elites": elites,
-        "hidden": hidden, "layers": layers, "epochs": epochs, "patience": patience,
-    }  # fmt: skip
 
     from imagine_cli.checkpoint import save_world_model
-    from imagine_cli.cli.console import answers, messages
-    from imagine_cli.cli.progress import progress
     from imagine_cli.fitting import fit_world_model
 
     with progress(quiet) as display:
-        fitted = fit_world_model(
-            env,
-            env_kwargs=kwargs,
-            data=data,
-            kind=kind,
-            steps=steps,
-            policy=policy,
-            reward=reward,
-            seed=seed,
-            held_out=held_out,
-            progress=display,
-            **{name: value for name, value in options.items() if value is not None},
-        )
-    metadata = {**fitted.metadata, "command": _command(fitted.metadata["command"], output)}
+        fitted = fit_world_model(env, progress=display, **options)
+    command = f"{fitted.metadata['command']} --output {shlex.quote(str(output))}"
+    metadata = {**fitted.metadata, "command": command}
     save_world_model(fitted.model, output, env=fitted.env, metadata=metadata, overwrite=force)
     if json:
         from imagine_cli.cli.inspect_document import as_json
@@ -207,16 +146,8 @@ def fit(
             messages().print(sentence)
 
 
-def _command(command: str, output: Path) -> str:
-    import shlex
-
-    return f"{command} --output {shlex.quote(str(output))}"
-
-
 def _scores(scores: dict[str, Any], names: list[str]) -> Table:
     """So many steps ahead, on transitions held out: each dimension, all, and the reward."""
-    from imagine_cli.cli.tables import number_table, plural, significant, times
-
     others = {"all": scores["overall"], "reward": scores.get("reward")}
     below = {name: some for name, some in others.items() if some is not None}
     columns = [

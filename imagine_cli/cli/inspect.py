@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from imagine_cli.cli.inspect_kind import ROLLOUT, file_kind
 from imagine_cli.cli.options import Debug, Json
+from imagine_cli.errors import InputError
 
 __all__ = ["inspect"]
 
@@ -31,8 +34,7 @@ def inspect(
         typer.Option("--trajectory", metavar="K", help="Only trajectory K, counted from 0."),
     ] = None,
     step: Annotated[
-        int | None,
-        typer.Option("--step", metavar="K", help="Step K in full, 0 being the start."),
+        int | None, typer.Option("--step", metavar="K", help="Step K in full, 0 being the start.")
     ] = None,
     plot: Annotated[
         bool,
@@ -55,11 +57,6 @@ def inspect(
 
     Example: imagine inspect rollout.h5 --json | python -m json.tool
     """
-    import sys
-
-    from imagine_cli.cli.inspect_kind import ROLLOUT, file_kind
-    from imagine_cli.errors import InputError
-
     if json and csv:
         raise InputError("--json and --csv are two answers; give one of them")
     reconfigure = getattr(sys.stdout, "reconfigure", None)
@@ -67,25 +64,19 @@ def inspect(
         reconfigure(errors="backslashreplace")
     if plot and (json or csv or step is not None):
         raise InputError("--plot goes with --trajectory alone; leave out --json, --csv and --step")
-    if file_kind(file) == ROLLOUT and plot:
+    if file_kind(file) != ROLLOUT:
+        given = {"--plot": plot, "--csv": csv, "--trajectory": trajectory, "--step": step}
+        for option, value in given.items():
+            if value is not None and value is not False:
+                raise InputError(f"{option} is for rollouts and {file} is a checkpoint")
+        from imagine_cli.cli.inspect_checkpoint import inspect_checkpoint
+
+        inspect_checkpoint(file, json=json)
+    elif plot:
         from imagine_cli.cli.inspect_plot import inspect_plot
 
         inspect_plot(file, trajectory or 0)
-        return
-    if file_kind(file) == ROLLOUT:
+    else:
         from imagine_cli.cli.inspect_rollout import inspect_rollout
 
         inspect_rollout(file, json=json, csv=csv, trajectory=trajectory, step=step)
-        return
-    given = {
-        "--plot": plot,
-        "--csv": csv,
-        "--trajectory": trajectory is not None,
-        "--step": step is not None,
-    }
-    for option, wanted in given.items():
-        if wanted:
-            raise InputError(f"{option} is for rollouts and {file} is a checkpoint")
-    from imagine_cli.cli.inspect_checkpoint import inspect_checkpoint
-
-    inspect_checkpoint(file, json=json)

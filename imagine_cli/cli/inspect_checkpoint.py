@@ -18,7 +18,6 @@ from imagine_cli.cli.tables import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
 __all__ = ["checkpoint_document", "inspect_checkpoint"]
@@ -35,7 +34,12 @@ def inspect_checkpoint(path: Path, *, json: bool) -> None:
 
         print(as_json(document))
         return
-    _print(answers(), document)
+    console = answers()
+    for title, shown in _sections(document):
+        if title:
+            console.print(f"\n{printable(title)}", style="bold", markup=False)
+        if shown is not None:
+            console.print(shown)
 
 
 def checkpoint_document(path: Path) -> dict[str, Any]:
@@ -71,56 +75,51 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
     }
 
 
-def _print(console: Console, document: dict[str, Any]) -> None:
+def _sections(document: dict[str, Any]) -> Iterator[tuple[str, Table | None]]:
+    """Titles, and what is below them."""
     env, metadata = document["env"], dict(document["metadata"])
+    scores = metadata.pop("held_out_scores", None)
+    data = metadata.pop("data", None)
+    for repeated in ("env", "env_kwargs", "kind"):
+        metadata.pop(repeated, None)
     sizes = (
         f"{plural(document['observation_size'], 'observation')}, "
         f"{plural(document['action_size'], 'action')}, "
         f"{'with' if document['has_reward'] else 'no'} reward, {document['dtype']}"
     )
-    scores = metadata.pop("held_out_scores", None)
-    data = metadata.pop("data", None)
-    for repeated in ("env", "env_kwargs", "kind"):
-        metadata.pop(repeated, None)
+    default, *others = document["propagations"]
+    kwargs = [f"{key}={value!r}" for key, value in (env.get("kwargs") or {}).items()]
     facts = [
         ("checkpoint", f"{document['file']}, {bytes_text(document['bytes'])}"),
         ("kind", str(document["model_kind"])),
         ("sizes", sizes),
-        ("propagation", _propagations(document["propagations"])),
-        ("env", _env(env)),
+        ("propagation", ", ".join([f"{default} (the default)" if others else default, *others])),
+        ("env", f"{env.get('id', 'not said')} {', '.join(kwargs)}".rstrip()),
         ("observed", ", ".join(map(str, env.get("observation_names", []))) or "not said"),
     ]
-    console.print(fact_table(facts))
-    sections = {"Model": document["model"], "Fitted": metadata}
-    for title, section in sections.items():
+    yield "", fact_table(facts)
+    for title, section in (("Model", document["model"]), ("Fitted", metadata)):
         if section:
-            console.print(f"\n{title}", style="bold")
-            console.print(fact_table(list(_lines(section))))
+            yield title, fact_table(list(_lines(section)))
     if data:
-        console.print("\nFitted to", style="bold")
-        console.print(fact_table(list(_sources(data))))
+        yield "Fitted to", fact_table([_source(each) for each in _listed(data) or [data]])
     if scores:
-        console.print("\nOn transitions held out, one step ahead", style="bold")
         table = _score_table(scores) if isinstance(scores, dict) else None
-        console.print(table or fact_table(list(_lines({"scores": scores}))))
-    for title, table in _further_ahead(scores):
-        console.print(f"\n{printable(title)}", style="bold", markup=False)
-        if table is not None:
-            console.print(table)
+        table = table or fact_table(list(_lines({"scores": scores})))
+        yield "On transitions held out, one step ahead", table
+    yield from _further_ahead(scores)
 
 
-def _sources(data: Any) -> Iterator[tuple[str, str]]:
-    """A label and a line for each file that was fitted to."""
-    for source in _listed(data) or [data]:
-        if not isinstance(source, dict):
-            yield "data", _value(source)
-            continue
-        known = [
-            str(source.get("path", "not said")),
-            *(f"{source[key]} {key}" for key in ("transitions", "episodes") if source.get(key)),
-            *([f"sha256 {str(source['sha256'])[:12]}"] if source.get("sha256") else []),
-        ]
-        yield str(source.get("format", "data")), ", ".join(known)
+def _source(source: Any) -> tuple[str, str]:
+    """A label and a line for a file that was fitted to."""
+    if not isinstance(source, dict):
+        return "data", _value(source)
+    known = [
+        str(source.get("path", "not said")),
+        *(f"{source[key]} {key}" for key in ("transitions", "episodes") if source.get(key)),
+        *([f"sha256 {str(source['sha256'])[:12]}"] if source.get("sha256") else []),
+    ]
+    return str(source.get("format", "data")), ", ".join(known)
 
 
 def _further_ahead(scores: Any) -> Iterator[tuple[str, Table | None]]:
@@ -139,17 +138,6 @@ def _further_ahead(scores: Any) -> Iterator[tuple[str, Table | None]]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _propagations(names: list[str]) -> str:
-    default, *others = names
-    return f"{default} (the default), {', '.join(others)}" if others else default
-
-
-def _env(env: dict[str, Any]) -> str:
-    kwargs = env.get("kwargs") or {}
-    arguments = ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
-    return f"{env.get('id', 'not said')} {arguments}".rstrip()
 
 
 def _lines(section: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -172,7 +160,6 @@ def _score_table(scores: dict[str, Any]) -> Table | None:
     names = scores.get("observation_names")
     if not isinstance(names, list):
         return None
-    overall = scores.get("overall", {})
     columns = {
         key: values
         for key, values in scores.items()
@@ -180,15 +167,13 @@ def _score_table(scores: dict[str, Any]) -> Table | None:
     }
     if not columns:
         return None
-    rows = [
-        [str(name), *(_score(key, values[d]) for key, values in columns.items())]
-        for d, name in enumerate(names)
-    ]
-    for name, some in (("all", overall), ("reward", scores.get("reward"))):
+    rows = [(name, {key: columns[key][d] for key in columns}) for d, name in enumerate(names)]
+    for name, some in (("all", scores.get("overall")), ("reward", scores.get("reward"))):
         if isinstance(some, dict) and set(columns) <= set(some):
-            rows.append([name, *(_score(key, some[key]) for key in columns)])
+            rows.append((name, some))
     headings = [_SCORE_NAMES.get(key, key.replace("_", " ")) for key in columns]
-    return number_table(["", *headings], rows)
+    cells = [[str(name), *(_score(key, some[key]) for key in columns)] for name, some in rows]
+    return number_table(["", *headings], cells)
 
 
 def _score(key: str, value: Any) -> str:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +60,12 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | bool | int) else str(value)
 
 
+_PROVENANCE = (
+    *("created", "command", "env_id", "env_kwargs", "policy", "propagation", "seed"),
+    *("model_path", "model_sha256", "model_kind", "versions", "extra"),
+)
+
+
 def rollout_document(rollout: Rollout, stats: Statistics, step: int | None) -> dict[str, Any]:
     """See the head of this file."""
     document: dict[str, Any] = {
@@ -67,20 +74,7 @@ def rollout_document(rollout: Rollout, stats: Statistics, step: int | None) -> d
         "bytes": rollout.stored_bytes,
         "format_version": rollout.format_version,
         "complete": rollout.complete,
-        "provenance": {
-            "created": rollout.created,
-            "command": rollout.command,
-            "env_id": rollout.env_id,
-            "env_kwargs": rollout.env_kwargs,
-            "policy": rollout.policy,
-            "propagation": rollout.propagation,
-            "seed": rollout.seed,
-            "model_path": rollout.model_path,
-            "model_sha256": rollout.model_sha256,
-            "model_kind": rollout.model_kind,
-            "versions": rollout.versions,
-            "extra": rollout.extra,
-        },
+        "provenance": {name: getattr(rollout, name) for name in _PROVENANCE},
         "shape": {
             "trajectories": rollout.trajectories,
             "steps": rollout.steps,
@@ -103,55 +97,34 @@ def rollout_document(rollout: Rollout, stats: Statistics, step: int | None) -> d
         "reward": None if stats.reward is None else _course(stats.reward, 0),
     }
     if step is not None:
-        document["step"] = _step(rollout, stats.trajectory, step)
+        found = read_step(rollout, stats.trajectory, step)
+        document["step"] = {
+            "step": step,
+            **found.observation._asdict(),
+            "covariance": found.covariance,
+            "correlation": found.correlation,
+            "action": found.action and {"names": rollout.action_names, **found.action._asdict()},
+            "reward": found.reward and found.reward._asdict(),
+        }
     document["warnings"] = [finding._asdict() for finding in stats.warnings]
     return document
 
 
 def _course(course: Course, k: int) -> dict[str, Any]:
-    at = [
-        {"step": int(step), "mean": course.mean[i, k], "sd": _at(course.sd, i, k)}
-        for i, step in enumerate(course.steps)
-    ]
-    stretches = [
-        {
-            "first_step": int(course.edges[i]),
-            "last_step": int(course.edges[i + 1]) - 1,
-            "mean": course.course_mean[i, k],
-            "sd": _at(course.course_sd, i, k),
-        }
-        for i in range(len(course.course_mean))
-    ]
-    return {"at": at, "course": stretches}
+    def moments(i: int, mean: np.ndarray, sd: np.ndarray | None) -> dict[str, Any]:
+        return {"mean": mean[i, k], "sd": None if sd is None else sd[i, k]}
 
-
-def _at(values: np.ndarray | None, i: int, k: int) -> float | None:
-    return None if values is None else float(values[i, k])
-
-
-def _step(rollout: Rollout, trajectory: int | None, step: int) -> dict[str, Any]:
-    found = read_step(rollout, trajectory, step)
-    action = reward = None
-    with np.errstate(invalid="ignore"):
-        if found.action_mean is not None:
-            var = found.action_covariance
-            action = {
-                "names": rollout.action_names,
-                "mean": found.action_mean,
-                "sd": None if var is None else np.sqrt(np.diagonal(var)),
-            }
-        if found.reward_mean is not None:
-            var_ = found.reward_var
-            reward = {
-                "mean": found.reward_mean,
-                "sd": None if var_ is None else float(np.sqrt(var_)),
-            }
     return {
-        "step": step,
-        "mean": found.mean,
-        "sd": found.sd,
-        "covariance": found.covariance,
-        "correlation": found.correlation,
-        "action": action,
-        "reward": reward,
+        "at": [
+            {"step": step, **moments(i, course.mean, course.sd)}
+            for i, step in enumerate(course.steps)
+        ],
+        "course": [
+            {
+                "first_step": first,
+                "last_step": following - 1,
+                **moments(i, course.course_mean, course.course_sd),
+            }
+            for i, (first, following) in enumerate(pairwise(course.edges))
+        ],
     }

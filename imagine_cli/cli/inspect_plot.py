@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["inspect_plot"]
+from imagine_cli.errors import require
 
-_MOST_DIMENSIONS = 24
+__all__ = ["inspect_plot"]
 
 
 def inspect_plot(path: Path, trajectory: int) -> None:
@@ -14,16 +14,16 @@ def inspect_plot(path: Path, trajectory: int) -> None:
     from imagine_cli.cli.console import answers, warning_line
     from imagine_cli.cli.tables import printable, speaks_unicode
     from imagine_cli.plots.fan_data import choose_dimensions, read_fan
-    from imagine_cli.plots.terminal_chart import require_plotext, terminal_chart
+    from imagine_cli.plots.terminal_chart import terminal_chart
     from imagine_cli.recording import open_rollout
 
-    require_plotext()
+    require("plot", "plotext")
     console = answers()
     width = max(40, min(console.width, 120))
     with open_rollout(path) as rollout:
         fan = read_fan(rollout, trajectory, points=4 * width)
         names = rollout.observation_names
-        chosen = choose_dimensions(rollout.observation_names, [], _MOST_DIMENSIONS, rollout.path)
+        chosen = choose_dimensions(names, [], rollout.path)
         print(
             f"trajectory {trajectory} of {rollout.trajectories} (counted from 0): the mean, and "
             "between which numbers 50 and 95 % of the belief lie"
@@ -39,4 +39,4 @@ def inspect_plot(path: Path, trajectory: int) -> None:
         )
         print("\n".join(line.rstrip() for line in drawn.splitlines()))
     if len(chosen) < len(names):
-        warning_line(f"{len(names) - len(chosen)} dimensions are left out for want of room")
+        warning_line(f"{len(names) - len(chosen)} dimensions are left out for lack of space")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import answers, messages, warning_line
-from imagine_cli.cli.sparkline import ASCII, BLOCKS, sparkline
 from imagine_cli.cli.tables import (
     bytes_text,
     fact_table,
@@ -19,13 +18,15 @@ from imagine_cli.cli.tables import (
     plus_minus,
     printable,
     significant,
+    sparkline,
     speaks_unicode,
 )
-from imagine_cli.errors import InputError
+from imagine_cli.inspection.checks import check_there
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from imagine_cli.inspection.checks import Finding
     from imagine_cli.inspection.statistics import Course, Statistics
     from imagine_cli.recording.reader import Rollout
 
@@ -46,24 +47,21 @@ def inspect_rollout(
     from imagine_cli.recording.reader import open_rollout
 
     with open_rollout(path) as rollout:
-        _check_range("trajectory", trajectory, rollout.trajectories - 1, path)
-        _check_range("step", step, rollout.steps, path)
+        check_there(rollout, trajectory, step)
         if csv:
             from imagine_cli.cli.inspect_csv import write_csv
 
-            _warn([finding.message for finding in rollout.warnings])
+            _warn(rollout.warnings)
             write_csv(rollout, sys.stdout, trajectory=trajectory, step=step)
             return
+        with _progress(rollout) as progress:
+            stats = compute(rollout, trajectory, bins=40 if json else _STRETCHES, progress=progress)
         if json:
             from imagine_cli.cli.inspect_document import as_json, rollout_document
 
-            with _progress(rollout) as progress:
-                stats = compute(rollout, trajectory, progress=progress)
             print(as_json(rollout_document(rollout, stats, step)))
             return
         console = answers()
-        with _progress(rollout) as progress:
-            stats = compute(rollout, trajectory, bins=_STRETCHES, progress=progress)
         console.print(_provenance(rollout))
         console.print()
         over = _over(rollout, trajectory)
@@ -78,11 +76,11 @@ def inspect_rollout(
             console.print(f"Step {step} of {rollout.steps}, {over}", style="bold")
             print_step(console, rollout, trajectory, step)
     sys.stdout.flush()  # so that in a terminal the warnings come below the table
-    _warn([finding.message for finding in stats.warnings])
+    _warn(stats.warnings)
 
 
 def _over(rollout: Rollout, trajectory: int | None) -> str:
-    """Which trajectories numbers are about, and how they were put together."""
+    """Which trajectories the numbers are about, and how they are averaged."""
     if trajectory is not None:
         which = f"trajectory {trajectory} of {rollout.trajectories} (counted from 0)"
     elif rollout.trajectories == 1:
@@ -95,50 +93,37 @@ def _over(rollout: Rollout, trajectory: int | None) -> str:
     return f"in {which}: mean and {plus_minus()} standard deviation"
 
 
-def _check_range(what: str, number: int | None, last: int, path: Path) -> None:
-    if number is not None and not 0 <= number <= last:
-        there = f"{what} 0" if last == 0 else f"{what} 0 to {last}"
-        raise InputError(f"{path} has no {what} {number}: it has {there}")
-
-
-def _warn(sentences: list[str]) -> None:
-    for sentence in sentences[:_MOST_WARNINGS]:
-        warning_line(printable(sentence))
-    if len(sentences) > _MOST_WARNINGS:
-        warning_line(f"and {len(sentences) - _MOST_WARNINGS} more; --json has them all")
+def _warn(findings: list[Finding]) -> None:
+    for finding in findings[:_MOST_WARNINGS]:
+        warning_line(printable(finding.message))
+    if len(findings) > _MOST_WARNINGS:
+        warning_line(f"and {len(findings) - _MOST_WARNINGS} more; --json has them all")
 
 
 def _provenance(rollout: Rollout) -> Table:
     state = {True: "complete", False: "INCOMPLETE", None: "complete or not: it does not say"}
-    times = "×" if speaks_unicode() else "x"
-    size = bytes_text(rollout.stored_bytes)
-    parts = [
+    sizes = [
+        f"{plural(rollout.trajectories, 'trajectory')} {'×' if speaks_unicode() else 'x'} "
+        f"{plural(rollout.steps, 'step')}",
         plural(rollout.observation_size, "observation"),
         plural(rollout.action_size, "action") if rollout.action_size else "no actions",
     ]
     if rollout.particle_count:
-        parts.append(plural(rollout.particle_count, "particle"))
-    shape = (
-        f"{plural(rollout.trajectories, 'trajectory')} {times} {plural(rollout.steps, 'step')}, "
-        f"{', '.join(parts)}, {rollout.dtype.name}"
-    )
-    model = " ".join(
-        part
-        for part in (
-            rollout.model_path,
-            f"({rollout.model_kind})" if rollout.model_kind else None,
-            f"sha256 {rollout.model_sha256[:12]}" if rollout.model_sha256 else None,
-        )
-        if part
+        sizes.append(plural(rollout.particle_count, "particle"))
+    model = (
+        rollout.model_path,
+        rollout.model_kind and f"({rollout.model_kind})",
+        rollout.model_sha256 and f"sha256 {rollout.model_sha256[:12]}",
     )
     env = rollout.env_id
     if env and rollout.env_kwargs:
         env += " " + ", ".join(f"{key}={value!r}" for key, value in rollout.env_kwargs.items())
+    size = bytes_text(rollout.stored_bytes)
     facts = [
         ("rollout", f"{rollout.path}, {size}, {state[rollout.complete]}"),
-        ("shape", shape),
+        ("shape", ", ".join([*sizes, rollout.dtype.name])),
         ("env", env),
-        ("model", model),
+        ("model", " ".join(part for part in model if part)),
         ("policy", rollout.policy),
         ("propagation", rollout.propagation),
         ("seed", None if rollout.seed is None else str(rollout.seed)),
@@ -151,7 +136,7 @@ def _provenance(rollout: Rollout) -> Table:
 
 
 def _shown(steps: int, width: int) -> list[int]:
-    """Which of the landmarks, by position: all where there is room, else start, middle, end."""
+    """Which of the landmarks, by position: all where they fit, else start, middle, end."""
     from imagine_cli.inspection.statistics import landmarks
 
     places = list(range(len(landmarks(steps))))
@@ -184,17 +169,15 @@ def _course_rows(
     """Two lines: the means, and below them the standard deviations where there are any."""
     from rich.text import Text
 
-    levels = BLOCKS if speaks_unicode() else ASCII
     empty = [""] * (len(table.columns) - 3 - len(shown))
     means = fixed([float(course.mean[place, k]) for place in shown])
     mean_course, sd_course = course.condensed(line)
-    picture = sparkline(mean_course[:, k].tolist(), levels=levels)
+    picture = sparkline(mean_course[:, k].tolist())
     table.add_row(Text(printable(name)), Text("mean", style="dim"), *means, *empty, picture)
-    if course.sd is None or sd_course is None:
-        return
-    sds = [significant(float(course.sd[place, k])) for place in shown]
-    picture = sparkline(sd_course[:, k].tolist(), low=0.0, levels=levels)
-    table.add_row("", Text(plus_minus()), *sds, *empty, picture, style="dim")
+    if course.sd is not None and sd_course is not None:
+        sds = [significant(float(course.sd[place, k])) for place in shown]
+        picture = sparkline(sd_course[:, k].tolist(), low=0.0)
+        table.add_row("", Text(plus_minus()), *sds, *empty, picture, style="dim")
 
 
 @contextlib.contextmanager

@@ -2,132 +2,114 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from imagine_cli.cli.tables import fixed, number_table, plus_minus, significant
+from imagine_cli.recording.fields import FIELDS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from imagine_cli.recording.reader import Rollout
 
-__all__ = ["Step", "print_step", "read_step"]
+__all__ = ["Moments", "Step", "print_step", "read_step"]
 
 _STRONGEST = 10
 
 
-@dataclass(frozen=True)
-class Step:
-    """A belief, and what was done and earned there; the last step has neither.
-
-    Over several trajectories, ``mean`` ``(D,)`` is the mean of their means and ``covariance``
-    ``(D, D)`` the mean of their covariances.
-    """
+class Moments(NamedTuple):
+    """Mean and standard deviations, ``(K,)`` or numbers; ``sd`` is None where there is none."""
 
     mean: np.ndarray
-    covariance: np.ndarray
-    action_mean: np.ndarray | None
-    action_covariance: np.ndarray | None
-    reward_mean: float | None
-    reward_var: float | None
+    sd: np.ndarray | None
 
-    @property
-    def sd(self) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.sqrt(np.diagonal(self.covariance)))
+
+class Step(NamedTuple):
+    """A belief, and what was done and earned there; the last step has neither.
+
+    Over several trajectories a mean is the mean of their means, and ``covariance`` ``(D, D)`` the
+    mean of their covariances.
+    """
+
+    observation: Moments
+    covariance: np.ndarray
+    action: Moments | None
+    reward: Moments | None
 
     @property
     def correlation(self) -> np.ndarray:
         """``(D, D)``; NaN where a standard deviation is zero."""
+        sd = self.observation.sd
+        assert sd is not None
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(self.covariance / np.outer(self.sd, self.sd))
+            return np.asarray(self.covariance / np.outer(sd, sd))
 
 
 def read_step(rollout: Rollout, trajectory: int | None, step: int) -> Step:
     """Step number ``step``, of one trajectory or averaged over all, a few at a time."""
-    count = rollout.trajectories if trajectory is None else 1
-    first = trajectory or 0
-    size = rollout.observation_size
-    piece = max(1, 2**21 // size**2)
+    first, count = (0, rollout.trajectories) if trajectory is None else (trajectory, 1)
+    size = max(1, 2**21 // rollout.observation_size**2)
+    pieces = [slice(k, min(k + size, first + count)) for k in range(first, first + count, size)]
 
-    def average(name: str) -> Any:
-        read = getattr(rollout, name)
-        total: Any = 0.0
-        for low in range(first, first + count, piece):
-            rows = slice(low, min(low + piece, first + count))
-            total = total + read(rows, step).astype(np.float64).sum(0)
-        return total / count
+    def average(dataset: str) -> np.ndarray | None:
+        if dataset not in rollout or step == rollout.steps + FIELDS[dataset].after:
+            return None
+        read = (rollout.numbers(dataset, rows, step) for rows in pieces)
+        return np.asarray(sum(values.astype(np.float64).sum(0) for values in read) / count)
 
-    def there(dataset: str) -> bool:
-        return dataset in rollout and step < rollout.steps
+    def moments(group: str) -> Moments | None:
+        mean, var = average(f"{group}/mean"), average(f"{group}/var")
+        if mean is None or var is None:
+            return None if mean is None else Moments(mean, None)
+        with np.errstate(invalid="ignore"):
+            return Moments(mean, np.sqrt(np.diagonal(var) if var.ndim else var))
 
-    return Step(
-        average("mean"),
-        average("var"),
-        average("action_mean") if there("action/mean") else None,
-        average("action_var") if there("action/var") else None,
-        float(average("reward_mean")) if there("reward/mean") else None,
-        float(average("reward_var")) if there("reward/var") else None,
-    )
+    observation, covariance = moments("observation"), average("observation/var")
+    assert observation is not None
+    assert covariance is not None
+    return Step(observation, covariance, moments("action"), moments("reward"))
 
 
 def print_step(console: Console, rollout: Rollout, trajectory: int | None, step: int) -> None:
     """Tables of the belief, its covariance and correlation, the action and the reward."""
     found = read_step(rollout, trajectory, step)
     names = rollout.observation_names
-    rows = [
-        (name, significant(mean, 5), significant(sd), _interval(low, high))
-        for name, mean, sd, low, high in zip(
-            names,
-            found.mean.tolist(),
-            found.sd.tolist(),
-            rollout.observation_low.tolist(),
-            rollout.observation_high.tolist(),
-            strict=True,
-        )
-    ]
-    if found.action_mean is not None:
-        sds = [""] * len(found.action_mean)
-        if found.action_covariance is not None:
-            with np.errstate(invalid="ignore"):
-                sds = [significant(sd) for sd in np.sqrt(np.diagonal(found.action_covariance))]
-        rows += [
-            (f"action {name}", significant(mean, 5), sd, "")
-            for name, mean, sd in zip(
-                rollout.action_names, found.action_mean.tolist(), sds, strict=True
-            )
-        ]
-    if found.reward_mean is not None:
-        sd = "" if found.reward_var is None else significant(float(np.sqrt(found.reward_var)))
-        rows.append(("reward", significant(found.reward_mean, 5), sd, ""))
+    bounds = map(_interval, rollout.observation_low.tolist(), rollout.observation_high.tolist())
+    rows = []
+    for labels, moments in (
+        (names, found.observation),
+        ([f"action {name}" for name in rollout.action_names], found.action),
+        (["reward"], found.reward),
+    ):
+        if moments is not None:
+            means = [significant(mean, 5) for mean in np.atleast_1d(moments.mean).tolist()]
+            sds = [""] * len(means)
+            if moments.sd is not None:
+                sds = [significant(sd) for sd in np.atleast_1d(moments.sd).tolist()]
+            rows += [
+                (label, mean, sd, next(bounds, ""))
+                for label, mean, sd in zip(labels, means, sds, strict=True)
+            ]
     console.print(number_table(["", "mean", plus_minus(), "bounds"], rows))
-    matrices = {"covariance": found.covariance, "correlation": found.correlation}
     labels = [name[:12] for name in names]
-    width = max(len(label) for label in labels) + 2
+    width = max(11, *(len(label) + 2 for label in labels))
     if not found.covariance.any():
         console.print(f"\nNo uncertainty: the covariance is zero at step {step}.")
-    elif (len(names) + 1) * max(width, 11) > console.width:
+    elif (len(names) + 1) * width > console.width:
         console.print("\nstrongest correlations", style="dim")
         console.print(number_table(["", "", "correlation"], _strongest(found, names), left=2))
     else:
-        for title, matrix in matrices.items():
-            console.print()
-            console.print(number_table([title, *labels], _matrix_rows(labels, matrix, title)))
-
-
-def _matrix_rows(labels: list[str], matrix: np.ndarray, title: str) -> list[list[str]]:
-    if title == "covariance":
-        return [
-            [label, *(significant(value) for value in row)]
-            for label, row in zip(labels, matrix.tolist(), strict=True)
+        covariance = [[significant(value) for value in row] for row in found.covariance.tolist()]
+        correlation = [
+            [text.replace("nan", "-") for text in fixed([*row, 1.0], 4)[:-1]]
+            for row in found.correlation.tolist()
         ]
-    return [
-        [label, *(text.replace("nan", "-") for text in fixed([*row, 1.0], 4)[:-1])]
-        for label, row in zip(labels, matrix.tolist(), strict=True)
-    ]
+        for title, cells in (("covariance", covariance), ("correlation", correlation)):
+            labelled = [[label, *row] for label, row in zip(labels, cells, strict=True)]
+            console.print()
+            console.print(number_table([title, *labels], labelled))
 
 
 def _strongest(step: Step, names: list[str]) -> list[tuple[str, str, str]]:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = [
-    "Compile",
-    "Debug",
-    "EnvId",
-    "EnvKwargs",
-    "Force",
-    "Json",
-    "Members",
-    "Particles",
-    "Quiet",
-    "Resample",
-    "Reward",
-    "Seed",
-    "check_output",
-    "parse_env_kwargs",
-]
+from imagine_cli.errors import InputError
+from imagine_cli.files.whole_file import check_writable
 
 EnvId = Annotated[
     str, typer.Option("--env", help="Gymnasium env id; module:Id imports the module first.")
@@ -31,10 +21,23 @@ EnvKwargs = Annotated[
     list[str] | None,
     typer.Option("--env-kwarg", metavar="KEY=VALUE", help="Argument for the env; repeatable."),
 ]
+Policy = Annotated[
+    str,
+    typer.Option(
+        "--policy",
+        help="What acts: random, zero, constant:0.5,-1, a .npy, .csv or rollout .h5 file of "
+        "actions to replay, or a policy checkpoint .pt.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same numbers.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Json = Annotated[bool, typer.Option("--json", help="The answer as JSON on stdout.")]
+NewCheckpoint = Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
+TrustPickle = Annotated[
+    bool, typer.Option("--trust-pickle", help="Load a pickled model; that can run any code in it.")
+]
 Compile = Annotated[
     bool,
     typer.Option(
@@ -71,12 +74,13 @@ Reward = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
+def command_line() -> str:
+    """The command as it was typed, for files to say what made them."""
+    return shlex.join(["imagine", *sys.argv[1:]])
+
+
 def parse_env_kwargs(pairs: list[str] | None) -> dict[str, object]:
     """``["g=9.8", "name=x"]`` -> ``{"g": 9.8, "name": "x"}``: JSON values, else plain strings."""
-    import json
-
-    from imagine_cli.errors import InputError
-
     kwargs: dict[str, object] = {}
     for pair in pairs or []:
         key, equals, text = pair.partition("=")
@@ -94,19 +98,11 @@ def check_output(path: Path, force: bool, *read: str | Path | None) -> None:
 
     ``read`` is what the command reads, as far as it is files; it is not to be overwritten.
     """
-    import os
-
-    from imagine_cli.errors import InputError
-
-    if path.is_dir():
-        raise InputError(f"the output {path} is a folder; name a file in it")
+    check_writable(path, overwrite=True)
     sources = {os.path.realpath(source) for source in read if source}
     if path.exists() and os.path.realpath(path) in sources:
         raise InputError(f"{path} is read by this command; name another output")
     if path.exists() and not force:
         raise InputError(f"{path} exists; give --force to overwrite it, or another --output")
-    folder = path.parent
-    if not folder.is_dir():
-        raise InputError(f"the output folder {folder} does not exist; make it first")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"the output folder {folder} is not writable")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"the output folder {path.parent} is not writable")

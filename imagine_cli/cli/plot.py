@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from imagine_cli.cli.console import warning_line
 from imagine_cli.cli.options import Debug, Force, Quiet, check_output
+from imagine_cli.cli.progress import progress
+from imagine_cli.errors import InputError
 
 __all__ = ["plot"]
 
@@ -31,14 +34,11 @@ def plot(
     ] = None,
     real: Annotated[
         Path | None,
-        typer.Option(
-            "--real", help="A real run to draw over it, as imagine evaluate --record writes it."
-        ),
+        typer.Option(help="A real run to draw over it, as imagine evaluate --record writes it."),
     ] = None,
     trajectory: Annotated[
         list[int] | None,
         typer.Option(
-            "--trajectory",
             metavar="K",
             min=0,
             help="Which trajectory, counted from 0; up to 4 of them, side by side.",
@@ -48,7 +48,6 @@ def plot(
     dimension: Annotated[
         list[str] | None,
         typer.Option(
-            "--dimension",
             metavar="NAME",
             help="Which dimension, by name or number; repeatable.",
             show_default="all, up to 24",
@@ -57,7 +56,6 @@ def plot(
     horizon: Annotated[
         list[int] | None,
         typer.Option(
-            "--horizon",
             metavar="STEP",
             min=1,
             help="Of an evaluation: which step; repeatable, up to 4, where it is of one model.",
@@ -65,8 +63,7 @@ def plot(
         ),
     ] = None,
     env: Annotated[
-        str | None,
-        typer.Option("--env", help="Of a video: its env, needed where that is module:Id."),
+        str | None, typer.Option(help="Of a video: its env, needed where that is module:Id.")
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -87,8 +84,6 @@ def plot(
 
     Example: imagine plot evaluation.json --horizon 1 --horizon 50 -o calibration.png
     """
-    from imagine_cli.errors import InputError
-
     target = file.with_suffix(".png") if output is None else output
     check_output(target, force, file, real)
     video = target.suffix.lower() in (".gif", ".mp4")
@@ -103,32 +98,35 @@ def plot(
     for option, given in unused.items():
         if given:
             raise InputError(f"{option} says nothing about {kind}; leave it out")
+    if len(trajectory or []) > 1 and video:
+        raise InputError("a video is of one trajectory; give one --trajectory")
+    left_out, what = 0, "models or dimensions are left out for lack of space"
     if video:
-        _video(file, target, trajectory or [0], env, force, quiet)
-        return
+        with progress(quiet) as display:
+            display.stage("loading", total=None)
+            from imagine_cli.video.render import render_video
 
-    from imagine_cli.plots.calibration import plot_evaluation
-    from imagine_cli.plots.plot import plot_rollout
+            render_video(
+                file, target, trajectory=(trajectory or [0])[0], env_id=env, overwrite=force,
+                progress=display,
+            )  # fmt: skip
+            display.finish()
+    elif kind == "an evaluation":
+        from imagine_cli.plots.plot import plot_evaluation
 
-    what = "dimensions are left out for want of room; choose by --dimension"
-    if kind == "an evaluation":
-        what = "models or dimensions are left out for want of room"
         left_out = plot_evaluation(
             file, target, horizons=horizon or [], dimensions=dimension or [], overwrite=force
         )
     else:
+        from imagine_cli.plots.plot import plot_rollout
+
+        what = "dimensions are left out for lack of space; choose by --dimension"
         left_out = plot_rollout(
-            file,
-            target,
-            real=real,
-            trajectories=trajectory or [0],
-            dimensions=dimension or [],
+            file, target, real=real, trajectories=trajectory or [0], dimensions=dimension or [],
             overwrite=force,
-        )
+        )  # fmt: skip
     print(target)
     if left_out and not quiet:
-        from imagine_cli.cli.console import warning_line
-
         warning_line(f"{left_out} {what}")
 
 
@@ -139,23 +137,3 @@ def _is_json(file: Path) -> bool:
             return stream.read(64).lstrip().startswith(b"{")
     except OSError:
         return file.suffix.lower() == ".json"
-
-
-def _video(
-    file: Path, target: Path, trajectories: list[int], env: str | None, force: bool, quiet: bool
-) -> None:
-    from imagine_cli.cli.progress import progress
-    from imagine_cli.cli.warnings import as_lines
-    from imagine_cli.errors import InputError
-
-    if len(trajectories) > 1:
-        raise InputError("a video is of one trajectory; give one --trajectory")
-    with as_lines(), progress(quiet) as display:
-        display.stage("loading", total=None)
-        from imagine_cli.video.render import render_video
-
-        render_video(
-            file, target, trajectory=trajectories[0], env_id=env, overwrite=force, progress=display
-        )
-        display.finish()
-    print(target)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from imagine_cli.cli.console import messages
+from imagine_cli.cli.console import as_lines, messages
 from imagine_cli.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -29,16 +29,17 @@ def progress(quiet: bool = False, above: Above | None = None) -> Iterator[Progre
 
     On a terminal a bar for each stage, with count, rate, time left and note. Elsewhere one plain
     line when a stage begins and one when it ends. With ``quiet`` nothing. What ``above`` gives
-    is shown over the bars, anew with each of their pictures.
+    is shown over the bars, anew with each of their pictures. Warnings are lines on stderr.
     """
-    if quiet:
-        yield Silent()
-    elif is_live():
-        bars = _Bars(above)
-        with bars.progress:
-            yield bars
-    else:
-        yield _Lines()
+    with as_lines():
+        if quiet:
+            yield Silent()
+        elif is_live():
+            bars = _Bars(above)
+            with bars.progress:
+                yield bars
+        else:
+            yield _Lines()
 
 
 def is_live() -> bool:
@@ -83,16 +84,14 @@ class _Bars:
 
     def stage(self, name: str, total: int | None = None) -> None:
         self.finish()
+        self._note = ""
         number = self.progress.add_task(name, total=total, note="")
         self._task = next(task for task in self.progress.tasks if task.id == number)
 
     def advance(self, n: int = 1, note: str = "") -> None:
-        if self._task is None:
-            return
-        if note:
-            self.progress.update(self._task.id, advance=n, note=note)
-        else:
-            self.progress.advance(self._task.id, n)
+        if self._task is not None:
+            self._note = note or self._note
+            self.progress.update(self._task.id, advance=n, note=self._note)
 
     def finish(self) -> None:
         task, self._task = self._task, None
@@ -102,21 +101,14 @@ class _Bars:
 
 
 def _rich_progress(above: Above | None) -> RichProgress:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        ProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as RichProgress
+    from rich import progress as rich
     from rich.text import Text
 
-    class RateColumn(ProgressColumn):
+    class RateColumn(rich.ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(_rate(task.finished_speed or task.speed), style="progress.data.speed")
 
-    class BarsBelow(RichProgress):
+    class BarsBelow(rich.Progress):
         def get_renderables(self) -> Iterator[RenderableType]:
             shown = None if above is None else above()
             if shown is not None:
@@ -124,12 +116,12 @@ def _rich_progress(above: Above | None) -> RichProgress:
             yield self.make_tasks_table(self.tasks)
 
     return BarsBelow(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(bar_width=30),
+        rich.MofNCompleteColumn(),
         RateColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}", style="dim", markup=False),
+        rich.TimeRemainingColumn(elapsed_when_finished=True),
+        rich.TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=messages(),
         refresh_per_second=10 if above is None else 5,
     )

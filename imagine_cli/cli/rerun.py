@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imagine_cli.cli.options import Debug, Force, Json, Quiet, check_output
+from imagine_cli.cli.compare import print_comparison
+from imagine_cli.cli.options import (
+    Debug,
+    Force,
+    Json,
+    Quiet,
+    TrustPickle,
+    check_output,
+    command_line,
+)
+from imagine_cli.cli.progress import progress
 
 __all__ = ["rerun"]
 
@@ -29,10 +38,7 @@ def rerun(
         str | None,
         typer.Option("--env", help="Its env, needed where that is module:Id: the module is run."),
     ] = None,
-    trust_pickle: Annotated[
-        bool,
-        typer.Option("--trust-pickle", help="Load a pickled model; that can run any code in it."),
-    ] = False,
+    trust_pickle: TrustPickle = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -49,15 +55,9 @@ def rerun(
     if output is not None:
         check_output(output, force)
 
-    import shlex
-
-    from imagine_cli.cli.compare import print_comparison
-    from imagine_cli.cli.progress import progress
-    from imagine_cli.cli.warnings import as_lines
-
-    with as_lines(), progress(quiet) as display:
+    with progress(quiet) as display:
         display.stage("running it again", total=None)
-        from imagine_cli.evaluation import rerun_rollout
+        from imagine_cli.evaluation.rerun import rerun_rollout
 
         found = rerun_rollout(
             rollout,
@@ -66,7 +66,7 @@ def rerun(
             env_id=env,
             overwrite=force,
             trust_pickle=trust_pickle,
-            command=shlex.join(["imagine", *sys.argv[1:]]),
+            command=command_line(),
         )
         display.finish()
     print_comparison(found, as_json=as_json, quiet=quiet)

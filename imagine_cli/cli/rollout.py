@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,19 +10,26 @@ import typer
 from imagine_cli.cli.options import (
     Compile,
     Debug,
+    Device,
     EnvId,
     EnvKwargs,
     Force,
     Json,
     Members,
     Particles,
+    Policy,
     Quiet,
     Resample,
     Reward,
     Seed,
+    TrustPickle,
     check_output,
+    command_line,
     parse_env_kwargs,
 )
+from imagine_cli.cli.progress import progress
+from imagine_cli.cli.rollout_progress import Teller, growing_panel
+from imagine_cli.cli.stopping import stopping
 from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
@@ -44,14 +50,7 @@ def rollout(
     trajectories: Annotated[
         int, typer.Option("--trajectories", "-n", min=1, help="How many trajectories.")
     ] = 1,
-    policy: Annotated[
-        str,
-        typer.Option(
-            "--policy",
-            help="random, zero, constant:0.5,-1, a .npy, .csv or rollout .h5 file of actions to "
-            "replay, or a policy checkpoint .pt.",
-        ),
-    ] = "random",
+    policy: Policy = "random",
     start: Annotated[
         str,
         typer.Option(
@@ -102,12 +101,9 @@ def rollout(
         str | None,
         typer.Option("--dtype", help="float32 or float64.", show_default="the model's"),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    device: Device = "cpu",
     compiled: Compile = False,
-    trust_pickle: Annotated[
-        bool,
-        typer.Option("--trust-pickle", help="Load a pickled model; that can run any code in it."),
-    ] = False,
+    trust_pickle: TrustPickle = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -144,15 +140,8 @@ def rollout(
     if video is not None:
         check_output(video, force, model, policy, start, output)
 
-    import shlex
-
-    from imagine_cli.cli.progress import progress
-    from imagine_cli.cli.rollout_progress import Teller, growing_panel
-    from imagine_cli.cli.stopping import stopping
-    from imagine_cli.cli.warnings import as_lines
-
     panel = growing_panel(env, steps) if watch and not quiet else None
-    with stopping(output) as stop, as_lines(), progress(quiet, panel) as display:
+    with stopping(output) as stop, progress(quiet, panel) as display:
         display.stage("loading and compiling" if compiled else "loading", total=None)
         from imagine_cli.rollout import run_rollout
 
@@ -167,7 +156,7 @@ def rollout(
             overwrite=force,
             resume=resume,
             trust_pickle=trust_pickle,
-            command=shlex.join(["imagine", *sys.argv[1:]]),
+            command=command_line(),
             on_step=None if quiet else teller,
             on_block=stop.look,
         )

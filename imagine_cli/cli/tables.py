@@ -10,18 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = [
-    "bytes_text",
-    "fact_table",
-    "fixed",
-    "number_table",
-    "plural",
-    "plus_minus",
-    "printable",
-    "significant",
-    "speaks_unicode",
-    "times",
-]
+BLOCKS = "▁▂▃▄▅▆▇█"
+ASCII = "_.-=+*#@"
 
 
 def printable(text: str) -> str:
@@ -81,6 +71,26 @@ def speaks_unicode() -> bool:
     except (LookupError, UnicodeEncodeError):
         return False
     return True
+
+
+def sparkline(values: Sequence[float], low: float | None = None, levels: str = "") -> str:
+    """One character a value, from ``low`` to the greatest (the least by default).
+
+    What is not finite is a ``?``; a series without any spread is a line at the bottom.
+    """
+    levels = levels or (BLOCKS if speaks_unicode() else ASCII)
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0) if low is None else low, max(finite, default=0.0)
+    span = high / 2 - low / 2  # halved, since high - low may overflow
+    top = len(levels) - 1
+
+    def level(value: float) -> str:
+        if not math.isfinite(value):
+            return "?"
+        share = (value / 2 - low / 2) / span if span > 0 else 0.0
+        return levels[min(top, max(0, round(share * top)))]
+
+    return "".join(level(value) for value in values)
 
 
 def plus_minus() -> str:

@@ -40,45 +40,33 @@ def linear_gaussian(run: RealRun) -> Scores:
 
     Seeing the very data that it is judged by favours it: what beats it does better than that.
     """
-    model = fit_linear_gaussian(run)
+    return _scores(run, fit_linear_gaussian(run))
+
+
+def no_change(run: RealRun) -> Scores:
+    """The scores of the forecast that the start stays as it is, for certain: ``x' = x``."""
+    size, actions = run.observations.shape[2], run.actions.shape[2]
+    zero = np.zeros((size, size))
+    return _scores(run, LinearGaussian(np.eye(size), np.zeros((size, actions)), zero[0], zero))
+
+
+def _scores(run: RealRun, model: LinearGaussian) -> Scores:
+    """From each real start, under the real actions, some trajectories and steps at a time."""
     keeper = ScoreKeeper(run.observations, run.lengths)
     covariances = [np.zeros_like(model.q)]
+    rows, length = chunk_lengths(run.trajectories, run.steps, keeper.size**2 * 8)
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(run.steps):
             covariances.append(model.a @ covariances[-1] @ model.a.T + model.q)
     var = np.stack(covariances[1:])
-    rows = _lengths(keeper)[0]
     for first in range(0, run.trajectories, rows):
-        some = slice(first, first + rows)
-        mean, means = run.observations[some, 0], []
+        mean, means = run.observations[first : first + rows, 0], []
         with np.errstate(over="ignore", invalid="ignore"):
-            for step in range(run.steps):
-                mean = mean @ model.a.T + run.actions[some, step] @ model.b.T + model.c
+            for action in run.actions[first : first + rows].swapaxes(0, 1):
+                mean = mean @ model.a.T + action @ model.b.T + model.c
                 means.append(mean)
-        _keep(keeper, first, np.stack(means, axis=1), var)
+        for step in range(0, run.steps, length):
+            some = slice(step, step + length)
+            steps_var = np.broadcast_to(var[some], (len(mean), *var[some].shape))
+            keeper.add(first, step + 1, np.stack(means[some], axis=1), steps_var)
     return keeper.scores()
-
-
-def no_change(run: RealRun) -> Scores:
-    """The scores of the forecast that the start stays as it is, for certain."""
-    keeper = ScoreKeeper(run.observations, run.lengths)
-    rows = _lengths(keeper)[0]
-    var = np.zeros((run.steps, keeper.size, keeper.size))
-    for first in range(0, run.trajectories, rows):
-        start = run.observations[first : first + rows, :1]
-        _keep(keeper, first, np.repeat(start, run.steps, axis=1), var)
-    return keeper.scores()
-
-
-def _keep(keeper: ScoreKeeper, first: int, mean: np.ndarray, var: np.ndarray) -> None:
-    """``mean`` ``(b, T, D)`` and ``var`` ``(T, D, D)`` of steps 1 to T, some at a time."""
-    length = _lengths(keeper)[1]
-    for step in range(0, mean.shape[1], length):
-        some = slice(step, step + length)
-        covariances = np.broadcast_to(var[some], (len(mean), *var[some].shape))
-        keeper.add(first, step + 1, mean[:, some], covariances)
-
-
-def _lengths(keeper: ScoreKeeper) -> tuple[int, int]:
-    """How many trajectories and steps are scored together."""
-    return chunk_lengths(len(keeper.observations), keeper.steps, keeper.size**2 * 8)

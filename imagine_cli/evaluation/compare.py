@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 from imagine_cli.recording import Rollout, open_rollout
+from imagine_cli.recording.fields import FIELDS, axis_label
 
 __all__ = ["Comparison", "Difference", "Place", "compare_rollouts"]
 
@@ -31,8 +32,8 @@ class Place:
         size = abs(self.a - self.b)
         return size if size == size else float("inf")
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"index": list(self.index), "where": self.where, "a": self.a, "b": self.b}
+    def __str__(self) -> str:
+        return f"{self.where} ({self.a:.9g} and {self.b:.9g})"
 
 
 @dataclass
@@ -51,25 +52,13 @@ class Difference:
     first: Place | None = None
     largest: Place | None = None
 
-    def sentence(self) -> str:
-        if self.reason:
-            return f"{self.dataset}: {self.reason}"
-        assert self.first is not None
-        assert self.largest is not None
-        return (
-            f"{self.dataset}: {self.count} of {self.total} numbers differ; first at "
-            f"{_said(self.first)}; largest at {_said(self.largest)}, by {self.largest.size:.3g}"
+    def __str__(self) -> str:
+        return f"{self.dataset}: " + (
+            f"{self.count} of {self.total} numbers differ; first at {self.first}; largest at "
+            f"{self.largest}, by {self.largest.size:.3g}"
+            if self.largest
+            else self.reason
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "dataset": self.dataset,
-            "reason": self.reason,
-            "count": self.count,
-            "total": self.total,
-            "first": None if self.first is None else self.first.as_dict(),
-            "largest": None if self.largest is None else self.largest.as_dict(),
-        }
 
 
 @dataclass
@@ -85,6 +74,11 @@ class Comparison:
     def same(self) -> bool:
         return not self.differences
 
+    def lines(self) -> list[str]:
+        """As ``imagine compare`` prints it."""
+        verdict = f"{self.a} and {self.b} {'hold the same numbers' if self.same else 'differ'}"
+        return [verdict, *map(str, self.differences), *(f"note: {note}" for note in self.notes)]
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as ``imagine compare --json`` prints it."""
         return {
@@ -92,7 +86,7 @@ class Comparison:
             "a": str(self.a),
             "b": str(self.b),
             "same": self.same,
-            "differences": [difference.as_dict() for difference in self.differences],
+            "differences": [asdict(difference) for difference in self.differences],
             "notes": self.notes,
         }
 
@@ -135,7 +129,8 @@ def _compare(
     if shapes[0] != shapes[1]:
         return Difference(dataset, f"its shape is {shapes[0]} in one and {shapes[1]} in the other")
     difference = Difference(dataset, total=int(np.prod(shapes[0])))
-    step_axis = 2 if dataset.startswith("particles") else 1
+    places: list[Place] = []  # of each piece, the first and the largest
+    step_axis = FIELDS[dataset].step_axis
     for rows, steps in one.slabs(dataset):
         x, y = (
             np.asarray(rollout.numbers(dataset, rows, steps), dtype=np.float64)
@@ -156,41 +151,24 @@ def _compare(
         largest = np.array(np.unravel_index(int(np.argmax(apart)), apart.shape))
         offset = np.zeros(x.ndim, dtype=np.int64)
         offset[0], offset[step_axis] = rows.start, steps.start
-        earlier, larger = (
-            Place(
-                tuple(int(i) for i in place + offset),
-                _where(one, dataset, [int(i) for i in place + offset]),
-                float(x[tuple(place)]),
-                float(y[tuple(place)]),
-            )
-            for place in (first, largest)
-        )
-        if difference.first is None or _order(earlier, step_axis) < _order(
-            difference.first, step_axis
-        ):
-            difference.first = earlier
-        if difference.largest is None or larger.size > difference.largest.size:
-            difference.largest = larger
-    return difference if difference.count else None
+        for place in (first, largest):
+            index = tuple(int(i) for i in place + offset)
+            values = float(x[tuple(place)]), float(y[tuple(place)])
+            places.append(Place(index, _where(one, dataset, index), *values))
+    if places:
+        difference.first = min(places, key=lambda place: (place.index[step_axis], *place.index))
+        difference.largest = max(places, key=lambda place: place.size)
+    return difference if places else None
 
 
-def _order(place: Place, step_axis: int) -> tuple[int, ...]:
-    return (place.index[step_axis], *place.index)
-
-
-def _where(rollout: Rollout, dataset: str, index: list[int]) -> str:
-    names = rollout.action_names if dataset.startswith("action") else rollout.observation_names
-    if dataset.startswith("particles"):
-        trajectory, particle, step, *rest = index
-        place = f"step {step} of trajectory {trajectory}, particle {particle}"
-    else:
-        trajectory, step, *rest = index
-        place = f"step {step} of trajectory {trajectory}"
-    return ", ".join([place, " x ".join(names[i] for i in rest)]) if rest else place
-
-
-def _said(place: Place) -> str:
-    return f"{place.where} ({place.a:.9g} and {place.b:.9g})"
+def _where(rollout: Rollout, dataset: str, index: tuple[int, ...]) -> str:
+    at = dict(zip(FIELDS[dataset].axes, index, strict=True))
+    place = f"step {at.pop('step')} of trajectory {at.pop('trajectory')}"
+    if "particle" in at:
+        place += f", particle {at.pop('particle')}"
+    names = {"observation": rollout.observation_names, "action": rollout.action_names}
+    rest = [names[axis_label(axis)][i] for axis, i in at.items()]
+    return ", ".join([place, " x ".join(rest)]) if rest else place
 
 
 def _notes(one: Rollout, other: Rollout) -> list[str]:

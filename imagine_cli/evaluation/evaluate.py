@@ -15,13 +15,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.evaluation.baselines import linear_gaussian, no_change
 from imagine_cli.evaluation.candidates import find_candidates
 from imagine_cli.evaluation.imagining import Target, imagine_run
-from imagine_cli.evaluation.real import (
-    RealRun,
-    evaluation_seed,
-    read_real,
-    run_real,
-    write_real,
-)
+from imagine_cli.evaluation.real import RealRun, evaluation_seed, read_real, run_real, write_real
 from imagine_cli.evaluation.report import Evaluation, ModelReport, compare_to
 from imagine_cli.evaluation.scores import require_scores
 from imagine_cli.progress import Progress, Silent
@@ -54,7 +48,7 @@ def evaluate_model(
     progress: Progress | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Run the real env, imagine the same starts and actions, and score what was imagined.
+    """Run the real env, imagine from the same states with the same actions, and score that.
 
     Args:
         models: one or several checkpoints, or TensorDictModules.
@@ -97,11 +91,14 @@ def evaluate_model(
     progress = progress or Silent()
     run, attributes = (None, {}) if real is None else read_real(real)
     known = Provenance(attributes)
-    env_id, env_kwargs = _which_env(env_id, options.pop("env_kwargs", None), real, known)
+    if real is not None:
+        env_id = env_named(known.env_id, real, env_id)
+    if env_id is None:
+        raise InputError("no env: give --env, or --real with a recorded real run")
+    env_kwargs = dict(options.pop("env_kwargs", None) or known.env_kwargs or {})
     request = RolloutRequest.of(
         {
-            **options, "env": env_id, "env_kwargs": env_kwargs,
-            "steps": 50 if steps is None else steps,
+            **options, "env": env_id, "env_kwargs": env_kwargs, "steps": steps,
             "trajectories": 100 if trajectories is None else trajectories,
         }
     )  # fmt: skip
@@ -130,59 +127,27 @@ def evaluate_model(
         scale = np.nanstd(run.observations.reshape(-1, about.observation_size), axis=0)
         target = None if imagined is None else Target(imagined, command, overwrite)
         reports = []
-        for name, model, used in candidates:
-            keeper, described, seconds = imagine_run(
-                request, model, name, used, env, about, run, target, progress
+        for candidate in candidates:
+            scores, described, seconds = imagine_run(
+                candidate, request, env, about, run, target, progress
             )
+            name, model, _ = candidate
             several = sum(other.name == name for other in candidates) > 1
-            scores = keeper.scores()
             reports.append(
                 ModelReport(
-                    name=name,
-                    label=f"{name}, {described}" if several else name,
-                    kind=model.kind,
-                    propagation=described,
-                    sha256=model.sha256,
-                    scores=scores,
-                    against={
-                        other: compare_to(scores, baseline, scale)
-                        for other, baseline in baselines.items()
-                    },
+                    name=name, label=f"{name}, {described}" if several else name, kind=model.kind,
+                    propagation=described, sha256=model.sha256, scores=scores, seconds=seconds,
+                    against={k: compare_to(scores, other, scale) for k, other in baselines.items()},
                     score=scores.mean_scaled_crps(scale),
-                    seconds=seconds,
                 )
-            )
+            )  # fmt: skip
         progress.finish()
     return Evaluation(
-        env_id=about.id,
-        env_kwargs=about.kwargs,
-        policy=request.policy,
-        seed=request.seed,
-        steps=run.steps,
-        trajectories=run.trajectories,
-        observation_names=about.observation_names,
-        lengths=run.lengths,
+        env_id=about.id, env_kwargs=about.kwargs, policy=request.policy, seed=request.seed,
+        steps=run.steps, trajectories=run.trajectories, lengths=run.lengths,
+        observation_names=about.observation_names, baselines=baselines,
         models=sorted(reports, key=lambda report: (np.isnan(report.score), report.score)),
-        baselines=baselines,
-    )
-
-
-def _which_env(
-    env_id: str | None,
-    env_kwargs: dict[str, Any] | None,
-    real: Any,
-    known: Provenance,
-) -> tuple[str, dict[str, Any]]:
-    """The env's id and arguments, from the options or from the real file."""
-    if real is None:
-        if env_id is None:
-            raise InputError("no env: give --env, or --real with a recorded real run")
-        return env_id, dict(env_kwargs or {})
-    if known.env_id:
-        env_id = env_named(known.env_id, real, env_id)
-    if env_id is None:
-        raise InputError(f"{real} does not say of which env it is; give --env")
-    return env_id, dict(env_kwargs or known.env_kwargs or {})
+    )  # fmt: skip
 
 
 def _cut(
@@ -194,11 +159,11 @@ def _cut(
             f"{path} has D = {sizes[0]} and F = {sizes[1]}, but {about.id} has "
             f"{about.observation_size} and {about.action_size}"
         )
-    for name, wanted, there in (
+    for name, asked, there in (
         ("trajectories", trajectories, run.trajectories), ("steps", steps, run.steps),
     ):  # fmt: skip
-        if wanted is not None and wanted > there:
-            raise InputError(f"{path} has {there} {name} and --{name} asks for {wanted}")
+        if asked is not None and asked > there:
+            raise InputError(f"{path} has {there} {name} and --{name} asks for {asked}")
     return run.first(trajectories or run.trajectories, steps or run.steps)
 
 
@@ -220,9 +185,9 @@ def _load_all(
 def _run(env: Any, about: EnvDescription, request: RolloutRequest, progress: Progress) -> RealRun:
     from imagine_cli.policies import make_policy
 
-    own, steps, trajectories = evaluation_seed(request.seed), request.steps, request.trajectories
-    acting = make_policy(request.policy, about, seed=own)
-    acting.check(steps, trajectories)
+    seed, steps, trajectories = evaluation_seed(request.seed), request.steps, request.trajectories
+    policy = make_policy(request.policy, about, seed=seed)
+    policy.check(steps, trajectories)
     return run_real(
-        env, acting, steps=steps, trajectories=trajectories, seed=own, progress=progress
+        env, policy, steps=steps, trajectories=trajectories, seed=seed, progress=progress
     )

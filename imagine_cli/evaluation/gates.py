@@ -39,7 +39,7 @@ _EXAMPLE = "write it like 'rmse@10 > 0.2', 'rmse[theta_dot]@10 > 0.2' or 'covera
 
 @dataclass(frozen=True)
 class Gate:
-    """One condition. ``horizon`` None is the last one, ``dimension`` None all together."""
+    """One condition. ``horizon`` None is the last one, ``dimension`` None the whole observation."""
 
     metric: str
     dimension: str | None
@@ -82,20 +82,22 @@ class Verdict(NamedTuple):
 
 def parse_gate(text: str) -> Gate:
     """Raises InputError where ``text`` is no gate, or names a metric that there isn't."""
+
+    def wrong(why: str) -> InputError:
+        return InputError(f"--fail-if {text!r}{why}")
+
     found = _GATE.fullmatch(text)
     if found is None:
-        raise InputError(f"--fail-if {text!r} is not a gate; {_EXAMPLE}")
+        raise wrong(f" is not a gate; {_EXAMPLE}")
     metric, dimension, horizon = found["metric"].lower(), found["dimension"], found["horizon"]
     if metric not in METRICS:
-        raise InputError(f"--fail-if {text!r}: no metric {metric!r}; there is {', '.join(METRICS)}")
+        raise wrong(f": no metric {metric!r}; there is {', '.join(METRICS)}")
     if dimension is not None and metric in JOINT:
-        raise InputError(
-            f"--fail-if {text!r}: {metric} is of the whole observation; leave out [{dimension}]"
-        )
+        raise wrong(f": {metric} is of the whole observation; leave out [{dimension}]")
     if dimension is not None and not dimension.strip():
-        raise InputError(f"--fail-if {text!r}: the brackets name no dimension; {_EXAMPLE}")
+        raise wrong(f": the brackets name no dimension; {_EXAMPLE}")
     if horizon.lower() != "last" and not (horizon.isdigit() and int(horizon) > 0):
-        raise InputError(f"--fail-if {text!r}: the horizon is a step from 1 on, or last")
+        raise wrong(": the horizon is a step from 1 on, or last")
     try:
         if "_" in found["number"]:
             raise ValueError
@@ -103,7 +105,7 @@ def parse_gate(text: str) -> Gate:
     except ValueError:
         threshold = math.nan
     if math.isnan(threshold):
-        raise InputError(f"--fail-if {text!r}: {found['number']!r} is not a number")
+        raise wrong(f": {found['number']!r} is not a number")
     return Gate(
         metric,
         None if dimension is None else dimension.strip(),
@@ -147,9 +149,9 @@ def _judge(gate: Gate, found: Evaluation, report: ModelReport) -> Verdict:
 
 def _index(gate: Gate, names: list[str]) -> int:
     """The dimension's number: by name, else by number."""
-    wanted = gate.dimension or ""
-    if wanted in names:
-        return names.index(wanted)
-    if wanted.isdecimal() and int(wanted) < len(names):
-        return int(wanted)
-    raise InputError(f"--fail-if '{gate}': no dimension {wanted!r}; there is {', '.join(names)}")
+    asked = gate.dimension or ""
+    if asked in names:
+        return names.index(asked)
+    if asked.isdecimal() and int(asked) < len(names):
+        return int(asked)
+    raise InputError(f"--fail-if '{gate}': no dimension {asked!r}; there is {', '.join(names)}")

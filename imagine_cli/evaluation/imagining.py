@@ -1,10 +1,10 @@
-"""A real run's starts and actions, imagined by a world model and scored as it goes."""
+"""A real run's initial states and actions, imagined by a world model and scored as it goes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,20 +14,17 @@ import numpy as np
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import ImagineError
 from imagine_cli.evaluation.real import RealRun, evaluation_seed
-from imagine_cli.evaluation.scores import ScoreKeeper
+from imagine_cli.evaluation.scores import ScoreKeeper, Scores
 from imagine_cli.progress import Progress
 from imagine_cli.recording import RolloutWriter
 from imagine_cli.recording.shard import Grid, Shard
 
 if TYPE_CHECKING:
-    from imagine_cli.belief import Belief
-    from imagine_cli.propagation import Propagation
+    from imagine_cli.evaluation.candidates import Candidate
     from imagine_cli.request import RolloutRequest
-    from imagine_cli.rollout.prepare import LoadedModel, PreparedRollout
+    from imagine_cli.rollout.prepare import PreparedRollout
 
 __all__ = ["Target", "imagine_run", "imagined_returns"]
-
-_TOLD_EVERY = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,10 @@ class Target:
 
 
 class _Seen:
-    """Where shards go that are seen and not kept, but by a writer where there is one."""
+    """Where shards go that are seen, and kept by a writer alone where there is one.
+
+    None is there before it is imagined, so that none is read.
+    """
 
     def __init__(
         self, shards: Sequence[Shard], see: Callable[[Shard, Any], None] | None, writer: Any = None
@@ -49,12 +49,6 @@ class _Seen:
 
     def has(self, shard: Shard) -> bool:
         return False
-
-    def state(self, shard: Shard) -> dict[str, np.ndarray]:
-        raise NotImplementedError  # nothing is there before it is imagined
-
-    def read(self, shard: Shard, field: str) -> np.ndarray:
-        raise NotImplementedError
 
     def write(
         self, shard: Shard, numbers: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]
@@ -70,10 +64,10 @@ def imagined_returns(rollout: PreparedRollout, run: RealRun, progress: Progress)
     from imagine_cli.rollout.engine import EngineProgress, make_engine
 
     rollout = replace(rollout, initial=_beginnings(run))
-    total = run.steps * run.trajectories
-    progress.stage("imagining", total)
-    told = EngineProgress(_telling(progress, total))
-    make_engine("local").run(rollout, _Seen(_grid(rollout), None), told)
+    progress.stage("imagining", run.steps * run.trajectories)
+    told = EngineProgress(lambda count, _: progress.advance(count))
+    seen: Any = _Seen(_grid(rollout), None)
+    make_engine("local").run(rollout, seen, told)
     return np.concatenate(told.returns)
 
 
@@ -95,31 +89,15 @@ def _grid(rollout: PreparedRollout) -> Grid:
     return Grid(sizes, rollout.fields, rollout.dtype.itemsize, rollout.together)
 
 
-def _telling(progress: Progress, total: int) -> Callable[[int, Belief], None]:
-    """Tells ``progress`` of steps, ten times a second at the most."""
-    done, told, tell = 0, 0, 0.0
-
-    def on_step(count: int, _: Belief) -> None:
-        nonlocal done, told, tell
-        done += count
-        if time.monotonic() >= tell or done == total:
-            progress.advance(done - told)
-            told, tell = done, time.monotonic() + _TOLD_EVERY
-
-    return on_step
-
-
 def imagine_run(
+    candidate: Candidate,
     request: RolloutRequest,
-    model: LoadedModel,
-    name: str,
-    propagation: Propagation,
     env: Any,
     about: EnvDescription,
     run: RealRun,
     target: Target | None,
     progress: Progress,
-) -> tuple[ScoreKeeper, str, float]:
+) -> tuple[Scores, str, float]:
     """Imagine the run: the scores, the propagation, the seconds.
 
     Args:
@@ -137,6 +115,7 @@ def imagine_run(
     seed = request.seed
     request = replace(request, seed=evaluation_seed(seed), start="real run", parameters={})
     actions = torch.tensor(run.actions, device=request.device)
+    name, model, propagation = candidate
     rollout = prepare(
         request, env, about, model, propagation=propagation,
         policy=GivenActions(actions, request.policy), initial=_beginnings(run),
@@ -148,23 +127,21 @@ def imagine_run(
         mean, var = numbers["observation/mean"], numbers["observation/var"]
         keeper.add(shard.first_trajectory, shard.first_step, mean, var)
 
-    total = run.steps * run.trajectories
     named = name if used == "module" else f"{name}, {used}"
-    progress.stage(f"imagining with {named}", total)
+    progress.stage(f"imagining with {named}", run.steps * run.trajectories)
+    told = EngineProgress(lambda count, _: progress.advance(count))
     begun = time.perf_counter()
-    with ExitStack() as stack:
-        writer = None
-        if target is not None:
-            dtype = str(rollout.dtype).removeprefix("torch.")
-            header = replace(rollout.header(target.command), seed=seed)
-            writer = RolloutWriter(
-                target.path, header, dtype=dtype, fields=rollout.fields,
-                overwrite=target.overwrite, together=rollout.together, keep=False,
-            )  # fmt: skip
-            stack.enter_context(writer)
-        seen = _Seen(_grid(rollout), see, writer)
+    writing: Any = nullcontext()
+    if target is not None:
+        writing = RolloutWriter(
+            target.path, replace(rollout.header(target.command), seed=seed),
+            dtype=str(rollout.dtype).removeprefix("torch."), fields=rollout.fields,
+            overwrite=target.overwrite, together=rollout.together, keep=False,
+        )  # fmt: skip
+    with writing as writer:
+        seen: Any = _Seen(_grid(rollout), see, writer)
         try:
-            make_engine("local").run(rollout, seen, EngineProgress(_telling(progress, total)))
+            make_engine("local").run(rollout, seen, told)
         except ImagineError as error:
             raise type(error)(f"{named}: {error}") from error
-    return keeper, used, time.perf_counter() - begun
+    return keeper.scores(), used, time.perf_counter() - begun

@@ -18,18 +18,14 @@ def write_junit(verdicts: list[Verdict], path: str | Path) -> None:
     root = ElementTree.Element("testsuites", {"name": "imagine evaluate", **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": "imagine evaluate", **counts})
     for verdict in verdicts:
-        case = ElementTree.SubElement(
-            suite,
-            "testcase",
-            {"classname": _clean(verdict.model), "name": _clean(str(verdict.gate)), "time": "0"},
-        )
+        name = {"classname": _clean(verdict.model), "name": _clean(str(verdict.gate)), "time": "0"}
+        case = ElementTree.SubElement(suite, "testcase", name)
+        said = _clean(verdict.line())
         if verdict.passed:
-            output = ElementTree.SubElement(case, "system-out")
-            output.text = _clean(verdict.line())
+            ElementTree.SubElement(case, "system-out").text = said
         else:
-            message = _clean(verdict.line())
-            failure = ElementTree.SubElement(case, "failure", {"message": message, "type": "gate"})
-            failure.text = message
+            failure = ElementTree.SubElement(case, "failure", {"message": said, "type": "gate"})
+            failure.text = said
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
     with whole_file(Path(path)) as file:

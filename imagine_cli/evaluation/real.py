@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from imagine_cli.rollout.real import RealStep
 
 __all__ = ["RealRun", "evaluation_seed", "read_real", "run_real", "write_real"]
-
-_TOLD_EVERY = 0.1
 
 
 @dataclass(frozen=True)
@@ -108,16 +105,15 @@ def run_real(
     whole = int(trajectories * steps) if total is None else total
     progress.stage("running the real env", whole)
     episodes: list[list[RealStep]] = []
-    told, tell, left = 0, 0.0, whole
+    left = whole
     while len(episodes) < trajectories and left > 0:
         most = steps if total is None else min(steps, left)
         number = len(episodes)
         episode = real_episode(env, about, policy, seed=seed, number=number, steps=most)
         episodes.append(list(episode))
-        left -= steps if total is None else len(episodes[-1])
-        if time.monotonic() >= tell or left <= 0:
-            progress.advance(whole - left - told)
-            told, tell = whole - left, time.monotonic() + _TOLD_EVERY
+        done = steps if total is None else len(episodes[-1])
+        left -= done
+        progress.advance(done)
     return _padded(episodes, steps)
 
 
@@ -151,23 +147,13 @@ def write_real(
     After a trajectory's end the means and rewards are NaN. Raises as write_rollout does.
     """
     header = RolloutHeader(
-        command=command,
-        env_id=about.id,
-        env_kwargs=about.kwargs,
-        policy=policy,
-        propagation="none",
-        seed=seed,
-        steps=run.steps,
-        trajectories=run.trajectories,
-        model_path="",
-        model_sha256="",
-        model_kind="real",
-        observation_names=about.observation_names,
-        action_names=about.action_names,
-        observation_low=about.observation_low,
-        observation_high=about.observation_high,
+        command=command, env_id=about.id, env_kwargs=about.kwargs, policy=policy,
+        propagation="none", seed=seed, steps=run.steps, trajectories=run.trajectories,
+        model_path="", model_sha256="", model_kind="real",
+        observation_names=about.observation_names, action_names=about.action_names,
+        observation_low=about.observation_low, observation_high=about.observation_high,
         extra={"real": True},
-    )
+    )  # fmt: skip
     numbers = {
         "observation/mean": run.observations,
         "observation/var": np.zeros((*run.observations.shape, about.observation_size)),
@@ -192,9 +178,8 @@ def read_real(path: str | Path) -> tuple[RealRun, dict[str, Any]]:
             )
         observations = rollout.mean().astype(np.float64)
         actions = rollout.action_mean().astype(np.float64)
-        rewards = None
-        if "reward/mean" in rollout:
-            rewards = rollout.reward_mean().astype(np.float64)
+        known = "reward/mean" in rollout
+        rewards = rollout.reward_mean().astype(np.float64) if known else None
         attributes = dict(rollout.attributes)
     lengths = real_lengths(observations, path)
     if not np.isfinite(actions).all():

@@ -68,14 +68,10 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data and arrays, as ``imagine evaluate --json`` prints it."""
+        facts = ("env_id", "env_kwargs", "policy", "seed", "steps", "trajectories")
         return {
             "kind": "evaluation",
-            "env_id": self.env_id,
-            "env_kwargs": self.env_kwargs,
-            "policy": self.policy,
-            "seed": self.seed,
-            "steps": self.steps,
-            "trajectories": self.trajectories,
+            **{name: getattr(self, name) for name in facts},
             "observation_names": self.observation_names,
             "horizons": list(range(1, self.steps + 1)),
             "models": [self._model(report) for report in self.models],
@@ -83,13 +79,9 @@ class Evaluation:
         }
 
     def _model(self, report: ModelReport) -> dict[str, Any]:
+        facts = ("name", "label", "kind", "propagation", "sha256", "score")
         return {
-            "name": report.name,
-            "label": report.label,
-            "kind": report.kind,
-            "propagation": report.propagation,
-            "sha256": report.sha256,
-            "score": report.score,
+            **{name: getattr(report, name) for name in facts},
             "seconds": round(report.seconds, 3),
             **self._scores(report.scores),
             "against": {

@@ -6,7 +6,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +62,10 @@ def rerun_rollout(
     path = Path(path)
     request, attributes = _read(path)
     found = _model(path, attributes, model)
-    files = _json(path, attributes, "files_sha256")
+    try:
+        files = dict(json.loads(attributes.get("files_sha256", "{}")))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: its attribute files_sha256 is not a JSON object") from error
     request = replace(
         request,
         env=env_named(request.env, path, env_id),
@@ -71,21 +73,18 @@ def rerun_rollout(
         policy=_same_file(path, request.policy, files),
         start=_same_file(path, request.start, files),
     )
-    kept = output
-    with ExitStack() as stack:
-        if output is None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="imagine-rerun-"))
-            output = Path(folder) / "again.h5"
-        elif os.path.realpath(output) == os.path.realpath(path):
-            raise InputError(f"{output} is the rollout that is run again; name another output")
+    if output is not None and os.path.realpath(output) == os.path.realpath(path):
+        raise InputError(f"{output} is the rollout that is run again; name another output")
+    with tempfile.TemporaryDirectory(prefix="imagine-rerun-") as folder:
+        again = Path(folder) / "again.h5" if output is None else output
         run_rollout(
-            request, found, output=output, overwrite=overwrite, trust_pickle=trust_pickle,
+            request, found, output=again, overwrite=overwrite, trust_pickle=trust_pickle,
             command=command, on_step=on_step,
         )  # fmt: skip
-        found = compare_rollouts(path, output)
-        if kept is None:
-            found.b = Path("the one run again")
-        return found
+        comparison = compare_rollouts(path, again)
+    if output is None:
+        comparison.b = Path("the one run again")
+    return comparison
 
 
 def _read(path: Path) -> tuple[RolloutRequest, dict[str, Any]]:
@@ -102,16 +101,6 @@ def _read(path: Path) -> tuple[RolloutRequest, dict[str, Any]]:
             f"{path} is incomplete; go on with it first, with imagine rollout ... --resume"
         )
     return RolloutRequest.from_json(attributes["arguments"], path), attributes
-
-
-def _json(path: Path, attributes: dict[str, Any], name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(attributes.get(name, "{}"))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: its attribute {name} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: its attribute {name} is not a JSON object")
-    return value
 
 
 def _model(path: Path, attributes: dict[str, Any], given: Any) -> Any:

@@ -10,36 +10,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagine_cli.errors import MissingExtraError
+from imagine_cli.errors import require
 from imagine_cli.evaluation.energy import energy_score
 
 __all__ = ["JOINT", "LEVELS", "MARGINAL", "PIT_BINS", "ScoreKeeper", "Scores", "require_scores"]
 
 LEVELS = (50, 90, 95)
 PIT_BINS = 20
-MARGINAL = (
-    "rmse",
-    "bias",
-    "nll",
-    "crps",
-    *(f"coverage{level}" for level in LEVELS),
-    "sharpness",
-    "calibration",
-)
+_COVERAGE = tuple(f"coverage{level}" for level in LEVELS)
+MARGINAL = ("rmse", "bias", "nll", "crps", *_COVERAGE, "sharpness", "calibration")
 """Metrics that each dimension has."""
 JOINT = ("energy", *(f"mahalanobis{level}" for level in LEVELS))
 """Metrics that only the observation as a whole has."""
 
-_SUMS = ("square", "error", "nll", "crps", *(f"coverage{level}" for level in LEVELS), "width")
+_SUMS = ("square", "error", "nll", "crps", *_COVERAGE, "width")
 
 
 def require_scores() -> None:
     """MissingExtraError where scoringrules or scipy is not installed."""
-    try:
-        import scipy  # noqa: F401
-        import scoringrules  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(error.name or "scoringrules", "evaluate") from error
+    require("evaluate", "scipy", "scoringrules")
 
 
 @dataclass(frozen=True)
@@ -131,12 +120,12 @@ class ScoreKeeper:
         with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs
             for sums, terms in ((self._marginal, marginal), (self._joint, joint)):
                 for name, values in terms.items():
-                    room = np.zeros((b, t, *values.shape[1:]))
-                    room[there] = values
-                    sums[name][horizons] += room.sum(0)
+                    each = np.zeros((b, t, *values.shape[1:]))
+                    each[there] = values
+                    sums[name][horizons] += each.sum(0)
         horizon = first_step + np.broadcast_to(np.arange(t), (b, t))[there]
-        each = horizon[:, None] * self.size + np.arange(self.size)
-        self._pit += _counted(each, pit, len(self._pit))
+        place = horizon[:, None] * self.size + np.arange(self.size)
+        self._pit += _counted(place, pit, len(self._pit))
         self._joint_pit += _counted(horizon, inside, len(self._joint_pit))
 
     def scores(self) -> Scores:
@@ -152,11 +141,11 @@ class ScoreKeeper:
             "bias": each["error"],
             "nll": each["nll"],
             "crps": each["crps"],
-            **{f"coverage{level}": each[f"coverage{level}"] for level in LEVELS},
+            **{name: each[name] for name in _COVERAGE},
             "sharpness": each["width"],
             "calibration": np.abs(seen - nominal).mean(-1),
         }
-        means = ("crps", *(f"coverage{level}" for level in LEVELS), "sharpness", "calibration")
+        means = ("crps", *_COVERAGE, "sharpness", "calibration")
         overall = {
             "rmse": np.sqrt(each["square"].mean(-1)),
             "bias": np.abs(each["error"]).mean(-1),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imagine_cli.errors import InputError, MissingExtraError
+from imagine_cli.errors import InputError, require
 from imagine_cli.recording import Rollout, open_rollout
 
 __all__ = ["TwoSamples", "compare_distributions"]
@@ -19,7 +19,7 @@ _MOST_STEPS = 12
 
 @dataclass(frozen=True)
 class TwoSamples:
-    """Kolmogorov-Smirnov tests of what trajectories are at some steps, taken together.
+    """Kolmogorov-Smirnov tests of what trajectories are at some steps, taken as one test.
 
     ``p`` is the smallest of the tests' p-values times their number (Bonferroni), at most 1;
     ``quantity`` and ``step`` say where it is. ``same`` is ``p >= alpha``.
@@ -37,6 +37,16 @@ class TwoSamples:
     @property
     def same(self) -> bool:
         return self.p >= self.alpha
+
+    def lines(self) -> list[str]:
+        """As ``imagine compare --statistical`` prints it."""
+        many = f"{self.trajectories[0]} and {self.trajectories[1]} trajectories"
+        closest = f"p = {self.p:.3g} after {self.tests} tests of {many}"
+        place = f"{self.quantity} at step {self.step}"
+        verdict = f"could be of one distribution: {closest} (smallest: {place})"
+        if not self.same:
+            verdict = f"are of different distributions: {closest}, the clearest in the {place}"
+        return [f"{self.a} and {self.b} {verdict}"]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as ``imagine compare --statistical --json`` prints it."""
@@ -63,24 +73,23 @@ def compare_distributions(a: str | Path, b: str | Path, *, alpha: float = 0.01) 
     ``alpha``.
 
     Raises:
-        InputError: files that can't be read or don't fit together, too few trajectories for any
+        InputError: files that can't be read or don't fit each other, too few trajectories for any
             difference to show, or scipy is missing.
     """
     if not 0.0 < alpha < 1.0:
         raise InputError(f"--alpha is {alpha}; it must be between 0 and 1")
-    try:
-        from scipy.stats import ks_2samp
-    except ImportError as error:
-        raise MissingExtraError("scipy", "evaluate") from error
+    require("evaluate", "scipy")
+    from scipy.stats import ks_2samp
+
     with open_rollout(a) as one, open_rollout(b) as other:
         _check(one, other)
         last = min(one.steps, other.steps)
         steps = sorted({round(k * last / (_MOST_STEPS - 1)) for k in range(_MOST_STEPS)})
-        quantities = [_quantities(rollout, other_, steps) for rollout, other_ in
-                      ((one, other), (other, one))]  # fmt: skip
+        mine, others = _quantities(one, steps), _quantities(other, steps)
         counts = (one.trajectories, other.trajectories)
         paths = (one.path, other.path)
-    tests = sum(len(values) for values in quantities[0].values())
+    both = [place for place in mine if place in others]
+    tests = len(both)
     least = min(1.0, 2.0 / comb(sum(counts), counts[0]))
     if least * tests >= alpha:
         raise InputError(
@@ -88,16 +97,14 @@ def compare_distributions(a: str | Path, b: str | Path, *, alpha: float = 0.01) 
             f"difference could be told at --alpha {alpha}; compare more trajectories"
         )
     smallest, where = 1.0, ("nothing", 0)
-    for name, values in quantities[0].items():
-        for step, x in values.items():
-            y = quantities[1][name][step]
-            x, y = x[~np.isnan(x)], y[~np.isnan(y)]
-            if not len(x) or not len(y):
-                p = 1.0 if len(x) == len(y) else least
-            else:
-                p = float(ks_2samp(x, y).pvalue)
-            if p < smallest:
-                smallest, where = p, (name, step)
+    for place in both:
+        x, y = (values[place][~np.isnan(values[place])] for values in (mine, others))
+        if len(x) and len(y):
+            p = float(ks_2samp(x, y).pvalue)
+        else:
+            p = 1.0 if len(x) == len(y) else least
+        if p < smallest:
+            smallest, where = p, place
     return TwoSamples(*paths, alpha, min(1.0, smallest * tests), *where, tests, counts)
 
 
@@ -110,11 +117,9 @@ def _check(one: Rollout, other: Rollout) -> None:
             )
 
 
-def _quantities(
-    rollout: Rollout, other: Rollout, steps: list[int]
-) -> dict[str, dict[int, np.ndarray]]:
-    """``(B,)`` numbers by quantity and step, of the datasets that both files have."""
-    found: dict[str, dict[int, np.ndarray]] = {}
+def _quantities(rollout: Rollout, steps: list[int]) -> dict[tuple[str, int], np.ndarray]:
+    """``(B,)`` numbers by quantity and step, of what the file has."""
+    found: dict[tuple[str, int], np.ndarray] = {}
     names = rollout.observation_names
     labels = {
         "observation/mean": [f"mean of {name}" for name in names],
@@ -123,19 +128,17 @@ def _quantities(
         "reward/mean": ["reward"],
     }
     for dataset, columns in labels.items():
-        if dataset not in rollout or dataset not in other:
+        if dataset not in rollout:
             continue
-        length = min(rollout.datasets[dataset][1], other.datasets[dataset][1])
-        there = [step for step in steps if step < length]
+        there = [step for step in steps if step < rollout.datasets[dataset][1]]
         numbers = np.empty((len(there), rollout.trajectories, len(columns)))
         for rows, some in rollout.slabs(dataset):
-            block = None
-            for k, step in enumerate(there):
-                if some.start <= step < some.stop:
-                    block = rollout.numbers(dataset, rows, some) if block is None else block
-                    numbers[k, rows] = _column(block[:, step - some.start], dataset)
+            here = [k for k, step in enumerate(there) if some.start <= step < some.stop]
+            block: Any = rollout.numbers(dataset, rows, some) if here else None
+            for k in here:
+                numbers[k, rows] = _column(block[:, there[k] - some.start], dataset)
         for d, label in enumerate(columns):
-            found[label] = {step: numbers[k, :, d] for k, step in enumerate(there)}
+            found |= {(label, step): numbers[k, :, d] for k, step in enumerate(there)}
     return found
 
 

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from imagine_cli.errors import InputError
 from imagine_cli.recording.finding import Finding
 
-__all__ = ["Block", "BoundsCheck", "CovarianceCheck", "Finding", "FiniteCheck", "growth_warnings"]
+if TYPE_CHECKING:
+    from imagine_cli.recording.reader import Rollout
+
+__all__ = [
+    "Block",
+    "BoundsCheck",
+    "CovarianceCheck",
+    "Finding",
+    "FiniteCheck",
+    "check_there",
+    "growth_warnings",
+]
+
+
+def check_there(rollout: Rollout, trajectory: int | None = 0, step: int | None = 0) -> None:
+    """InputError where the rollout has no such trajectory or step."""
+    for what, number, last in (
+        ("trajectory", trajectory, rollout.trajectories - 1),
+        ("step", step, rollout.steps),
+    ):
+        if number is not None and not 0 <= number <= last:
+            there = f"{what} 0" if last == 0 else f"{what} 0 to {last}"
+            raise InputError(f"{rollout.path} has no {what} {number}: it has {there}")
 
 
 class Block(NamedTuple):
@@ -26,16 +49,16 @@ def _place(trajectory: int, step: int) -> str:
 
 
 class FiniteCheck:
-    """Numbers of one dataset that are NaN or infinite."""
+    """Numbers of one dataset that are infinite, or NaN where no trajectory may end early."""
 
-    def __init__(self, dataset: str) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: str, may_end: bool) -> None:
+        self.dataset, self.may_end = dataset, may_end
         self.count = 0
         self.first = ""
 
     def add(self, trajectory: int, step: int, values: np.ndarray) -> None:
         """``values`` ``(b, t, ...)``."""
-        bad = ~np.isfinite(values)
+        bad = np.isinf(values) if self.may_end else ~np.isfinite(values)
         count = int(bad.sum())
         if count and not self.count:
             row, column = np.argwhere(bad.reshape(*bad.shape[:2], -1).any(-1))[0]
@@ -45,11 +68,9 @@ class FiniteCheck:
     def warnings(self) -> list[Finding]:
         if not self.count:
             return []
-        what = (
-            f"1 number that is not finite, at {self.first}"
-            if self.count == 1
-            else f"{self.count} numbers that are not finite, the first at {self.first}"
-        )
+        what = f"{self.count} numbers that are not finite, the first at {self.first}"
+        if self.count == 1:
+            what = f"1 number that is not finite, at {self.first}"
         return [Finding("not-finite", f"{self.dataset} has {what}")]
 
 
@@ -104,18 +125,15 @@ class CovarianceCheck:
         while math.gcd(stride, self.length) > 1:
             stride += 1  # a common factor would look at the same steps of every trajectory
         self.stride = stride
-        self.sampled = self.negative = self.asymmetric = self.indefinite = 0
-        self.worst = 0.0
-        self.first = {"negative": "", "asymmetric": "", "indefinite": ""}
+        self.sampled, self.worst = 0, 0.0
+        self.counts = {"negative": 0, "asymmetric": 0, "indefinite": 0}
+        self.first: dict[str, str] = {}
 
     def add(self, block: Block, first_belief: int) -> None:
         """``first_belief`` is how many whole trajectories' beliefs come before the block's."""
         diagonal = np.diagonal(block.var, axis1=-2, axis2=-1)
         below = (diagonal < 0).any(-1)
-        if below.any():
-            row, column = (int(i) for i in np.argwhere(below)[0])
-            self._note("negative", block, row, column)
-            self.negative += int(below.sum())
+        self._note("negative", block, np.argwhere(below))
         rows, columns = np.indices(block.mean.shape[:2])
         number = first_belief + rows * self.length + block.step + columns
         chosen = (self.beliefs - 1 - number) % self.stride == 0
@@ -128,38 +146,32 @@ class CovarianceCheck:
         values = np.linalg.eigvalsh(0.5 * (var + var.swapaxes(-1, -2)))
         top = np.abs(values).max(-1)
         bad = values[:, 0] < -self.tolerance * top
-        for name, found in (("asymmetric", skew), ("indefinite", bad)):
-            if found.any():
-                self._note(name, block, *(int(i) for i in where[np.argmax(found)]))
+        self._note("asymmetric", block, where[skew])
+        self._note("indefinite", block, where[bad])
         self.sampled += len(var)
-        self.asymmetric += int(skew.sum())
-        self.indefinite += int(bad.sum())
         if bad.any():
             self.worst = min(self.worst, float((values[bad, 0] / top[bad]).min()))
 
     def warnings(self) -> list[Finding]:
-        found = []
-        if self.negative:
-            found.append(
-                f"{self.negative} of {self.beliefs} covariances have a variance below zero, the "
-                f"first at {self.first['negative']}"
-            )
-        if self.asymmetric:
-            found.append(
-                f"{self.asymmetric} of {self.sampled} covariances looked at are not symmetric, the "
-                f"first at {self.first['asymmetric']}"
-            )
-        if self.indefinite:
-            found.append(
-                f"{self.indefinite} of {self.sampled} covariances looked at are not positive "
-                f"semi-definite (an eigenvalue of {self.worst:.2g} of the largest), the first at "
-                f"{self.first['indefinite']}"
-            )
-        return [Finding("not-psd", sentence) for sentence in found]
+        sampled, indefinite = f"{self.sampled} covariances looked at", "not positive semi-definite"
+        worst = f"(an eigenvalue of {self.worst:.2g} of the largest)"
+        sentences = {
+            "negative": f"{self.beliefs} covariances have a variance below zero",
+            "asymmetric": f"{sampled} are not symmetric",
+            "indefinite": f"{sampled} are {indefinite} {worst}",
+        }
+        return [
+            Finding("not-psd", f"{self.counts[name]} of {said}, the first at {self.first[name]}")
+            for name, said in sentences.items()
+            if self.counts[name]
+        ]
 
-    def _note(self, name: str, block: Block, row: int, column: int) -> None:
-        if not self.first[name]:
+    def _note(self, name: str, block: Block, places: np.ndarray) -> None:
+        """``places`` ``(N, 2)``: the rows and columns of the block that are so."""
+        if len(places) and not self.counts[name]:
+            row, column = (int(i) for i in places[0])
             self.first[name] = _place(block.trajectory + row, block.step + column)
+        self.counts[name] += len(places)
 
 
 def growth_warnings(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagine_cli.errors import InputError
 from imagine_cli.inspection.checks import (
     Block,
     BoundsCheck,
     CovarianceCheck,
     Finding,
     FiniteCheck,
+    check_there,
     growth_warnings,
 )
 
@@ -51,13 +51,16 @@ class Course:
         count = len(self.course_mean)
         if stretches >= count:
             return self.course_mean, self.course_sd
-        starts = np.arange(stretches) * count // stretches
+        first_of = np.arange(stretches) * count // stretches
         lengths = np.diff(self.edges)[:, None]
-        total = np.add.reduceat(lengths, starts)
-        mean = np.add.reduceat(self.course_mean * lengths, starts) / total
-        if self.course_sd is None:
-            return mean, None
-        return mean, np.sqrt(np.add.reduceat(self.course_sd**2 * lengths, starts) / total)
+
+        def average(values: np.ndarray) -> np.ndarray:
+            return np.asarray(
+                np.add.reduceat(values * lengths, first_of) / np.add.reduceat(lengths, first_of)
+            )
+
+        sd = None if self.course_sd is None else np.sqrt(average(self.course_sd**2))
+        return average(self.course_mean), sd
 
 
 @dataclass(frozen=True)
@@ -93,25 +96,21 @@ def compute(
 
     Args:
         rollout: an open one.
-        trajectory: one trajectory, or None for all of them together.
+        trajectory: one trajectory, or None for all of them.
         bins: into how many stretches of steps the course is condensed.
         progress: called with the fraction that is done, from 0 to 1.
 
     Raises:
         InputError: there is no such trajectory.
     """
-    if trajectory is not None and not 0 <= trajectory < rollout.trajectories:
-        raise InputError(
-            f"{rollout.path} has no trajectory {trajectory}: it has {rollout.trajectories}, "
-            "counted from 0"
-        )
+    check_there(rollout, trajectory)
     names, last = rollout.observation_names, rollout.steps
     count = rollout.trajectories if trajectory is None else 1
     epsilon = float(np.finfo(rollout.dtype).eps) if rollout.dtype.kind == "f" else 0.0
     steps_kept = sorted({*landmarks(last), min(1, last)})
     ends = rollout.may_end_early
     sums = _Sums(last + 1, len(names), count, steps_kept, bins, ends=ends)
-    finite = [FiniteCheck("observation/mean"), FiniteCheck("observation/var")]
+    finite = [FiniteCheck("observation/mean", ends), FiniteCheck("observation/var", ends)]
     bounds = BoundsCheck(names, rollout.observation_low, rollout.observation_high)
     covariance = CovarianceCheck(count * (last + 1), last, len(names), epsilon)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -123,15 +122,18 @@ def compute(
                 rollout.var(rows, steps).astype(np.float64, copy=False),
             )
             before = rows.start - (trajectory or 0)
-            finite[0].add(block.trajectory, block.step, _present(block.mean, ends))
-            finite[1].add(block.trajectory, block.step, _present(block.var, ends))
+            finite[0].add(block.trajectory, block.step, block.mean)
+            finite[1].add(block.trajectory, block.step, block.var)
             bounds.add(block)
             covariance.add(block, before * (last + 1))
             sums.add(block.step, block.mean, np.diagonal(block.var, axis1=-2, axis2=-1))
             if progress is not None:
                 progress((before + (rows.stop - rows.start) * steps.stop / (last + 1)) / count)
         everything = sums.course(with_sd=True)
-    finite.append(_actions(rollout, trajectory))
+    if "action/mean" in rollout:
+        finite.append(FiniteCheck("action/mean", ends))
+        for rows, steps in rollout.slabs("action/mean", trajectory):
+            finite[-1].add(rows.start, steps.start, rollout.action_mean(rows, steps))
     reward, reward_finite = _reward(rollout, trajectory, count, bins)
     shown = [step in landmarks(last) for step in everything.steps]
     assert everything.sd is not None
@@ -145,24 +147,8 @@ def compute(
         *bounds.warnings(),
         *growth_warnings(names, bounds.high - bounds.low, size, deviations),
     ]
-    observation = Course(
-        everything.steps[shown],
-        everything.mean[shown],
-        everything.sd[shown],
-        everything.edges,
-        everything.course_mean,
-        everything.course_sd,
-    )
-    return Statistics(trajectory, observation, reward, warnings)
-
-
-def _actions(rollout: Rollout, trajectory: int | None) -> FiniteCheck:
-    check = FiniteCheck("action/mean")
-    if check.dataset in rollout:
-        for rows, steps in rollout.slabs(check.dataset, trajectory):
-            actions = rollout.action_mean(rows, steps)
-            check.add(rows.start, steps.start, _present(actions, rollout.may_end_early))
-    return check
+    at = {name: getattr(everything, name)[shown] for name in ("steps", "mean", "sd")}
+    return Statistics(trajectory, replace(everything, **at), reward, warnings)
 
 
 def _reward(
@@ -170,39 +156,30 @@ def _reward(
 ) -> tuple[Course | None, list[FiniteCheck]]:
     if "reward/mean" not in rollout:
         return None, []
-    with_var = "reward/var" in rollout
+    datasets = [name for name in ("reward/mean", "reward/var") if name in rollout]
     ends = rollout.may_end_early
     sums = _Sums(rollout.steps, 1, count, landmarks(rollout.steps - 1), bins, ends=ends)
-    finite = [FiniteCheck("reward/mean"), FiniteCheck("reward/var")]
+    finite = [FiniteCheck(name, ends) for name in datasets]
     with np.errstate(invalid="ignore", over="ignore"):
         for rows, steps in rollout.slabs("reward/mean", trajectory):
-            mean = rollout.reward_mean(rows, steps).astype(np.float64)
-            var = rollout.reward_var(rows, steps).astype(np.float64) if with_var else 0.0 * mean
-            for check, values in zip(finite, (mean, var)[: 1 + with_var], strict=False):
-                check.add(rows.start, steps.start, _present(values, ends))
-            sums.add(steps.start, mean[..., None], var[..., None])
-        return sums.course(with_sd=with_var), finite
-
-
-def _present(values: np.ndarray, ends: bool) -> np.ndarray:
-    """Without the NaN after a trajectory's end, where one may end early."""
-    return np.where(np.isnan(values), 0.0, values) if ends else values
+            mean, *var = (rollout.numbers(n, rows, steps).astype(np.float64) for n in datasets)
+            for check, values in zip(finite, (mean, *var), strict=True):
+                check.add(rows.start, steps.start, values)
+            sums.add(steps.start, mean[..., None], (var[0] if var else 0.0 * mean)[..., None])
+        return sums.course(with_sd=len(datasets) == 2), finite
 
 
 def _missing(rollout: Rollout, sums: _Sums) -> list[Finding]:
     """What is not there of a rollout that is masked or incomplete."""
-    beliefs, absent = sums.beliefs, sums.absent
     if rollout.complete is False:
-        there = f"{beliefs - absent} of {beliefs} beliefs are there"
+        beliefs = int(sums.edges[-1]) * sums.count
+        there = f"{beliefs - int(sums.missing_over[:, 0].sum())} of {beliefs} beliefs are there"
         return [Finding("missing", f"{there}; where there are none, nothing is shown")]
     ended = int(sums.missing_at[-1].max())
     if not ended or rollout.attributes.get("real"):
         return []
-    many = f"{ended} of {sums.count}" if sums.count > 1 else "the one"
-    noun = "trajectories" if sums.count > 1 else "trajectory"
-    return [
-        Finding("not-finite", f"{many} {noun} stopped being finite before the end, NaN from there")
-    ]
+    many = f"{ended} of {sums.count} trajectories" if sums.count > 1 else "the one trajectory"
+    return [Finding("not-finite", f"{many} stopped being finite before the end, NaN from there")]
 
 
 class _Sums:
@@ -210,14 +187,6 @@ class _Sums:
 
     With ``ends`` a mean that is NaN is no part of them: a trajectory that is over.
     """
-
-    @property
-    def beliefs(self) -> int:
-        return int(self.edges[-1]) * self.count
-
-    @property
-    def absent(self) -> int:
-        return int(self.missing_over[:, 0].sum())
 
     def __init__(
         self, length: int, size: int, count: int, steps: list[int], bins: int, *, ends: bool
@@ -244,9 +213,9 @@ class _Sums:
         self.at[:, here] += sums[:, self.steps[here] - first]
         self.missing_at[here] += missing[self.steps[here] - first]
         stretch = np.searchsorted(self.edges, steps, side="right") - 1
-        starts = np.flatnonzero(np.diff(stretch, prepend=-1))
-        self.over[:, stretch[starts]] += np.add.reduceat(sums, starts, axis=1)
-        self.missing_over[stretch[starts]] += np.add.reduceat(missing, starts, axis=0)
+        first_of = np.flatnonzero(np.diff(stretch, prepend=-1))
+        self.over[:, stretch[first_of]] += np.add.reduceat(sums, first_of, axis=1)
+        self.missing_over[stretch[first_of]] += np.add.reduceat(missing, first_of, axis=0)
 
     def course(self, *, with_sd: bool) -> Course:
         count = self.count - self.missing_at

@@ -7,13 +7,12 @@ marker, so that a black-and-white print says the same.
 from __future__ import annotations
 
 import math
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imagine_cli.plots.calibration_data import Calibration, Panel
-from imagine_cli.plots.fan_chart import plain
+from imagine_cli.plots.picture import add_title, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,8 +49,7 @@ def calibration_chart(panels: list[Panel], title: str) -> Figure:
     axes[0, 1].set_title("PIT histogram", fontsize="medium")
     axes[-1, 0].set_xlabel("nominal coverage [%]")
     axes[-1, 1].set_xlabel("probability integral transform")
-    lines = [line for part in title.splitlines() for line in wrap(plain(part), 100)]
-    figure.suptitle("\n".join(lines), fontsize="medium")
+    add_title(figure, title, 100)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     columns = 1 if max(map(len, labels)) > 40 else min(4, len(labels))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)

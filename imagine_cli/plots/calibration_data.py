@@ -39,7 +39,7 @@ class Calibration:
 
 
 class Panel(NamedTuple):
-    """A dimension, or all of them together, with a curve for each forecast."""
+    """A dimension, or the whole observation, with a curve for each forecast."""
 
     name: str
     curves: list[Calibration]
@@ -47,7 +47,7 @@ class Panel(NamedTuple):
 
 class Selection(NamedTuple):
     """What is drawn: ``(label, model's number, horizon)`` of each curve, and how many models had
-    no room."""
+    did not fit."""
 
     curves: list[tuple[str, int, int]]
     left_out: int
@@ -101,42 +101,38 @@ def select(document: dict[str, Any], horizons: Sequence[int]) -> Selection:
 def panels_of(
     document: dict[str, Any], curves: Sequence[tuple[str, int, int]], dimensions: Sequence[str]
 ) -> list[Panel]:
-    """A panel for all dimensions together, where there are several, and one for each."""
-    panels = []
-    if len(document["observation_names"]) > 1:
-        panels.append(Panel(JOINT, [_joint(document, *curve) for curve in curves]))
-    return panels + [
-        Panel(name, [_marginal(document, name, *curve) for curve in curves]) for name in dimensions
-    ]
+    """A panel for the whole observation, where it has several dimensions, and one for each."""
+
+    def curves_of(dimension: str | None) -> list[Calibration]:
+        found = []
+        for label, number, horizon in curves:
+            model = document["models"][number]
+            scores = model["overall"] if dimension is None else model["dimensions"][dimension]
+            found.append(_calibration(scores, label, horizon, dimension is None))
+        return found
+
+    joint = [Panel(JOINT, curves_of(None))] if len(document["observation_names"]) > 1 else []
+    return joint + [Panel(name, curves_of(name)) for name in dimensions]
 
 
-def _marginal(
-    document: dict[str, Any], name: str, label: str, number: int, horizon: int
-) -> Calibration:
-    """Central intervals: that of probability 2 k / 20 spans the k bins on each side of a half."""
-    scores = document["models"][number]["dimensions"][name]
+def _calibration(scores: dict[str, Any], label: str, horizon: int, joint: bool) -> Calibration:
+    """Central intervals, or ellipsoids, of probability 0, 10, ... 90, 95 and 100 %.
+
+    The ellipsoid of probability k / 20 holds the first k bins of its PIT; the interval of 2 k / 20
+    the k bins on each side of a half.
+    """
     pit = _counts(scores["pit"][horizon - 1])
-    count = int(pit.sum())
     half = len(pit) // 2
-    inside = np.array([pit[half - k : half + k].sum() for k in range(half + 1)])
-    return _with_95(label, count, inside / count, scores["coverage95"][horizon - 1], pit)
-
-
-def _joint(document: dict[str, Any], label: str, number: int, horizon: int) -> Calibration:
-    """Ellipsoids: that of probability k / 20 holds the first k bins."""
-    scores = document["models"][number]["overall"]
-    pit = _counts(scores["pit"][horizon - 1])
-    count = int(pit.sum())
-    inside = np.concatenate([[0], np.cumsum(pit)])[::2]
-    return _with_95(label, count, inside / count, scores["mahalanobis95"][horizon - 1], pit)
-
-
-def _with_95(
-    label: str, count: int, observed: np.ndarray, at_95: float, pit: np.ndarray
-) -> Calibration:
-    nominal = np.insert(np.linspace(0.0, 1.0, len(observed)), -1, 0.95)
-    observed = np.insert(observed, -1, float(at_95))
-    return Calibration(label, count, nominal, observed, pit.reshape(10, -1).sum(-1))
+    inside = [pit[: 2 * k] if joint else pit[half - k : half + k] for k in range(half + 1)]
+    observed = np.array([bins.sum() for bins in inside]) / pit.sum()
+    at_95 = float(scores["mahalanobis95" if joint else "coverage95"][horizon - 1])
+    return Calibration(
+        label,
+        int(pit.sum()),
+        np.insert(np.linspace(0.0, 1.0, len(observed)), -1, 0.95),
+        np.insert(observed, -1, at_95),
+        pit.reshape(10, -1).sum(-1),
+    )
 
 
 def _counts(values: Any) -> np.ndarray:

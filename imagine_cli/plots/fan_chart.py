@@ -7,18 +7,17 @@ lightness and in line style too, so that a black-and-white print says the same.
 from __future__ import annotations
 
 import math
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.errors import MissingExtraError
 from imagine_cli.plots.fan_data import Fan
+from imagine_cli.plots.picture import add_title, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "fan_chart", "plain", "require_matplotlib"]
+__all__ = ["COLOURS", "fan_chart"]
 
 COLOURS = {
     "background": "#ffffff",
@@ -29,14 +28,6 @@ COLOURS = {
     "particles": "#8a8a8a",
 }
 _PANEL = (6.4, 1.9)
-
-
-def require_matplotlib() -> None:
-    """MissingExtraError where matplotlib is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "plot") from error
 
 
 def fan_chart(fans: list[Fan], names: list[str], dimensions: list[int], title: str) -> Figure:
@@ -70,9 +61,7 @@ def fan_chart(fans: list[Fan], names: list[str], dimensions: list[int], title: s
         if len(fans) > 1:
             used[0].set_title(f"trajectory {fans[column].trajectory}", fontsize="medium")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    letters = int(13 * width)
-    lines = [line for part in title.splitlines() for line in wrap(plain(part), letters)]
-    figure.suptitle("\n".join(lines), fontsize="medium")
+    add_title(figure, title, int(13 * width))
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
 
@@ -110,8 +99,3 @@ def _panel(axis: Any, fan: Fan, d: int) -> None:
     axis.set_axisbelow(True)
     if not np.isfinite(fan.mean[:, d]).any():
         axis.text(0.5, 0.5, "no finite number", transform=axis.transAxes, ha="center", va="center")
-
-
-def plain(text: str) -> str:
-    """As it is: a dollar sign would begin a formula, and some letters no font has."""
-    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagine_cli.errors import InputError
+from imagine_cli.inspection.checks import check_there
 from imagine_cli.recording import Rollout
 
 __all__ = ["BANDS", "Fan", "check_real", "choose_dimensions", "read_fan"]
@@ -15,6 +16,7 @@ __all__ = ["BANDS", "Fan", "check_real", "choose_dimensions", "read_fan"]
 BANDS = {50: 0.6744897501960817, 95: 1.959963984540054}
 """How many standard deviations the central interval of a Gaussian reaches, by its percentage."""
 
+_MOST_DIMENSIONS = 24
 _MOST_POINTS = 2000
 _MOST_PARTICLES = 50
 
@@ -52,17 +54,12 @@ def read_fan(
     Raises:
         InputError: there is no such trajectory, or ``real`` has another D.
     """
-    if not 0 <= trajectory < rollout.trajectories:
-        raise InputError(
-            f"{rollout.path} has no trajectory {trajectory}: it has {rollout.trajectories}, "
-            "counted from 0"
-        )
+    check_there(rollout, trajectory)
     steps = np.unique(np.linspace(0, rollout.steps, max(2, points)).round().astype(np.int64))
     mean = _picked(rollout, "observation/mean", trajectory, steps)
     var = _picked(rollout, "observation/var", trajectory, steps)
-    particles = None
-    if "particles/observation" in rollout:
-        particles = _picked(rollout, "particles/observation", trajectory, steps)
+    kept = "particles/observation" in rollout
+    particles = _picked(rollout, "particles/observation", trajectory, steps) if kept else None
     with np.errstate(invalid="ignore"):
         sd = np.sqrt(np.where(var >= 0, var, np.nan))
     observed = None
@@ -81,26 +78,20 @@ def check_real(rollout: Rollout, real: Rollout, trajectory: int) -> None:
             f"{real.path} has D = {real.observation_size} and {rollout.path} "
             f"{rollout.observation_size}: they are of different envs"
         )
-    if trajectory >= real.trajectories:
+    check_there(real, trajectory)
+    initial = rollout.mean(trajectory, 0), real.mean(trajectory, 0)
+    if not np.allclose(*initial, rtol=1e-5, atol=1e-6):
         raise InputError(
-            f"{real.path} has no trajectory {trajectory}: it has {real.trajectories}, counted "
-            "from 0"
-        )
-    starts = rollout.mean(trajectory, 0), real.mean(trajectory, 0)
-    if not np.allclose(*starts, rtol=1e-5, atol=1e-6):
-        raise InputError(
-            f"trajectory {trajectory} starts at {_list(starts[0])} in {rollout.path} and at "
-            f"{_list(starts[1])} in {real.path}: they don't belong together; imagine evaluate "
+            f"trajectory {trajectory} starts at {_list(initial[0])} in {rollout.path} and at "
+            f"{_list(initial[1])} in {real.path}: they don't belong together; imagine evaluate "
             "--record real.h5 --imagined rollout.h5 writes two that do"
         )
 
 
-def choose_dimensions(
-    names: Sequence[str], words: Sequence[str], most: int, source: object
-) -> list[int]:
-    """By name or number; without any, all, or the first ``most``. InputError if unknown."""
+def choose_dimensions(names: Sequence[str], words: Sequence[str], source: object) -> list[int]:
+    """By name or number; without any, all, or the first 24. InputError if unknown."""
     if not words:
-        return list(range(min(len(names), most)))
+        return list(range(len(names)))[:_MOST_DIMENSIONS]
     chosen = []
     for word in words:
         if word not in names and not (word.isdecimal() and int(word) < len(names)):

@@ -5,27 +5,40 @@ from __future__ import annotations
 import html
 import io
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from imagine_cli.errors import InputError
+from imagine_cli.errors import InputError, require
 from imagine_cli.files.whole_file import check_writable, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "check_picture", "save_picture"]
+__all__ = ["FORMATS", "add_title", "check_picture", "plain", "save_picture"]
 
 FORMATS = (".png", ".svg", ".pdf", ".html")
 
 
 def check_picture(output: Path, overwrite: bool) -> None:
-    """InputError where a picture can't or mustn't be written there."""
+    """InputError where a picture can't or mustn't be written there, or matplotlib is missing."""
     if output.suffix.lower() not in FORMATS:
         raise InputError(
             f"the output {output} must end in {', '.join(FORMATS)}, or, for a video of a rollout, "
             ".gif or .mp4"
         )
     check_writable(output, overwrite)
+    require("plot", "matplotlib")
+
+
+def plain(text: str) -> str:
+    """As it is: a dollar sign would begin a formula, and some letters no font has."""
+    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+
+
+def add_title(figure: Figure, title: str, letters: int) -> None:
+    """Over all panels, in lines of so many letters."""
+    lines = [line for part in title.splitlines() for line in wrap(plain(part), letters)]
+    figure.suptitle("\n".join(lines), fontsize="medium")
 
 
 def save_picture(figure: Figure, output: Path, title: str) -> None:
@@ -39,15 +52,13 @@ def _rendered(figure: Figure, kind: str, title: str) -> bytes:
     import matplotlib
 
     stream = io.BytesIO()
+    metadata = {"Description" if kind == ".png" else "Title": title.replace("\n", "; ")}
     if kind in (".png", ".pdf"):
-        metadata = {"Title" if kind == ".pdf" else "Description": title.replace("\n", "; ")}
         figure.savefig(stream, format=kind[1:], metadata=metadata)
         return stream.getvalue()
     # Letters stay letters: to be found, read aloud, and small.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "imagine"}):
-        figure.savefig(
-            stream, format="svg", metadata={"Title": title.replace("\n", "; "), "Date": None}
-        )
+        figure.savefig(stream, format="svg", metadata={**metadata, "Date": None})
     if kind == ".svg":
         return stream.getvalue()
     svg = stream.getvalue().decode()

@@ -1,21 +1,26 @@
-"""``imagine plot`` as one call."""
+"""``imagine plot``, of a rollout and of an evaluation, as one call each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from imagine_cli.errors import InputError
 from imagine_cli.observation_names import labelled
-from imagine_cli.plots.fan_chart import fan_chart, require_matplotlib
-from imagine_cli.plots.fan_data import choose_dimensions, read_fan
+from imagine_cli.plots.calibration_chart import calibration_chart
+from imagine_cli.plots.calibration_data import Selection, panels_of, read_evaluation, select
+from imagine_cli.plots.fan_chart import fan_chart
+from imagine_cli.plots.fan_data import Fan, choose_dimensions, read_fan
 from imagine_cli.plots.picture import check_picture, save_picture
 from imagine_cli.recording import Rollout, open_rollout
 
-__all__ = ["plot_rollout"]
+if TYPE_CHECKING:
+    from imagine_cli.evaluation.report import Evaluation
 
-_MOST_DIMENSIONS = 24
+__all__ = ["plot_evaluation", "plot_rollout"]
+
 _MOST_TRAJECTORIES = 4
 
 
@@ -33,14 +38,14 @@ def plot_rollout(
     Args:
         rollout: a rollout file.
         output: a .png, .svg, .pdf or .html file; it appears when it is complete.
-        real: a rollout file whose means go over the fans: the same starts, as
+        real: a rollout file whose means go over the fans: the same initial states, as
             ``imagine evaluate --record`` writes it.
         trajectories: up to 4, a column each.
         dimensions: by name or number; all (at most 24) where none are given.
         overwrite: replace a file that is there.
 
     Returns:
-        How many dimensions were left out for want of room.
+        How many dimensions were left out for lack of space.
 
     Raises:
         InputError: files or arguments that can't be used, or matplotlib is missing.
@@ -49,24 +54,71 @@ def plot_rollout(
     check_picture(output, overwrite)
     if not 1 <= len(trajectories) <= _MOST_TRAJECTORIES:
         raise InputError(f"a picture has 1 to {_MOST_TRAJECTORIES} trajectories")
-    require_matplotlib()
     with ExitStack() as stack:
         source = stack.enter_context(open_rollout(rollout))
         over = None if real is None else stack.enter_context(open_rollout(real))
-        chosen = choose_dimensions(
-            source.observation_names, dimensions, _MOST_DIMENSIONS, source.path
-        )
+        chosen = choose_dimensions(source.observation_names, dimensions, source.path)
         fans = [read_fan(source, k, over) for k in dict.fromkeys(trajectories)]
-        title = _title(source, list(dict.fromkeys(trajectories)))
+        title = _rollout_title(source, fans)
         names = labelled(source.observation_names, source.env_id or "")
     figure = fan_chart(fans, names, chosen, title)
     save_picture(figure, output, title)
     return 0 if dimensions else len(names) - len(chosen)
 
 
-def _title(rollout: Rollout, trajectories: list[int]) -> str:
+def plot_evaluation(
+    evaluation: Evaluation | str | Path,
+    output: str | Path,
+    *,
+    horizons: Sequence[int] = (),
+    dimensions: Sequence[str] = (),
+    overwrite: bool = False,
+) -> int:
+    """Draw how honest the intervals are: nominal against observed coverage, and PIT histograms.
+
+    Args:
+        evaluation: what :func:`~imagine_cli.evaluate_model` found, or a file that
+            ``imagine evaluate --json`` printed.
+        output: a .png, .svg, .pdf or .html file; it appears when it is complete.
+        horizons: of one model up to 4; the first, the middle and the last step where none are
+            given. Of several models one, the last.
+        dimensions: by name or number; all (at most 24) where none are given.
+        overwrite: replace a file that is there.
+
+    Returns:
+        How many dimensions and models were left out for lack of space.
+
+    Raises:
+        InputError: files or arguments that can't be used, or matplotlib is missing.
+    """
+    output = Path(output)
+    check_picture(output, overwrite)
+    document: dict[str, Any]
+    if isinstance(evaluation, str | Path):
+        document, source = read_evaluation(evaluation), str(evaluation)
+    else:
+        document, source = evaluation.as_dict(), "the evaluation"
+    try:
+        names = [str(name) for name in document["observation_names"]]
+        numbers = choose_dimensions(names, dimensions, source)
+        chosen = [names[k] for k in numbers]
+        selection = select(document, horizons)
+        panels = panels_of(document, selection.curves, chosen)
+        title = _evaluation_title(document, selection)
+    except InputError:
+        raise
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{source} is not what this version's imagine evaluate --json prints: "
+            f"{type(error).__name__} {error}"
+        ) from error
+    save_picture(calibration_chart(panels, title), output, title)
+    return selection.left_out + (0 if dimensions else len(names) - len(chosen))
+
+
+def _rollout_title(rollout: Rollout, fans: list[Fan]) -> str:
     """What it is, in two lines."""
-    which = f"trajectory {trajectories[0]} of " if len(trajectories) == 1 else ""
+    which = f"trajectory {fans[0].trajectory} of " if len(fans) == 1 else ""
     imagined = "a real run" if rollout.attributes.get("real") else "an imagined rollout"
     facts = {
         "model": rollout.model_kind,
@@ -76,3 +128,11 @@ def _title(rollout: Rollout, trajectories: list[int]) -> str:
     }
     said = ", ".join(f"{key} {value}" for key, value in facts.items() if value not in (None, ""))
     return f"{rollout.env_id or 'an env'}: {which}{imagined}\n{said}".rstrip()
+
+
+def _evaluation_title(document: dict[str, Any], selection: Selection) -> str:
+    models = document["models"]
+    about = f"{document['env_id']}: intervals against {document['trajectories']} real trajectories"
+    if len(models) == 1:
+        return f"{about}\n{models[0]['name']}, {models[0]['propagation']}"
+    return f"{about}\nstep {selection.curves[0][2]}, policy {document['policy']}"

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from imagine_cli.errors import MissingExtraError
+from imagine_cli.errors import require
 from imagine_cli.plots.fan_data import Fan
 
-__all__ = ["legend_line", "require_plotext", "terminal_chart"]
+__all__ = ["legend_line", "terminal_chart"]
 
 _HEIGHT = 15
 _MARKS = {True: ("⣀", "·", ":"), False: ("*", ".", ":")}
 _TO_ASCII = str.maketrans("┌┐└┘┬┴├┤┼─│", "+++++++++-|")
-
-
-def require_plotext() -> None:
-    """MissingExtraError where plotext is not installed."""
-    try:
-        import plotext  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("plotext", "plot") from error
 
 
 def legend_line(unicode: bool) -> str:
@@ -44,7 +36,7 @@ def terminal_chart(
 
     The steps go from 0 to ``until``, or over those that the fan has.
     """
-    require_plotext()
+    require("plot", "plotext")
     import plotext
 
     line, *dots = _MARKS[unicode]

@@ -17,10 +17,10 @@ from imagine_cli.video.states import Setter
 if TYPE_CHECKING:
     from imagine_cli.recording import Rollout
 
-__all__ = ["frames", "prepare", "side_by_side"]
+__all__ = ["MUJOCO_HINT", "frames", "prepare", "side_by_side"]
 
+MUJOCO_HINT = "MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw"
 _HEAD, _GAP = 24, 4
-_STEPS = 256
 
 
 def prepare() -> None:
@@ -50,40 +50,32 @@ def frames(
     Raises:
         ImagineError: an env that can't be drawn.
     """
-    start = rollout.mean(trajectory, 0).astype(np.float64)
+    means = rollout.mean(trajectory).astype(np.float64)
+    actions = rollout.action_mean(trajectory).astype(np.float64)
     seed = reset_seed(rollout.seed or 0, trajectory)
     imagined.reset(seed=seed)
     at = np.asarray(real.reset(seed=seed)[0], dtype=np.float64)
-    same = np.allclose(at, start, rtol=1e-5, atol=1e-6)
-    if not same:
-        setter(real.unwrapped, start, None)
-    titles = ["imagined mean", "real run"]
+    if not np.allclose(at, means[0], rtol=1e-5, atol=1e-6):
+        setter(real.unwrapped, means[0], None)
     ended: int | None = None
     right = _drawn(real)
-    for first in range(0, rollout.steps + 1, _STEPS):
-        some = slice(first, min(first + _STEPS, rollout.steps + 1))
-        means = rollout.mean(trajectory, some).astype(np.float64)
-        before = slice(max(0, first - 1), some.stop - 1)
-        actions = rollout.action_mean(trajectory, before).astype(np.float64)
-        for k, mean in enumerate(means):
-            step = first + k
-            action = actions[step - 1 - before.start] if step else None
-            if action is not None and ended is None:
-                done = real.step(about.decode_action(action))[2]
-                ended = step if done else None
-            if step % every:
-                continue
-            if not np.isfinite(mean).all():
-                warnings.warn(
-                    f"the mean is not finite at step {step}; the video ends before it", stacklevel=2
-                )
-                return
-            setter(imagined.unwrapped, mean, action)
-            left = _drawn(imagined)
-            if ended is None or ended > step - every:
-                right = _drawn(real)
-            titles[1] = "real run" if ended is None else f"real run, ended at step {ended}"
-            yield side_by_side(left, right, [f"{titles[0]}, step {step}", titles[1]])
+    for step, mean in enumerate(means):
+        action = actions[step - 1] if step else None
+        if action is not None and ended is None:
+            done = real.step(about.decode_action(action))[2]
+            ended = step if done else None
+        if step % every:
+            continue
+        if not np.isfinite(mean).all():
+            why = f"the mean is not finite at step {step}; the video ends before it"
+            warnings.warn(why, stacklevel=2)
+            return
+        setter(imagined.unwrapped, mean, action)
+        left = _drawn(imagined)
+        if ended is None or ended > step - every:
+            right = _drawn(real)
+        end = "" if ended is None else f", ended at step {ended}"
+        yield side_by_side(left, right, [f"imagined mean, step {step}", f"real run{end}"])
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray, titles: list[str]) -> np.ndarray:
@@ -112,9 +104,7 @@ def _drawn(env: Any) -> np.ndarray:
         what = "pygame" if "pygame" in str(error) else "a library that draws the env"
         raise MissingExtraError(what, "video") from error
     except Exception as error:  # a renderer may raise anything at all
-        hint = "; MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw" if hasattr(
-            env.unwrapped, "model"
-        ) else ""  # fmt: skip
+        hint = f"; {MUJOCO_HINT}" if hasattr(env.unwrapped, "model") else ""
         said = " ".join(str(error).split()).rstrip(".")
         raise ImagineError(
             f"the env can't be drawn here: {type(error).__name__}: {said}{hint}"

@@ -6,18 +6,17 @@ import math
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from imagine_cli.environments import describe, env_named, make_env
-from imagine_cli.errors import InputError, MissingExtraError
+from imagine_cli.errors import InputError, require
 from imagine_cli.files.whole_file import check_writable, whole_file
+from imagine_cli.inspection.checks import check_there
+from imagine_cli.progress import Progress, Silent
 from imagine_cli.recording import open_rollout
 from imagine_cli.video.ffmpeg import writing
-from imagine_cli.video.frames import frames, prepare
+from imagine_cli.video.frames import MUJOCO_HINT, frames, prepare
 from imagine_cli.video.states import setter_for
-
-if TYPE_CHECKING:
-    from imagine_cli.progress import Progress
 
 __all__ = ["FORMATS", "check_video", "render_video"]
 
@@ -56,38 +55,28 @@ def render_video(
             is missing.
         ImagineError: the env could not be drawn, or the video not be written; there is none then.
     """
-    output = Path(output)
+    output, progress = Path(output), progress or Silent()
     kind = _check_output(output, overwrite)
     with ExitStack() as stack:
         source = stack.enter_context(open_rollout(rollout))
-        if not 0 <= trajectory < source.trajectories:
-            raise InputError(
-                f"{source.path} has no trajectory {trajectory}: it has {source.trajectories}, "
-                "counted from 0"
-            )
+        check_there(source, trajectory)
         if "action/mean" not in source:
             raise InputError(f"{source.path} has no actions, so that there is no real run of them")
-        if source.env_id:
-            env_id = env_named(source.env_id, source.path, env_id)
-        if not env_id:
-            raise InputError(f"{source.path} does not say of which env it is; give --env")
+        env_id = env_named(source.env_id, source.path, env_id)
         imagined, real = (_drawing(stack, env_id, source.env_kwargs or {}) for _ in range(2))
         about = describe(real)
-        if (about.observation_size, about.action_size) != (
-            source.observation_size, source.action_size,
-        ):  # fmt: skip
+        sizes = (about.observation_size, about.action_size)
+        if sizes != (source.observation_size, source.action_size):
             raise InputError(f"{source.path} has observations or actions that {env_id} has not")
         own = float(real.metadata.get("render_fps") or _FPS)
         every = max(1, math.ceil(own / _FASTEST[kind]))
         drawn = frames(source, trajectory, every, imagined, real, setter_for(imagined), about)
-        if progress is not None:
-            progress.stage("drawing", source.steps // every + 1)
+        progress.stage("drawing", source.steps // every + 1)
         file = stack.enter_context(whole_file(output))
         with writing(Path(file.name), kind, own / every) as write:
             for frame in drawn:
                 write(frame)
-                if progress is not None:
-                    progress.advance(1)
+                progress.advance(1)
     return output
 
 
@@ -105,11 +94,7 @@ def _check_output(output: Path, overwrite: bool) -> str:
     if kind not in FORMATS:
         raise InputError(f"the video {output} must end in {' or '.join(FORMATS)}")
     check_writable(output, overwrite)
-    try:
-        import imageio_ffmpeg  # noqa: F401
-        import pygame  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(error.name or "imageio_ffmpeg", "video") from error
+    require("video", "imageio_ffmpeg", "pygame")
     return kind
 
 
@@ -119,9 +104,7 @@ def _drawing(stack: ExitStack, env_id: str, env_kwargs: dict[str, Any]) -> Any:
         env = make_env(env_id, {**env_kwargs, "render_mode": "rgb_array"})
     except InputError as error:
         said = os.environ.get("MUJOCO_GL")
-        hint = (
-            f"; MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw, and it is {said}" if said else ""
-        )
+        hint = f"; {MUJOCO_HINT}, and it is {said}" if said else ""
         raise InputError(f"there is no video of {env_id}: {error}{hint}") from error
     stack.callback(env.close)
     if "rgb_array" not in (env.metadata.get("render_modes") or []):

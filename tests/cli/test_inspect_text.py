@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagine_cli.cli.sparkline import ASCII, BLOCKS, sparkline
-from imagine_cli.cli.tables import bytes_text, fixed, plural, printable, significant, times
+from imagine_cli.cli.tables import (
+    ASCII,
+    BLOCKS,
+    bytes_text,
+    fixed,
+    plural,
+    printable,
+    significant,
+    sparkline,
+    times,
+)
 
 FINITE = st.floats(-1e300, 1e300)
 NUMBERS = FINITE | st.sampled_from([math.nan, math.inf, -math.inf])

@@ -118,7 +118,7 @@ def test_shapes_names_and_datasets_that_are_missing(tmp_path: Path) -> None:
     del shorter["reward/var"]
     write(b, shorter, header={"observation_names": ["x", "q", "z"], "seed": 8})
     found = compare_rollouts(a, b)
-    sentences = [difference.sentence() for difference in found.differences]
+    sentences = [str(difference) for difference in found.differences]
     assert sentences[0] == "observation_names: number 1 is 'y' in one and 'q' in the other"
     assert (
         "observation/mean: its shape is (4, 10, 3) in one and (4, 9, 3) in the other" in sentences

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imagine_cli.recording import RolloutHeader, RolloutWriter
+from imagine_cli.recording import RolloutHeader, write_rollout
 
 NAMES = ["angle", "angle_dot"]
 
@@ -54,17 +54,12 @@ def save(path: Path, numbers: Numbers, *, reward: bool = True, **header: Any) ->
         "observation_high": [2.0, np.inf],
         "extra": {"start": "reset"},
     }
-    with RolloutWriter(
-        path, RolloutHeader(**{**facts, **header}), reward=reward, reward_var=reward
-    ) as writer:
-        writer.write_start(0, numbers.mean[:, 0], numbers.var[:, 0])
-        writer.write(
-            0,
-            0,
-            observation_mean=numbers.mean[:, 1:],
-            observation_var=numbers.var[:, 1:],
-            action_mean=numbers.action,
-            reward_mean=numbers.reward if reward else None,
-            reward_var=0 * numbers.reward + 0.25 if reward else None,
-        )
+    fields = {
+        "observation/mean": numbers.mean,
+        "observation/var": numbers.var,
+        "action/mean": numbers.action,
+    }
+    if reward:
+        fields |= {"reward/mean": numbers.reward, "reward/var": 0 * numbers.reward + 0.25}
+    write_rollout(path, RolloutHeader(**{**facts, **header}), fields)
     return path

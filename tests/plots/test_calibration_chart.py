@@ -23,7 +23,7 @@ from imagine_cli import (
 from imagine_cli.cli import main
 from imagine_cli.cli.inspect_document import as_json
 from imagine_cli.environments import describe, make_env
-from imagine_cli.evaluation import Evaluation
+from imagine_cli.evaluation.report import Evaluation
 from imagine_cli.plots.calibration_chart import BAND, STYLES, binomial_interval, calibration_chart
 from imagine_cli.plots.calibration_data import Panel, panels_of, select
 from tests.helpers.linear_world import ENV_ID, linear_model

@@ -179,10 +179,13 @@ def test_the_fan_of_a_file(tmp_path: Path) -> None:
         few = read_fan(rollout, 1, points=7)
         assert few.steps.tolist() == [0, 25, 50, 75, 100, 125, 150]
         np.testing.assert_array_equal(few.mean, arrays["observation/mean"][1, ::25])
-        assert choose_dimensions(rollout.observation_names, [], 1, rollout.path) == [0]
-        assert choose_dimensions(rollout, ["o1", "0", "1"], 24) == [1, 0]
+        assert choose_dimensions([f"o{d}" for d in range(30)], [], "a file") == list(range(24))
+        assert choose_dimensions(rollout.observation_names, ["o1", "0", "1"], rollout.path) == [
+            1,
+            0,
+        ]
         with pytest.raises(InputError, match="no dimension 'z'; it has o0, o1"):
-            choose_dimensions(rollout, ["z"], 24)
+            choose_dimensions(rollout.observation_names, ["z"], rollout.path)
         with pytest.raises(InputError, match="no trajectory 3"):
             read_fan(rollout, 3)
 
