@@ -39,13 +39,7 @@ require = require_fit_extra
 
 @one_thread()
 def fit(
-    data: Split,
-    *,
-    points: int,
-    restarts: int,
-    seed: int,
-    progress: Progress,
-    reward: bool = False,
+    data: Split, *, points: int, restarts: int, seed: int, progress: Progress, reward: bool = False
 ) -> Fit:
     """One GP for each observation dimension, on up to ``points`` training transitions.
 

@@ -48,14 +48,7 @@ class _Packed(NamedTuple):
     def __call__(self, values: Tensor) -> Tensor:
         """``(1, M * out, 1, rows)`` of an image ``(1, M * in, 1, rows)``."""
         convolved: Tensor = torch.ops.mkldnn._convolution_pointwise.default(
-            values,
-            self.weight,
-            self.bias,
-            *_PIXEL,
-            self.groups,
-            self.activation,
-            self.scalars,
-            "",
+            values, self.weight, self.bias, *_PIXEL, self.groups, self.activation, self.scalars, ""
         )
         return convolved
 
