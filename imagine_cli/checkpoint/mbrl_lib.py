@@ -80,11 +80,9 @@ def read_folder(folder: Path, told: Told | None = None) -> Checkpoint:
         "reward": bool(facts.learned_rewards),
         "activation": facts.activation,
         "dtype": str(made["input_mean"].dtype).removeprefix("torch."),
+        **({"absolute": absolute} if absolute else {}),
+        **({"deterministic": True} if deterministic else {}),
     }
-    if absolute:
-        config["absolute"] = absolute
-    if deterministic:
-        config["deterministic"] = True
     metadata = {"library": "mbrl-lib", **dict(facts.notes)}
     return Checkpoint("ensemble", config, made, metadata=metadata, source="mbrl-lib")
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,23 @@ __all__ = ["Hyperparameters", "fit_hyperparameters", "require_fit_extra"]
 NOISE_FLOOR = 1e-3
 SIGNAL_CEILING = 10.0
 
-# Of raw parameters, which are logarithms: of the length-scales, signal and noise variance.
-_BOUNDS = {
-    "model.covar_module.base_kernel.raw_lengthscale": (math.log(1e-2), math.log(1e6)),
-    "model.covar_module.raw_outputscale": (math.log(1e-4), math.log(SIGNAL_CEILING**2)),
-    "likelihood.noise_covar.raw_noise": (math.log(NOISE_FLOOR**2), math.log(4.0)),
-}
+
+def raw_bounds(kernel: str) -> dict[str, tuple[float, float]]:
+    """Of the raw parameters, which are logarithms, of the scaled kernel of that name."""
+    return {
+        f"{kernel}.base_kernel.raw_lengthscale": (math.log(1e-2), math.log(1e6)),
+        f"{kernel}.raw_outputscale": (math.log(1e-4), math.log(SIGNAL_CEILING**2)),
+        "likelihood.noise_covar.raw_noise": (math.log(NOISE_FLOOR**2), math.log(4.0)),
+    }
+
+
+def positive() -> Any:
+    """A constraint whose raw parameters are logarithms."""
+    from gpytorch.constraints import Positive
+
+    return Positive(transform=torch.exp, inv_transform=torch.log)
+
+
 _ITERATIONS = 200
 
 
@@ -88,32 +100,24 @@ def fit_hyperparameters(
     input_scales = scales(inputs)
     target_scale = float(np.sqrt(np.mean(np.square(target))))
     if target_scale < 1e-150:  # whose square is not a number to divide by
-        return _nothing_moves(input_scales)
+        # 1e-6 either way, in steps as long as the inputs are wide.
+        return Hyperparameters(10.0 * input_scales, 1e-12, NOISE_FLOOR * 1e-12, None)
     x = torch.as_tensor(inputs / input_scales)
     y = torch.as_tensor(target / target_scale)
-    best: tuple[float, dict[str, Any]] | None = None
-    for start in _starts(starts, inputs.shape[1], seed):
-        found = _optimise(x, y, start)
-        if found is not None and (best is None or found[0] > best[0]):
-            best = found
-    if best is None:
+    reached = [_optimise(x, y, start) for start in _starts(starts, inputs.shape[1], seed)]
+    finite = [found for found in reached if found is not None]
+    if not finite:
         raise ImagineError(
             f"none of {starts} optimisations of the marginal likelihood ended in a finite number; "
             "try other --points or --seed"
         )
-    standard = best[1]
+    standard = max(finite, key=itemgetter(0))[1]  # the first of equals
     return Hyperparameters(
         lengthscales=standard["lengthscales"] * input_scales,
         signal_variance=standard["signal_variance"] * target_scale**2,
         noise_variance=standard["noise_variance"] * target_scale**2,
         log_marginal_likelihood=standard["likelihood"] - len(y) * math.log(target_scale),
     )
-
-
-def _nothing_moves(input_scales: np.ndarray) -> Hyperparameters:
-    """For a target of zeros: 1e-6 either way, in steps as long as the inputs are wide."""
-    tiny = 1e-12
-    return Hyperparameters(10.0 * input_scales, tiny, NOISE_FLOOR * tiny, None)
 
 
 def _starts(
@@ -156,7 +160,9 @@ def _optimise(
     ):
         warnings.simplefilter("ignore")
         try:
-            fit_gpytorch_mll_scipy(mll, bounds=_BOUNDS, options={"maxiter": _ITERATIONS})
+            fit_gpytorch_mll_scipy(
+                mll, bounds=raw_bounds("model.covar_module"), options={"maxiter": _ITERATIONS}
+            )
             with torch.no_grad():
                 prior = model(*model.train_inputs)
                 value = float(mll(prior, model.train_targets)) * len(y)
@@ -177,15 +183,11 @@ def _model(x: torch.Tensor, y: torch.Tensor) -> tuple[Any, Any]:
     """The process on ``(n, E)`` and ``(n,)``, and what is maximised, in training mode."""
     import botorch
     from botorch.models import SingleTaskGP
-    from gpytorch.constraints import Positive
     from gpytorch.kernels import RBFKernel, ScaleKernel
     from gpytorch.likelihoods import GaussianLikelihood
     from gpytorch.means import ZeroMean
     from gpytorch.mlls import ExactMarginalLogLikelihood
     from gpytorch.priors import LogNormalPrior
-
-    def positive() -> Any:
-        return Positive(transform=torch.exp, inv_transform=torch.log)
 
     size = x.shape[1]
     lengthscale_prior = LogNormalPrior(math.sqrt(2.0) + 0.5 * math.log(size), math.sqrt(3.0))

@@ -89,9 +89,7 @@ def fit_world_model(
     """
     if data is not None and policy is not None:
         raise InputError("--policy acts in the real env, which --data stands for; leave one out")
-    for name, value, least in (
-        ("steps", steps, _FEWEST_STEPS), ("seed", seed, 0),
-    ):  # fmt: skip
+    for name, value, least in (("steps", steps, _FEWEST_STEPS), ("seed", seed, 0)):
         if value is not None and value < least:
             raise InputError(f"{name} must be {least} or more, not {value}")
     how: Kind = FITS.load(kind)
@@ -168,8 +166,5 @@ def _command(
 
 
 def _versions() -> dict[str, str]:
-    return {
-        (distribution.metadata["Name"]): distribution.version
-        for name in _VERSIONS
-        for distribution in distributions(name=name)
-    }
+    found = (each for name in _VERSIONS for each in distributions(name=name))
+    return {each.metadata["Name"]: each.version for each in found}

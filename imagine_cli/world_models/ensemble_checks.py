@@ -10,9 +10,8 @@ from torch import Tensor
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.process_noise import check_process_noise
 
-__all__ = ["BOUNDS", "DTYPES", "SCALES", "check_state"]
+__all__ = ["BOUNDS", "SCALES", "check_state"]
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 SCALES = ("input_mean", "input_scale", "target_mean", "target_scale")
 BOUNDS = ("min_logvar", "max_logvar")
 
@@ -60,11 +59,8 @@ def check_state(state: dict[str, Tensor], config: dict[str, Any]) -> None:
         if not (state[name] > 0).all():
             raise InputError(f"the {name} of an ensemble must be positive")
     elites = state["elites"]
-    if (
-        elites.dtype != torch.int64
-        or elites.ndim != 1
-        or not 0 < len(set(elites.tolist())) == len(elites)
-    ):
+    whole = elites.dtype == torch.int64 and elites.ndim == 1
+    if not whole or not 0 < len(set(elites.tolist())) == len(elites):
         raise InputError(
             f"the elites of an ensemble must be different whole numbers: {elites.tolist()}"
         )

@@ -24,11 +24,9 @@ Layers = list[tuple[Tensor, Tensor]]
 
 # What oneDNN calls an activation, and its parameters.
 _NAMES: dict[str, tuple[str, list[float]]] = {
-    "silu": ("swish", []),
-    "relu": ("relu", []),
+    "silu": ("swish", []), "relu": ("relu", []), "tanh": ("tanh", []),
     "leaky_relu": ("leaky_relu", [0.01]),
-    "tanh": ("tanh", []),
-}
+}  # fmt: skip
 # Without these instructions the batched product is as fast.
 _CAPABILITY = "AVX512"
 # How many rows weights are packed for; those of tiles of other sizes are the same.
@@ -47,9 +45,9 @@ class _Packed(NamedTuple):
 
     def __call__(self, values: Tensor) -> Tensor:
         """``(1, M * out, 1, rows)`` of an image ``(1, M * in, 1, rows)``."""
-        convolved: Tensor = torch.ops.mkldnn._convolution_pointwise.default(
-            values, self.weight, self.bias, *_PIXEL, self.groups, self.activation, self.scalars, ""
-        )
+        convolve = torch.ops.mkldnn._convolution_pointwise.default
+        given = (self.weight, self.bias, *_PIXEL, self.groups, self.activation, self.scalars, "")
+        convolved: Tensor = convolve(values, *given)
         return convolved
 
 
@@ -121,7 +119,10 @@ def _packed(layers: Layers, activation: str) -> list[_Packed] | None:
     """The layers packed, or None where they, this machine or this torch don't allow it."""
     if torch.backends.cpu.get_cpu_capability() != _CAPABILITY:
         return None
-    if any(_unsuited(part) for layer in layers for part in layer):
+    parts = [part for layer in layers for part in layer]
+    if any(x.dtype != torch.float32 or x.device.type != "cpu" or x.requires_grad for x in parts):
+        return None
+    if not all(bool(x.isfinite().all()) for x in parts):
         return None
     try:
         packed = [
@@ -148,12 +149,6 @@ def _computes(packed: list[_Packed], layers: Layers, activation: str) -> bool:
     scale = float(wanted.abs().max())
     # Rounding of a few layers; anything else is far off, or not finite.
     return bool((found - wanted).abs().max() <= 1e-3 * scale) or not math.isfinite(scale)
-
-
-def _unsuited(part: Tensor) -> bool:
-    if part.dtype != torch.float32 or part.device.type != "cpu" or part.requires_grad:
-        return True
-    return not bool(part.isfinite().all())
 
 
 def _pack(weight: Tensor, bias: Tensor, activation: str, scalars: list[Any]) -> _Packed:

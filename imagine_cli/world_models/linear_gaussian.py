@@ -9,14 +9,13 @@ from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, joint, product, symmetrise
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.base import DTYPES, WorldModel
 from imagine_cli.world_models.interfaces import Conditional, Prediction
 
 __all__ = ["LinearGaussianWorldModel"]
 
 _DATA = ("transition", "control", "offset", "noise_covariance")
 _REWARD = ("reward_weights", "reward_offset", "reward_variance")
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class LinearGaussianWorldModel(WorldModel):
@@ -127,12 +126,12 @@ class LinearGaussianWorldModel(WorldModel):
                 f"a linear-Gaussian model needs {', '.join(sorted(wanted))} in its state_dict, "
                 f"and there is {', '.join(sorted(state)) or 'nothing'}"
             )
-        if str(config.get("dtype")) not in _DTYPES:
+        if str(config.get("dtype")) not in DTYPES:
             raise InputError(
                 "a linear-Gaussian model needs dtype (float32 or float64) in its config, "
                 f"not {config}"
             )
-        return cls.from_parameters(**state, dtype=_DTYPES[config["dtype"]])
+        return cls.from_parameters(**state, dtype=DTYPES[config["dtype"]])
 
     def describe(self) -> dict[str, Any]:
         eigenvalues = torch.linalg.eigvals(self.transition).abs()
