@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imagine_cli.recording.finding import Finding
+from imagine_cli.recording.provenance import Finding
 
 __all__ = ["Block", "BoundsCheck", "CovarianceCheck", "Finding", "FiniteCheck", "growth_warnings"]
 

@@ -47,9 +47,8 @@ def merge(folder: Path, *, trusted: Container[Shard] = ()) -> Path:
             f"written; {target} was not made"
         )
     with disk_errors(target):
-        descriptor = os.open(
-            merged, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
-        )
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(merged, flags)
     try:
         _fill(descriptor, folder, manifest, trusted)
         with disk_errors(target):

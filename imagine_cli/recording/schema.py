@@ -31,14 +31,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "FORMAT",
-    "FORMAT_VERSION",
-    "LIBRARIES",
-    "MAX_SIZE",
-    "RolloutHeader",
-    "chunk_lengths",
+    "FORMAT", "FORMAT_VERSION", "LIBRARIES", "MAX_SIZE", "RolloutHeader", "chunk_lengths",
     "installed_versions",
-]
+]  # fmt: skip
 
 FORMAT = "imagine-rollout"
 FORMAT_VERSION = 1
@@ -102,7 +97,6 @@ class RolloutHeader:
             "created": self.created,
             "command": self.command,
             "env_id": self.env_id,
-            "env_kwargs": json.dumps(dict(self.env_kwargs), sort_keys=True, default=str),
             "policy": self.policy,
             "propagation": self.propagation,
             "seed": self.seed,
@@ -111,6 +105,7 @@ class RolloutHeader:
             "model_path": self.model_path,
             "model_sha256": self.model_sha256,
             "model_kind": self.model_kind,
+            "env_kwargs": json.dumps(dict(self.env_kwargs), sort_keys=True, default=str),
         }
         own.update({f"{library}_version": text for library, text in self.versions.items()})
         taken = sorted({"complete", *own} & set(self.extra))
@@ -120,10 +115,8 @@ class RolloutHeader:
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """``observation_low`` and ``observation_high`` as float64 ``(D,)``."""
-        low, high = (
-            np.asarray(bound, dtype=np.float64)
-            for bound in (self.observation_low, self.observation_high)
-        )
+        low = np.asarray(self.observation_low, dtype=np.float64)
+        high = np.asarray(self.observation_high, dtype=np.float64)
         size = (len(self.observation_names),)
         if low.shape != size or high.shape != size:
             raise ValueError(

@@ -128,12 +128,8 @@ class Grid(Sequence[Shard]):
             raise IndexError(index)
         row, column = divmod(index % len(self), self._rows)
         b, t = row * self.trajectories, column * self.steps
-        return Shard(
-            b,
-            min(b + self.trajectories, self._sizes["trajectory"]),
-            t,
-            min(t + self.steps, self._sizes["step"]),
-        )
+        last_b, last_t = self._sizes["trajectory"], self._sizes["step"]
+        return Shard(b, min(b + self.trajectories, last_b), t, min(t + self.steps, last_t))
 
     @property
     def _rows(self) -> int:
