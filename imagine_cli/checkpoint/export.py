@@ -211,9 +211,9 @@ def _compare(
     with torch.no_grad():
         at = model.conditional(points["observation"], points["action"])
     where = output_names(model.writes).index("mean")
-    wanted = points["observation"] + found[where] if difference else found[where]
+    expected = points["observation"] + found[where] if difference else found[where]
     slack = 1e3 * torch.finfo(model.dtype).eps
-    if not torch.allclose(at.mean, wanted, rtol=slack, atol=slack, equal_nan=True):
+    if not torch.allclose(at.mean, expected, rtol=slack, atol=slack, equal_nan=True):
         raise InputError(
             "the exported program gives other numbers than the module: does it draw any at random?"
         )

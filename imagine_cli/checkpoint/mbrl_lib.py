@@ -143,8 +143,8 @@ def _depth(made: dict[str, Tensor]) -> int:
 
 def _normaliser(folder: Path, facts: Told, inputs: int, dtype: torch.dtype) -> dict[str, Tensor]:
     path = folder / _STATISTICS
-    wanted = path.is_file() if facts.normalize is None else facts.normalize
-    if not wanted:
+    normalised = path.is_file() if facts.normalize is None else facts.normalize
+    if not normalised:
         zeros = torch.zeros(inputs, dtype=dtype)
         return {"input_mean": zeros, "input_scale": zeros + 1.0}
     if not path.is_file():

@@ -56,6 +56,12 @@ class Transitions:
         """Next observation minus observation, ``(N, D)``."""
         return np.asarray(self.next_observations - self.observations)
 
+    def targets(self, reward: bool) -> np.ndarray:
+        """What is fitted to: the differences, ``(N, D)``, and last the reward, where asked for."""
+        if not reward:
+            return self.differences
+        return np.concatenate([self.differences, self.rewards[:, None]], axis=1)
+
 
 def collect(
     env: str | gymnasium.Env[Any, Any],

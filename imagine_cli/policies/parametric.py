@@ -25,13 +25,13 @@ class ParametricPolicy(nn.Module, Policy):
 
     Attributes:
         kind: the name it has in checkpoints.
-        together: how many beliefs it answers at a time.
+        batch_size: how many beliefs it answers at a time.
         observation_size: D.
         action_size: F.
     """
 
     kind: ClassVar[str]
-    together: ClassVar[int] = 32
+    batch_size: ClassVar[int] = 32
 
     observation_size: int
     action_size: int
@@ -52,12 +52,12 @@ class ParametricPolicy(nn.Module, Policy):
             action = self.respond(Belief(some[:, 0], some[:, 1:]))
             return tuple(part for part in action if part is not None)
 
-        parts = in_tiles(answer, rows, self.together)
+        parts = in_tiles(answer, rows, self.batch_size)
         return ActionBelief(*(part.reshape(*shape, *part.shape[1:]) for part in parts))
 
     @abstractmethod
     def respond(self, observation: Belief) -> ActionBelief:
-        """The action at a belief ``(B, D)``, ``(B, D, D)``, where B is always :attr:`together`.
+        """The action at a belief ``(B, D)``, ``(B, D, D)``, where B is always :attr:`batch_size`.
 
         With matrices that are :func:`~imagine_cli.world_models.tiles.padded`, a belief's action
         then depends on that belief alone, whatever else is acted on, to the bit.

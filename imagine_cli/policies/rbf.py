@@ -48,7 +48,7 @@ class RBFPolicy(SquashedPolicy):
     """
 
     kind = "rbf"
-    together = 8  # each takes N² numbers
+    batch_size = 8  # each takes N² numbers
 
     def __init__(
         self,

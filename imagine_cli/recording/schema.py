@@ -57,10 +57,6 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
 @dataclass(frozen=True)
 class RolloutHeader:
     """What a rollout file says of itself, beside the numbers.
@@ -87,7 +83,9 @@ class RolloutHeader:
     observation_high: npt.ArrayLike
     versions: Mapping[str, str] = field(default_factory=installed_versions)
     extra: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    created: str = field(default_factory=_now)
+    created: str = field(
+        default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds")
+    )
 
     def attributes(self) -> dict[str, str | int | float | bool]:
         """The root attributes, without ``complete``. Raises ValueError where two share a name."""

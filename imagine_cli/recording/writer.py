@@ -97,17 +97,15 @@ class RolloutWriter:
             )
         self._folder.claim()
         there = self._folder.has_shards()
+        goes_on = there and self._resume
         self.replaces = (old or there) and not self._resume
         try:
-            if there and self._resume:
+            if goes_on:
                 self._take_over()
             else:
                 self._folder.begin(self._manifest)
         except BaseException:
-            if there and self._resume:
-                self._folder.release()
-            else:
-                self._folder.discard()
+            (self._folder.release if goes_on else self._folder.discard)()
             raise
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="recording")
         return self

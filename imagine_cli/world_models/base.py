@@ -104,12 +104,12 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         prediction = self.predict_from(tensordict)
-        tensordict.set(("next", "observation", "mean"), prediction.mean)
-        tensordict.set(("next", "observation", "var"), prediction.var)
-        if prediction.reward_mean is not None:
-            tensordict.set(("next", "reward", "mean"), prediction.reward_mean.unsqueeze(-1))
-        if prediction.reward_var is not None:
-            tensordict.set(("next", "reward", "var"), prediction.reward_var.unsqueeze(-1))
+        mean, var, *reward = prediction
+        tensordict.set(("next", "observation", "mean"), mean)
+        tensordict.set(("next", "observation", "var"), var)
+        for part, value in zip(("mean", "var"), reward, strict=True):
+            if value is not None:
+                tensordict.set(("next", "reward", part), value.unsqueeze(-1))
         return tensordict
 
 

@@ -20,12 +20,12 @@ def check_state(state: dict[str, Tensor], config: dict[str, Any]) -> None:
     """Raises InputError where an ensemble can't be made of these."""
     reward, deterministic = config["reward"], config.get("deterministic", False)
     layers = sum(name.startswith("weight") for name in state)
-    wanted = {f"{name}{k}" for name in ("weight", "bias") for k in range(layers)}
+    needed = {f"{name}{k}" for name in ("weight", "bias") for k in range(layers)}
     bounds = () if deterministic else BOUNDS
-    wanted |= {*SCALES, *bounds, "elites"}
-    if layers < 1 or set(state) != wanted:
+    needed |= {*SCALES, *bounds, "elites"}
+    if layers < 1 or set(state) != needed:
         raise InputError(
-            f"an ensemble needs {', '.join(sorted(wanted | {'weight0', 'bias0'}))} in its "
+            f"an ensemble needs {', '.join(sorted(needed | {'weight0', 'bias0'}))} in its "
             f"state_dict, and there is {', '.join(sorted(state)) or 'nothing'}"
         )
     shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in state.items())

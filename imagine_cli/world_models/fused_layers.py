@@ -85,20 +85,14 @@ class FusedLayers:
             self._source = source
         if self._packed is None:
             return None
-        rows, groups, size = values.shape
-        given = values
-        # Channels last, the rows being the image's only line: in memory it is as it was.
-        values = values.reshape(1, 1, rows, groups * size).permute(0, 3, 1, 2)
-        for layer in self._packed:
-            values = layer(values)
-        values = values.permute(0, 2, 3, 1).reshape(rows, groups, -1)
+        given, values = values, _in_order(self._packed, values)
         if not math.isfinite(float(given.sum())):  # of a NaN oneDNN's relu makes a zero
             values = values.masked_fill(~given.isfinite().all(-1, keepdim=True), math.nan)
         return values
 
 
 def may_fuse(values: Tensor) -> bool:
-    """Whether nothing but the numbers of ``values`` is wanted, in float32 and on a CPU.
+    """Whether nothing but the numbers of ``values`` is asked for, in float32 and on a CPU.
 
     Where they are to be differentiated, or are computed in the course of a transform or a trace,
     the operators would leave no trace of themselves.
@@ -136,19 +130,26 @@ def _packed(layers: Layers, activation: str) -> list[_Packed] | None:
     return packed
 
 
+def _in_order(packed: list[_Packed], values: Tensor) -> Tensor:
+    """What the last layer gives, ``(rows, M, out)``, for ``values`` ``(rows, M, in)``."""
+    rows, groups, size = values.shape
+    # Channels last, the rows being the image's only line: in memory it is as it was.
+    values = values.reshape(1, 1, rows, groups * size).permute(0, 3, 1, 2)
+    for layer in packed:
+        values = layer(values)
+    return values.permute(0, 2, 3, 1).reshape(rows, groups, -1)
+
+
 def _computes(packed: list[_Packed], layers: Layers, activation: str) -> bool:
     """Whether the operators, which no release promises, do what they are taken to do."""
     groups, size, _ = layers[0][0].shape
     some = torch.linspace(-2.0, 2.0, 8 * groups * size, dtype=torch.float32)
-    some = some.view(1, 1, 8, groups * size)
-    values = some.permute(0, 3, 1, 2)
-    for layer in packed:
-        values = layer(values)
-    found = values.permute(0, 2, 3, 1).reshape(8, groups, -1).transpose(0, 1)
-    wanted = through(layers, some.view(8, groups, size).transpose(0, 1), activation)
-    scale = float(wanted.abs().max())
+    some = some.view(8, groups, size)
+    found = _in_order(packed, some).transpose(0, 1)
+    expected = through(layers, some.transpose(0, 1), activation)
+    scale = float(expected.abs().max())
     # Rounding of a few layers; anything else is far off, or not finite.
-    return bool((found - wanted).abs().max() <= 1e-3 * scale) or not math.isfinite(scale)
+    return bool((found - expected).abs().max() <= 1e-3 * scale) or not math.isfinite(scale)
 
 
 def _pack(weight: Tensor, bias: Tensor, activation: str, scalars: list[Any]) -> _Packed:
