@@ -26,7 +26,7 @@ from imagine_cli.threads import one_thread
 from imagine_cli.world_models.ensemble import EnsembleWorldModel
 from imagine_cli.world_models.networks import bounded, through
 
-__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
 
 OPTIONS = {
     "members": Option(7),
@@ -37,6 +37,7 @@ OPTIONS = {
     "patience": Option(10),
 }
 MODELS_REWARD = True
+LIBRARIES = ()
 
 _BATCH = 256
 _LEARNING_RATE = 1e-3
@@ -44,10 +45,6 @@ _BOUNDS_PULL = 0.01
 # An improvement of less than this many nats in all is none.
 _LEAST_IMPROVEMENT = 0.01
 _DTYPE = torch.float32
-
-
-def require() -> None:
-    """Nothing beyond what imagine needs anyway."""
 
 
 @one_thread()

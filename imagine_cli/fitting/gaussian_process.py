@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from imagine_cli.fitting.calibration import calibrated
-from imagine_cli.fitting.hyperparameters import fit_hyperparameters, require_fit_extra
+from imagine_cli.fitting.hyperparameters import fit_hyperparameters
 from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.split import Split, farthest_points
 from imagine_cli.progress import Progress
@@ -19,12 +19,11 @@ from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gp.exact import GaussianProcessWorldModel
 
-__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
 
 OPTIONS = {"points": Option(300, 2), "restarts": Option(3)}
 MODELS_REWARD = False
-
-require = require_fit_extra
+LIBRARIES = ("gpytorch", "botorch")
 
 
 @one_thread()

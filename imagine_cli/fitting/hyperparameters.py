@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from imagine_cli.errors import ImagineError, MissingExtraError
+from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.split import scales
 
-__all__ = ["Hyperparameters", "fit_hyperparameters", "require_fit_extra"]
+__all__ = ["Hyperparameters", "fit_hyperparameters"]
 
 NOISE_FLOOR = 1e-3
 SIGNAL_CEILING = 10.0
@@ -72,15 +72,6 @@ class Hyperparameters:
     log_marginal_likelihood: float | None
 
 
-def require_fit_extra() -> None:
-    """Raises MissingExtraError where gpytorch or botorch is not installed."""
-    from importlib.util import find_spec
-
-    for name in ("gpytorch", "botorch"):
-        if find_spec(name) is None:
-            raise MissingExtraError(name, "fit")
-
-
 def fit_hyperparameters(
     inputs: np.ndarray, target: np.ndarray, *, starts: int, seed: np.random.SeedSequence
 ) -> Hyperparameters:
@@ -93,10 +84,8 @@ def fit_hyperparameters(
         seed: of the drawn starts.
 
     Raises:
-        MissingExtraError: gpytorch or botorch is not installed.
         ImagineError: no start led anywhere.
     """
-    require_fit_extra()
     input_scales = scales(inputs)
     target_scale = float(np.sqrt(np.mean(np.square(target))))
     if target_scale < 1e-150:  # whose square is not a number to divide by
@@ -113,10 +102,10 @@ def fit_hyperparameters(
         )
     standard = max(finite, key=itemgetter(0))[1]  # the first of equals
     return Hyperparameters(
-        lengthscales=standard["lengthscales"] * input_scales,
-        signal_variance=standard["signal_variance"] * target_scale**2,
-        noise_variance=standard["noise_variance"] * target_scale**2,
-        log_marginal_likelihood=standard["likelihood"] - len(y) * math.log(target_scale),
+        standard.lengthscales * input_scales,
+        standard.signal_variance * target_scale**2,
+        standard.noise_variance * target_scale**2,
+        (standard.log_marginal_likelihood or 0.0) - len(y) * math.log(target_scale),
     )
 
 
@@ -135,7 +124,7 @@ def _starts(
 
 def _optimise(
     x: torch.Tensor, y: torch.Tensor, start: tuple[np.ndarray, float, float]
-) -> tuple[float, dict[str, Any]] | None:
+) -> tuple[float, Hyperparameters] | None:
     """What was reached, and where, in standard units. None where the arithmetic broke down."""
     import botorch
     import gpytorch
@@ -171,12 +160,9 @@ def _optimise(
             return None
     if not (math.isfinite(value) and math.isfinite(log_likelihood)):
         return None
-    return value, {
-        "lengthscales": kernel.base_kernel.lengthscale.detach().numpy().reshape(-1),
-        "signal_variance": float(kernel.outputscale.detach()),
-        "noise_variance": float(likelihood.noise.detach()),
-        "likelihood": log_likelihood,
-    }
+    lengthscales = kernel.base_kernel.lengthscale.detach().numpy().reshape(-1)
+    signal, noise = float(kernel.outputscale.detach()), float(likelihood.noise.detach())
+    return value, Hyperparameters(lengthscales, signal, noise, log_likelihood)
 
 
 def _model(x: torch.Tensor, y: torch.Tensor) -> tuple[Any, Any]:

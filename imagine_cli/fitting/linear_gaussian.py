@@ -16,17 +16,14 @@ from imagine_cli.progress import Progress
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.linear_gaussian import LinearGaussianWorldModel
 
-__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
 
 OPTIONS: dict[str, Option] = {}
 MODELS_REWARD = True
+LIBRARIES = ()
 
 # Of a dimension that is always zero: its inverse is still a number.
 _LEAST_VARIANCE = 1e-300
-
-
-def require() -> None:
-    """Nothing beyond what imagine needs anyway."""
 
 
 @one_thread()

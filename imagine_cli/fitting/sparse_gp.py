@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from imagine_cli.fitting.calibration import calibrated
-from imagine_cli.fitting.hyperparameters import require_fit_extra
 from imagine_cli.fitting.inducing import ITERATIONS, fit_inducing_points
 from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.split import Split, farthest_points
@@ -19,12 +18,11 @@ from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gp.sparse import SparseGPWorldModel
 
-__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
 
 OPTIONS = {"points": Option(100, 2)}
 MODELS_REWARD = False
-
-require = require_fit_extra
+LIBRARIES = ("gpytorch", "botorch")
 
 
 @one_thread()

@@ -94,7 +94,6 @@ def fit_world_model(
             raise InputError(f"{name} must be {least} or more, not {value}")
     how: Kind = FITS.load(kind)
     options = settle(kind, how, reward, options)
-    how.require()
     progress = progress or Silent()
     begun, created = time.monotonic(), datetime.now(timezone.utc)
     if data is None:

@@ -1,20 +1,9 @@
-"""What a rollout file holds, version 1: its attributes, datasets, axes and chunks.
+"""What a rollout file says of itself, version 1, and the chunks that its datasets have.
 
-::
-
-    /                   attributes: format, format_version, complete, and those of RolloutHeader
-    /observation/mean   (B, T+1, D)      entry 0 is the start
-    /observation/var    (B, T+1, D, D)   full covariance; attributes low and high (D,) on the group
-    /action/mean        (B, T, F)
-    /action/var         (B, T, F, F)     where the policy gives one
-    /reward/mean, var   (B, T)           where the world model has a reward
-    /particles/observation  (B, P, T+1, D)   where asked for
-
-Each axis has a label (trajectory, step, observation, action, particle) and, in the same group, a
-dimension scale. A scale has the name of its axis, except where that name is taken: the second
-observation axis of a covariance has ``observation_other`` (``action_other``), since xarray wants
-every axis of an array named differently, and the observation axis of ``/particles/observation``
-has ``observation_name``.
+The root has the attributes ``format``, ``format_version``, ``complete`` and those of RolloutHeader;
+the group ``observation`` has ``low`` and ``high`` ``(D,)``. The datasets are those of
+:data:`~imagine_cli.recording.fields.FIELDS`. Each axis has a label (trajectory, step, observation,
+action, particle) and, in the same group, a dimension scale.
 """
 
 from __future__ import annotations
