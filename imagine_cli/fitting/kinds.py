@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, NamedTuple, Protocol
 
@@ -15,14 +14,8 @@ from imagine_cli.world_models.base import WorldModel
 __all__ = ["Fit", "Kind", "Option", "settle"]
 
 
-@dataclass(frozen=True)
-class Fit:
-    """What fitting a kind gives.
-
-    Attributes:
-        model: the world model.
-        summary: what goes into the checkpoint's metadata: plain data.
-    """
+class Fit(NamedTuple):
+    """What fitting a kind gives: the model, and plain data for the checkpoint's metadata."""
 
     model: WorldModel
     summary: dict[str, Any]

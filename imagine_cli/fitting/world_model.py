@@ -148,7 +148,7 @@ def fit_world_model(
 def _command(
     env_id: str | None,
     env_kwargs: dict[str, Any],
-    sources: list[dict[str, Any]],
+    sources: Sequence[dict[str, Any]],
     arguments: dict[str, Any],
 ) -> str:
     """The command line that says the same."""
