@@ -104,7 +104,7 @@ PROPAGATIONS = Registry("propagations", "propagation {}", {
 # Each makes a Policy: of what follows its name, or of the path of a file with that ending.
 POLICIES = Registry("policies", "policy {}", {
     "random": "imagine_cli.policies.random_actions:make",
-    "zero": "imagine_cli.policies.zero:make",
+    "zero": "imagine_cli.policies.constant:make_zero",
     "constant": "imagine_cli.policies.constant:make",
     "cem": "imagine_cli.policies.cem:make",
     "icem": "imagine_cli.policies.icem:make",

@@ -13,7 +13,6 @@ from imagine_cli.checkpoint.reader import read_checkpoint
 from imagine_cli.checkpoint.writer import save_world_model
 from imagine_cli.environments import EnvDescription, describe_named
 from imagine_cli.errors import InputError
-from imagine_cli.registry import WORLD_MODELS
 
 if TYPE_CHECKING:
     from imagine_cli.world_models import WorldModel
@@ -60,19 +59,15 @@ def convert_world_model(
             other sizes, or noise for a model that has its own.
         ImagineError: the disk refused.
     """
-    told = Told(
-        activation=activation,
-        learned_rewards=learned_rewards,
-        target_is_delta=target_is_delta,
-        no_delta=None if no_delta is None else tuple(no_delta),
-    )
+    kept = None if no_delta is None else tuple(no_delta)
+    told = Told(activation, learned_rewards, target_is_delta, kept)
     if mbrl_lib.is_folder(Path(source)):
         checkpoint = mbrl_lib.read_folder(Path(source), told)
     elif told != Told():
         raise InputError(f"{source} is no folder of mbrl-lib, and only of one can that be told")
     else:
         checkpoint = read_checkpoint(source)
-    model = _made(checkpoint, checkpoint.config, source)
+    model = _made(checkpoint, source)
     if process_noise is not None:
         if not getattr(model, "deterministic", False):
             raise InputError(
@@ -81,24 +76,21 @@ def convert_world_model(
             )
         many = model.observation_size if len(process_noise) == 1 else 1
         noise = [float(sd) for sd in process_noise] * many
-        model = _made(checkpoint, {**checkpoint.config, "process_noise": noise}, source)
-    metadata = dict(checkpoint.metadata)
-    if checkpoint.source != "imagine":
-        metadata["converted_from"] = checkpoint.source
+        model = _made(checkpoint, source, process_noise=noise)
+    foreign = checkpoint.source != "imagine"
     save_world_model(
         model,
         output,
         env=checkpoint.env if env is None else _env_of(env, env_kwargs, model, source),
-        metadata=metadata,
+        metadata=checkpoint.metadata | ({"converted_from": checkpoint.source} if foreign else {}),
         overwrite=overwrite,
     )
     return model
 
 
-def _made(checkpoint: Checkpoint, config: dict[str, Any], source: str | Path) -> WorldModel:
+def _made(checkpoint: Checkpoint, source: str | Path, **changes: Any) -> WorldModel:
     try:
-        kind: type[WorldModel] = WORLD_MODELS.load(checkpoint.kind)
-        return kind.from_config(config, checkpoint.state_dict)
+        return checkpoint.model(**changes)
     except InputError as error:
         raise InputError(f"{source} can't be converted: {error}") from error
 

@@ -27,12 +27,7 @@ from imagine_cli.world_models.process_noise import check_process_noise
 
 __all__ = ["export_world_model"]
 
-_OUT_KEYS = [
-    ["next", "observation", "mean"],
-    ["next", "observation", "var"],
-    ["next", "reward", "mean"],
-    ["next", "reward", "var"],
-]
+_OUT_KEYS = [["next", of, part] for of in ("observation", "reward") for part in ("mean", "var")]
 
 
 def export_world_model(
@@ -163,7 +158,8 @@ def _called(module: torch.nn.Module, given: list[Tensor]) -> tuple[Tensor, ...]:
         with torch.no_grad():
             found = module(*given)
     except Exception as error:  # a module may raise anything at all
-        raise InputError(f"the module fails at points {_shapes(given)}: {_line(error)}") from error
+        shapes = " and ".join(str(tuple(each.shape)) for each in given)
+        raise InputError(f"the module fails at points {shapes}: {_line(error)}") from error
     if not all(isinstance(each, Tensor) for each in found):
         raise InputError("the module gives something that is no tensor")
     return tuple(found)
@@ -215,9 +211,9 @@ def _compare(
     with torch.no_grad():
         at = model.conditional(points["observation"], points["action"])
     where = output_names(model.writes).index("mean")
-    wanted = points["observation"] + found[where] if difference else found[where]
+    expected = points["observation"] + found[where] if difference else found[where]
     slack = 1e3 * torch.finfo(model.dtype).eps
-    if not torch.allclose(at.mean, wanted, rtol=slack, atol=slack, equal_nan=True):
+    if not torch.allclose(at.mean, expected, rtol=slack, atol=slack, equal_nan=True):
         raise InputError(
             "the exported program gives other numbers than the module: does it draw any at random?"
         )
@@ -247,10 +243,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _shapes(given: list[Tensor]) -> str:
-    return " and ".join(str(tuple(each.shape)) for each in given)
 
 
 def _line(error: Exception) -> str:

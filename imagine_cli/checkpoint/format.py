@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from imagine_cli.registry import WORLD_MODELS
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from imagine_cli.world_models.base import WorldModel
 
 __all__ = ["FORMAT", "VERSION", "Checkpoint"]
 
@@ -34,3 +38,8 @@ class Checkpoint:
     env: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     source: str = "imagine"
+
+    def model(self, **changes: Any) -> WorldModel:
+        """The world model, with changes to its config. Raises InputError on bad data."""
+        kind: type[WorldModel] = WORLD_MODELS.load(self.kind)
+        return kind.from_config({**self.config, **changes}, self.state_dict)

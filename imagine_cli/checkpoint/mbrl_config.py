@@ -98,8 +98,8 @@ def read_config(folder: Path) -> Told:
     no_delta = at("overrides", "no_delta_list") or []
     if not isinstance(no_delta, list) or any(type(k) is not int for k in no_delta):
         raise InputError(f"{path} has a no_delta_list that is no list of whole numbers")
-    said = {name: at("algorithm", name) for name in ("learned_rewards", "target_is_delta")}
-    said["normalize"] = at("algorithm", "normalize")
+    flags = ("learned_rewards", "target_is_delta", "normalize")
+    said = {name: at("algorithm", name) for name in flags}
     wrong = [name for name, value in said.items() if not isinstance(value, (bool, type(None)))]
     if wrong:
         raise InputError(f"{path} has {wrong[0]} {_shown(said[wrong[0]])}, not true or false")

@@ -80,11 +80,9 @@ def read_folder(folder: Path, told: Told | None = None) -> Checkpoint:
         "reward": bool(facts.learned_rewards),
         "activation": facts.activation,
         "dtype": str(made["input_mean"].dtype).removeprefix("torch."),
+        **({"absolute": absolute} if absolute else {}),
+        **({"deterministic": True} if deterministic else {}),
     }
-    if absolute:
-        config["absolute"] = absolute
-    if deterministic:
-        config["deterministic"] = True
     metadata = {"library": "mbrl-lib", **dict(facts.notes)}
     return Checkpoint("ensemble", config, made, metadata=metadata, source="mbrl-lib")
 
@@ -145,8 +143,8 @@ def _depth(made: dict[str, Tensor]) -> int:
 
 def _normaliser(folder: Path, facts: Told, inputs: int, dtype: torch.dtype) -> dict[str, Tensor]:
     path = folder / _STATISTICS
-    wanted = path.is_file() if facts.normalize is None else facts.normalize
-    if not wanted:
+    normalised = path.is_file() if facts.normalize is None else facts.normalize
+    if not normalised:
         zeros = torch.zeros(inputs, dtype=dtype)
         return {"input_mean": zeros, "input_scale": zeros + 1.0}
     if not path.is_file():

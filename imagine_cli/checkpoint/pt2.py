@@ -106,25 +106,18 @@ def _read(members: _Members, path: Path) -> Checkpoint:
     # Names with dots can't be buffers, and nobody asks for them.
     state = {f"tensor_{k}": tensors[name] for k, name in enumerate(used)}
     plain_data.check_tensors(state, path, "world model")
+    told = {key: declared.get(key) for key in ("observation_size", "action_size", "dtype")}
     config = {
-        "observation_size": declared.get("observation_size"),
-        "action_size": declared.get("action_size"),
-        "dtype": declared.get("dtype"),
-        "computes_in": declared.get("dtype"),
+        **told,
+        "computes_in": told["dtype"],
         "in_keys": given,
         "out_keys": declared["out_keys"],
         "difference": declared.get("difference", False),
         "process_noise": declared.get("process_noise") or [],
         "program": program,
     }
-    return Checkpoint(
-        "exported",
-        config,
-        state,
-        env=dict(declared.get("env") or {}),
-        metadata=dict(declared.get("metadata") or {}),
-        source="torch.export",
-    )
+    env, metadata = (dict(declared.get(key) or {}) for key in ("env", "metadata"))
+    return Checkpoint("exported", config, state, env, metadata, source="torch.export")
 
 
 def _declaration(members: _Members, path: Path) -> dict[str, Any]:
@@ -142,8 +135,8 @@ def _declaration(members: _Members, path: Path) -> dict[str, Any]:
             f"the {DECLARATION} in {path} has version {declared.get('version')!r} and this imagine "
             f"reads version {VERSION}; update imagine, or export the module again"
         )
-    for key, kind in {"in_keys": list, "out_keys": list}.items():
-        if not isinstance(declared.get(key), kind):
+    for key in ("in_keys", "out_keys"):
+        if not isinstance(declared.get(key), list):
             raise InputError(f"the {DECLARATION} in {path} has no {key}")
     return declared
 

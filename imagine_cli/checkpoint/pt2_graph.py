@@ -55,9 +55,8 @@ def program_of(
         ((kind, about),) = spec.items()
         if kind != "user_output":
             raise InputError(f"the program changes something as it runs ({kind})")
-        outputs.append(
-            names.get(about["arg"]["as_tensor"]["name"], about["arg"]["as_tensor"]["name"])
-        )
+        name = about["arg"]["as_tensor"]["name"]
+        outputs.append(names.get(name, name))
     steps = [_step(node, names) for node in graph["nodes"]]
     return {"steps": steps, "outputs": outputs}, used
 
@@ -109,9 +108,7 @@ def _step(node: dict[str, Any], names: dict[str, str]) -> list[Any]:
             outputs.append([])
         else:
             outputs.append(about["name"] if kind == "as_tensor" else about["as_name"])
-    if len(outputs) == 1:
-        return [operator, arguments, keywords, outputs[0]]
-    return [operator, arguments, keywords, outputs]
+    return [operator, arguments, keywords, outputs[0] if len(outputs) == 1 else outputs]
 
 
 def _argument(argument: dict[str, Any], names: dict[str, str]) -> Any:

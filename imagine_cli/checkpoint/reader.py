@@ -13,11 +13,9 @@ from imagine_cli.checkpoint import mbrl_lib, pt2, torchrl_gp
 from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
-from imagine_cli.registry import WORLD_MODELS
 
 if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
-    from imagine_cli.world_models.base import WorldModel
 
 __all__ = ["check_env", "checkpoint_files", "load_world_model", "read_checkpoint"]
 
@@ -56,11 +54,9 @@ def load_world_model(
     if check is not None:
         check(path, checkpoint)
     try:
-        kind: type[WorldModel] = WORLD_MODELS.load(checkpoint.kind)
-        model = kind.from_config(checkpoint.config, checkpoint.state_dict)
+        return checkpoint.model().to(device)
     except InputError as error:
         raise InputError(f"{path} can't be used as a world model: {error}") from error
-    return model.to(device)
 
 
 def checkpoint_files(path: str | Path) -> list[Path]:
@@ -122,8 +118,8 @@ def _validated(data: Any, path: str) -> Checkpoint:
             f"{path} has version {version!r} of the checkpoint format and this imagine reads "
             f"version {VERSION}; update imagine, or write the file again"
         )
-    wanted = {"kind": str, "config": dict, "state_dict": dict, "env": dict, "metadata": dict}
-    for key, kind in wanted.items():
+    kinds = {"kind": str, "config": dict, "state_dict": dict, "env": dict, "metadata": dict}
+    for key, kind in kinds.items():
         if not isinstance(data.get(key), kind):
             raise InputError(f"{path} is damaged: its {key!r} is missing or not a {kind.__name__}")
     plain_data.check_tensors(data["state_dict"], Path(path), "world model")
@@ -131,11 +127,9 @@ def _validated(data: Any, path: str) -> Checkpoint:
         key: plain_data.plain(data[key], f"the {key!r} in {path}")
         for key in ("config", "env", "metadata")
     }
-    env = described["env"]
-    if not isinstance(env.get("kwargs", {}), dict):
-        raise InputError(f"{path} is damaged: its env's 'kwargs' is not a dict")
-    if not isinstance(env.get("observation_names", []), list):
-        raise InputError(f"{path} is damaged: its env's 'observation_names' is not a list")
+    for key, of in (("kwargs", dict), ("observation_names", list)):
+        if not isinstance(described["env"].get(key, of()), of):
+            raise InputError(f"{path} is damaged: its env's {key!r} is not a {of.__name__}")
     return Checkpoint(kind=data["kind"], state_dict=data["state_dict"], **described)
 
 

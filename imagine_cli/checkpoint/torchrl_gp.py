@@ -14,13 +14,8 @@ from imagine_cli.world_models.gp.base import gram
 __all__ = ["is_state_dict", "read_state_dict"]
 
 _BUFFERS = (
-    "X_tilde_train",
-    "ell",
-    "alpha_sq",
-    "sigma_sq_eps",
-    "_cached_inv_K_noisy",
-    "_cached_beta",
-)
+    "X_tilde_train", "ell", "alpha_sq", "sigma_sq_eps", "_cached_inv_K_noisy", "_cached_beta",
+)  # fmt: skip
 
 # torchrl adds this to the noise variance when it builds its Gram matrices (gp.py, _extract_...).
 _JITTER = 1e-6

@@ -88,9 +88,8 @@ def learn(
     import shlex
 
     from imagine_cli.cli.progress import progress
-    from imagine_cli.cli.warnings import as_lines
 
-    with as_lines(), progress(quiet) as display:
+    with progress(quiet) as display:
         from imagine_cli.search.learn import learn_policy
 
         found = learn_policy(

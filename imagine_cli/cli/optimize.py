@@ -131,9 +131,8 @@ def optimize(
     import shlex
 
     from imagine_cli.cli.progress import progress
-    from imagine_cli.cli.warnings import as_lines
 
-    with as_lines(), progress(quiet) as display:
+    with progress(quiet) as display:
         display.stage("loading and compiling" if compiled else "loading")
         from imagine_cli.search.optimize import optimize_policy
 

@@ -93,13 +93,12 @@ def play(
     import tempfile
 
     from imagine_cli.cli.progress import progress
-    from imagine_cli.cli.warnings import as_lines
 
     kwargs = parse_env_kwargs(env_kwarg)
     for output in (record, video):
         if output is not None:
             check_output(output, force, model, policy)
-    with as_lines(), progress(quiet) as display, tempfile.TemporaryDirectory() as folder:
+    with progress(quiet) as display, tempfile.TemporaryDirectory() as folder:
         display.stage("loading", total=None)
         from imagine_cli.evaluation.play import play_policy
 

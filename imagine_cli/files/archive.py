@@ -113,6 +113,6 @@ def _named(name: str) -> Callable[..., Any] | None:
 
 
 def _ignore_notes(target: Any, state: Any) -> None:
-    """The state that a state dict's OrderedDict carries: torch's notes, not wanted here."""
+    """The state that a state dict's OrderedDict carries: torch's notes, not needed here."""
     if type(target) is not OrderedDict:
         raise ValueError("a state for something that has none")

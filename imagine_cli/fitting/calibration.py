@@ -10,6 +10,7 @@ wall, a clipped velocity) or so many are so near that the 95 % interval would th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,31 @@ from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.scores import Z, marginals, score
 from imagine_cli.world_models.gp.base import GPWorldModel
 
-__all__ = ["calibration_summary", "variance_factors"]
+__all__ = ["calibrated", "variance_factors"]
 
 # What part of the calibration transitions the 95 % interval may cover.
 _COVERED = (0.94, 0.96)
+
+
+def calibrated(
+    model: Callable[[np.ndarray], GPWorldModel], data: Transitions
+) -> tuple[GPWorldModel, np.ndarray, dict[str, Any]]:
+    """A model whose variances suit ``data``, its factors ``(D,)``, and what the metadata say of it.
+
+    ``model`` makes one of factors ``(D,)`` by which signal and noise variances are multiplied.
+    Such factors leave every predicted mean and the conditioning as they are, and multiply every
+    predicted variance.
+    """
+    before = model(np.ones(data.observations.shape[1]))
+    factors = variance_factors(*marginals(before, data), data.next_observations)
+    after = model(factors)
+    summary = {
+        "transitions": len(data),
+        "variance_factors": factors.tolist(),
+        "before": _scored(before, data),
+        "after": _scored(after, data),
+    }
+    return after, factors, summary
 
 
 def variance_factors(mean: np.ndarray, var: np.ndarray, actual: np.ndarray) -> np.ndarray:
@@ -30,18 +52,6 @@ def variance_factors(mean: np.ndarray, var: np.ndarray, actual: np.ndarray) -> n
     fewest, most = np.quantile(squared, _COVERED, axis=0) / Z**2
     factors = np.clip(squared.mean(axis=0), fewest, most)
     return np.where(factors > 0.0, factors, 1.0)
-
-
-def calibration_summary(
-    before: GPWorldModel, after: GPWorldModel, factors: np.ndarray, data: Transitions
-) -> dict[str, Any]:
-    """What the metadata say of a calibration on ``data``: plain data."""
-    return {
-        "transitions": len(data),
-        "variance_factors": factors.tolist(),
-        "before": _scored(before, data),
-        "after": _scored(after, data),
-    }
 
 
 def _scored(model: GPWorldModel, data: Transitions) -> dict[str, Any]:

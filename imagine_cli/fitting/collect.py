@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,12 @@ class Transitions:
     def differences(self) -> np.ndarray:
         """Next observation minus observation, ``(N, D)``."""
         return np.asarray(self.next_observations - self.observations)
+
+    def targets(self, reward: bool) -> np.ndarray:
+        """What is fitted to: the differences, ``(N, D)``, and last the reward, where asked for."""
+        if not reward:
+            return self.differences
+        return np.concatenate([self.differences, self.rewards[:, None]], axis=1)
 
 
 def collect(
@@ -110,25 +117,16 @@ def _collect(
     env: gymnasium.Env[Any, Any], policy: Policy, steps: int, seed: int, progress: Progress
 ) -> Transitions:
     about = describe(env)
-    size = about.observation_size
-    data = Transitions(
-        observations=np.empty((steps, size)),
-        actions=np.empty((steps, about.action_size)),
-        next_observations=np.empty((steps, size)),
-        rewards=np.empty(steps),
-        episode=np.empty(steps, dtype=np.int64),
-    )
     progress.stage("running the env", steps)
-    row = episode = 0
-    while row < steps:
-        left = steps - row
+    rows: list[tuple[Any, ...]] = []
+    for episode in itertools.count():
+        left = steps - len(rows)
+        if not left:
+            break
         for taken in real_episode(env, about, policy, seed=seed, number=episode, steps=left):
-            data.observations[row] = taken.observation
-            data.actions[row] = taken.action
-            data.next_observations[row] = taken.next_observation
-            data.rewards[row] = taken.reward
-            data.episode[row] = episode
-            row += 1
+            step = (taken.observation, taken.action, taken.next_observation)
+            rows.append((*step, taken.reward, episode))
             progress.advance()
-        episode += 1
-    return data
+    *numbers, episodes = zip(*rows, strict=True)
+    observations, actions, following, rewards = (np.array(column, float) for column in numbers)
+    return Transitions(observations, actions, following, rewards, np.array(episodes, np.int64))

@@ -26,7 +26,7 @@ from imagine_cli.threads import one_thread
 from imagine_cli.world_models.ensemble import EnsembleWorldModel
 from imagine_cli.world_models.networks import bounded, through
 
-__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
 
 OPTIONS = {
     "members": Option(7),
@@ -37,6 +37,7 @@ OPTIONS = {
     "patience": Option(10),
 }
 MODELS_REWARD = True
+LIBRARIES = ()
 
 _BATCH = 256
 _LEARNING_RATE = 1e-3
@@ -44,10 +45,6 @@ _BOUNDS_PULL = 0.01
 # An improvement of less than this many nats in all is none.
 _LEAST_IMPROVEMENT = 0.01
 _DTYPE = torch.float32
-
-
-def require() -> None:
-    """Nothing beyond what imagine needs anyway."""
 
 
 @one_thread()
@@ -69,7 +66,7 @@ def fit(
     Raises:
         ImagineError: the loss is no number any more.
     """
-    inputs, targets = data.training.inputs, _targets(data.training, reward)
+    inputs, targets = data.training.inputs, data.training.targets(reward)
     standards = {
         "input_mean": inputs.mean(axis=0), "input_scale": scales(inputs),
         "target_mean": targets.mean(axis=0), "target_scale": scales(targets),
@@ -77,7 +74,7 @@ def fit(
 
     def standard(some: Transitions) -> tuple[Tensor, Tensor]:
         x = (some.inputs - standards["input_mean"]) / standards["input_scale"]
-        y = (_targets(some, reward) - standards["target_mean"]) / standards["target_scale"]
+        y = (some.targets(reward) - standards["target_mean"]) / standards["target_scale"]
         return torch.as_tensor(x, dtype=_DTYPE), torch.as_tensor(y, dtype=_DTYPE)
 
     key = seed_sequence(seed, Stream.FIT_ENSEMBLE).generate_state(1, np.uint64)[0]
@@ -104,12 +101,6 @@ def fit(
         "training": {**history, "validation_losses": networks.best.tolist()},
     }
     return Fit(model, summary)
-
-
-def _targets(data: Transitions, reward: bool) -> np.ndarray:
-    if not reward:
-        return data.differences
-    return np.concatenate([data.differences, data.rewards[:, None]], axis=1)
 
 
 class _Networks:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from imagine_cli.environments import EnvDescription, describe, describe_named, make_env
 from imagine_cli.errors import InputError
@@ -17,21 +16,16 @@ from imagine_cli.progress import Progress
 __all__ = ["Gathered", "read", "run"]
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """Transitions, and where they are from.
+class Gathered(NamedTuple):
+    """Transitions in order of time, and where they are from: the env and its id as it was given.
 
-    Attributes:
-        env_id: the env's, as it was given or as the data say it.
-        env: the env.
-        transitions: in order of time.
-        sources: a dict for each file that was read, plain data.
+    ``sources`` is a dict of plain data for each file that was read.
     """
 
     env_id: str
     env: EnvDescription
     transitions: Transitions
-    sources: list[dict[str, Any]] = field(default_factory=list)
+    sources: Sequence[dict[str, Any]] = ()
 
 
 def run(

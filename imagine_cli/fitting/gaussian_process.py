@@ -3,49 +3,32 @@
 The points are those of the training transitions that lie farthest from each other. As many
 uniform draws crowd where the policy lingers and leave the rest to extrapolation.
 
-The variances are calibrated afterwards (:mod:`imagine_cli.fitting.calibration`): each dimension's
-signal and noise variance are multiplied by one factor. Such a factor leaves every predicted mean
-and the conditioning as they are, and multiplies every predicted variance.
+The variances are calibrated afterwards (:mod:`imagine_cli.fitting.calibration`).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 
-from imagine_cli.fitting.calibration import calibration_summary, variance_factors
-from imagine_cli.fitting.hyperparameters import (
-    Hyperparameters,
-    fit_hyperparameters,
-    require_fit_extra,
-)
+from imagine_cli.fitting.calibration import calibrated
+from imagine_cli.fitting.hyperparameters import fit_hyperparameters
 from imagine_cli.fitting.kinds import Fit, Option
-from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, farthest_points
 from imagine_cli.progress import Progress
 from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gp.exact import GaussianProcessWorldModel
 
-__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
 
 OPTIONS = {"points": Option(300, 2), "restarts": Option(3)}
 MODELS_REWARD = False
-
-require = require_fit_extra
+LIBRARIES = ("gpytorch", "botorch")
 
 
 @one_thread()
 def fit(
-    data: Split,
-    *,
-    points: int,
-    restarts: int,
-    seed: int,
-    progress: Progress,
-    reward: bool = False,
+    data: Split, *, points: int, restarts: int, seed: int, progress: Progress, reward: bool = False
 ) -> Fit:
     """One GP for each observation dimension, on up to ``points`` training transitions.
 
@@ -66,42 +49,26 @@ def fit(
         found.append(fit_hyperparameters(inputs, targets[:, k], starts=restarts, seed=sequence))
         progress.advance()
 
-    def model(given: list[Hyperparameters]) -> GaussianProcessWorldModel:
-        return GaussianProcessWorldModel.from_hyperparameters(
-            inputs=inputs,
-            targets=targets,
-            lengthscales=np.stack([hyper.lengthscales for hyper in given]),
-            signal_variances=np.array([hyper.signal_variance for hyper in given]),
-            noise_variances=np.array([hyper.noise_variance for hyper in given]),
-            process_noise=True,
-        )
+    lengthscales = np.stack([hyper.lengthscales for hyper in found])
+    signal = np.array([hyper.signal_variance for hyper in found])
+    noise = np.array([hyper.noise_variance for hyper in found])
 
-    before = model(found)
-    factors = variance_factors(
-        *marginals(before, data.calibration), data.calibration.next_observations
-    )
-    calibrated = [
-        replace(
-            hyper,
-            signal_variance=c * hyper.signal_variance,
-            noise_variance=c * hyper.noise_variance,
-        )
-        for c, hyper in zip(factors, found, strict=True)
-    ]
-    after = model(calibrated)
+    def model(factors: np.ndarray) -> GaussianProcessWorldModel:
+        return GaussianProcessWorldModel.from_hyperparameters(
+            inputs=inputs, targets=targets, lengthscales=lengthscales,
+            signal_variances=factors * signal, noise_variances=factors * noise, process_noise=True,
+        )  # fmt: skip
+
+    fitted, factors, calibration = calibrated(model, data.calibration)
     summary = {
         "points": len(chosen),
         "training_transitions": len(data.training),
         "log_marginal_likelihoods": [hyper.log_marginal_likelihood for hyper in found],
-        "hyperparameters": _summary(calibrated),
-        "calibration": calibration_summary(before, after, factors, data.calibration),
+        "hyperparameters": {
+            "lengthscales": lengthscales.tolist(),
+            "signal_sd": np.sqrt(factors * signal).tolist(),
+            "noise_sd": np.sqrt(factors * noise).tolist(),
+        },
+        "calibration": calibration,
     }
-    return Fit(after, summary)
-
-
-def _summary(found: list[Hyperparameters]) -> dict[str, Any]:
-    return {
-        "lengthscales": [hyper.lengthscales.tolist() for hyper in found],
-        "signal_sd": [float(np.sqrt(hyper.signal_variance)) for hyper in found],
-        "noise_sd": [float(np.sqrt(hyper.noise_variance)) for hyper in found],
-    }
+    return Fit(fitted, summary)

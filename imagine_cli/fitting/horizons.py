@@ -57,14 +57,14 @@ def windows(episode: np.ndarray, rows: np.ndarray, longest: int, most: int) -> W
         for begin, end in zip(begins, ends, strict=True)
         for at in range(begin, end, longest)
     ]
-    starts, lengths = (np.array(column, dtype=np.int64) for column in zip(*cut, strict=True))
+    first, lengths = (np.array(column, dtype=np.int64) for column in zip(*cut, strict=True))
     chosen: list[int] = []
     for length in sorted(set(lengths.tolist()), reverse=True):
         these = np.flatnonzero(lengths == length)
-        room = min(most - len(chosen), len(these))
-        chosen += these[np.linspace(0, len(these) - 1, room).round().astype(int)].tolist()
+        count = min(most - len(chosen), len(these))
+        chosen += these[np.linspace(0, len(these) - 1, count).round().astype(int)].tolist()
     order = np.sort(np.array(chosen))
-    return Windows(starts[order], lengths[order])
+    return Windows(first[order], lengths[order])
 
 
 @one_thread()
@@ -94,15 +94,15 @@ def score_horizons(
     found = windows(data.episode, held_out, HORIZONS[-1], most)
     propagation = make_propagation(None, model)
     reach = int(found.length.max())
-    wanted = [steps for steps in HORIZONS[1:] if steps <= reach]
+    horizons = [steps for steps in HORIZONS[1:] if steps <= reach]
     left_out = [
         f"no scores {steps} steps ahead: no {steps} steps in a row were held out"
         for steps in HORIZONS[1:]
         if steps > reach
     ]
     ahead = [{"steps": 1, **one_step}]
-    beliefs = _imagine(model, data, found, wanted, seed, progress)
-    for steps in wanted:
+    beliefs = _imagine(model, data, found, horizons, seed, progress)
+    for steps in horizons:
         if steps not in beliefs:
             left_out.append(f"no scores {steps} steps ahead: the belief is not finite any more")
             continue
@@ -124,7 +124,7 @@ def _imagine(
     model: WorldModel,
     data: Transitions,
     found: Windows,
-    wanted: list[int],
+    horizons: list[int],
     seed: int,
     progress: Progress,
 ) -> dict[int, tuple[Marginals, Marginals | None]]:
@@ -133,24 +133,24 @@ def _imagine(
     Ends where a belief is not finite. After its end, a window's last action goes on.
     """
     beliefs: dict[int, tuple[Marginals, Marginals | None]] = {}
-    if not wanted:
+    if not horizons:
         return beliefs
     dynamics = ModelDynamics(model, make_propagation(None, model))
     noise = TrajectoryNoise(seed, 0, len(found.start), model.dtype)
-    progress.stage("scoring steps ahead", wanted[-1])
-    steps = np.minimum(np.arange(wanted[-1]), found.length[:, None] - 1)
+    progress.stage("scoring steps ahead", horizons[-1])
+    steps = np.minimum(np.arange(horizons[-1]), found.length[:, None] - 1)
     rows = found.start[:, None] + steps
     policy = GivenActions(torch.as_tensor(data.actions[rows]), "held out")
     belief = point(torch.as_tensor(data.observations[found.start]).to(model.dtype))
     with torch.no_grad(), suppress(ImagineError):
         state = begin(dynamics, policy, belief, noise)
-        imagined = unroll(dynamics, policy, belief, state, noise, wanted[-1])
+        imagined = unroll(dynamics, policy, belief, state, noise, horizons[-1])
         for ahead, step in enumerate(imagined, start=1):
             mean, var, reward, reward_var = step.prediction
             if not (torch.isfinite(mean).all() and torch.isfinite(var).all()):
                 break
             progress.advance()
-            if ahead in wanted:
+            if ahead in horizons:
                 rewards = None
                 if reward is not None and reward_var is not None:
                     rewards = (_column(reward), _column(reward_var))

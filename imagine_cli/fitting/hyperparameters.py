@@ -21,25 +21,37 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import torch
 
-from imagine_cli.errors import ImagineError, MissingExtraError
+from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.split import scales
 
-__all__ = ["Hyperparameters", "fit_hyperparameters", "require_fit_extra"]
+__all__ = ["Hyperparameters", "fit_hyperparameters"]
 
 NOISE_FLOOR = 1e-3
 SIGNAL_CEILING = 10.0
 
-# Of raw parameters, which are logarithms: of the length-scales, signal and noise variance.
-_BOUNDS = {
-    "model.covar_module.base_kernel.raw_lengthscale": (math.log(1e-2), math.log(1e6)),
-    "model.covar_module.raw_outputscale": (math.log(1e-4), math.log(SIGNAL_CEILING**2)),
-    "likelihood.noise_covar.raw_noise": (math.log(NOISE_FLOOR**2), math.log(4.0)),
-}
+
+def raw_bounds(kernel: str) -> dict[str, tuple[float, float]]:
+    """Of the raw parameters, which are logarithms, of the scaled kernel of that name."""
+    return {
+        f"{kernel}.base_kernel.raw_lengthscale": (math.log(1e-2), math.log(1e6)),
+        f"{kernel}.raw_outputscale": (math.log(1e-4), math.log(SIGNAL_CEILING**2)),
+        "likelihood.noise_covar.raw_noise": (math.log(NOISE_FLOOR**2), math.log(4.0)),
+    }
+
+
+def positive() -> Any:
+    """A constraint whose raw parameters are logarithms."""
+    from gpytorch.constraints import Positive
+
+    return Positive(transform=torch.exp, inv_transform=torch.log)
+
+
 _ITERATIONS = 200
 
 
@@ -60,15 +72,6 @@ class Hyperparameters:
     log_marginal_likelihood: float | None
 
 
-def require_fit_extra() -> None:
-    """Raises MissingExtraError where gpytorch or botorch is not installed."""
-    from importlib.util import find_spec
-
-    for name in ("gpytorch", "botorch"):
-        if find_spec(name) is None:
-            raise MissingExtraError(name, "fit")
-
-
 def fit_hyperparameters(
     inputs: np.ndarray, target: np.ndarray, *, starts: int, seed: np.random.SeedSequence
 ) -> Hyperparameters:
@@ -81,39 +84,29 @@ def fit_hyperparameters(
         seed: of the drawn starts.
 
     Raises:
-        MissingExtraError: gpytorch or botorch is not installed.
         ImagineError: no start led anywhere.
     """
-    require_fit_extra()
     input_scales = scales(inputs)
     target_scale = float(np.sqrt(np.mean(np.square(target))))
     if target_scale < 1e-150:  # whose square is not a number to divide by
-        return _nothing_moves(input_scales)
+        # 1e-6 either way, in steps as long as the inputs are wide.
+        return Hyperparameters(10.0 * input_scales, 1e-12, NOISE_FLOOR * 1e-12, None)
     x = torch.as_tensor(inputs / input_scales)
     y = torch.as_tensor(target / target_scale)
-    best: tuple[float, dict[str, Any]] | None = None
-    for start in _starts(starts, inputs.shape[1], seed):
-        found = _optimise(x, y, start)
-        if found is not None and (best is None or found[0] > best[0]):
-            best = found
-    if best is None:
+    reached = [_optimise(x, y, start) for start in _starts(starts, inputs.shape[1], seed)]
+    finite = [found for found in reached if found is not None]
+    if not finite:
         raise ImagineError(
             f"none of {starts} optimisations of the marginal likelihood ended in a finite number; "
             "try other --points or --seed"
         )
-    standard = best[1]
+    standard = max(finite, key=itemgetter(0))[1]  # the first of equals
     return Hyperparameters(
-        lengthscales=standard["lengthscales"] * input_scales,
-        signal_variance=standard["signal_variance"] * target_scale**2,
-        noise_variance=standard["noise_variance"] * target_scale**2,
-        log_marginal_likelihood=standard["likelihood"] - len(y) * math.log(target_scale),
+        standard.lengthscales * input_scales,
+        standard.signal_variance * target_scale**2,
+        standard.noise_variance * target_scale**2,
+        (standard.log_marginal_likelihood or 0.0) - len(y) * math.log(target_scale),
     )
-
-
-def _nothing_moves(input_scales: np.ndarray) -> Hyperparameters:
-    """For a target of zeros: 1e-6 either way, in steps as long as the inputs are wide."""
-    tiny = 1e-12
-    return Hyperparameters(10.0 * input_scales, tiny, NOISE_FLOOR * tiny, None)
 
 
 def _starts(
@@ -131,7 +124,7 @@ def _starts(
 
 def _optimise(
     x: torch.Tensor, y: torch.Tensor, start: tuple[np.ndarray, float, float]
-) -> tuple[float, dict[str, Any]] | None:
+) -> tuple[float, Hyperparameters] | None:
     """What was reached, and where, in standard units. None where the arithmetic broke down."""
     import botorch
     import gpytorch
@@ -156,7 +149,9 @@ def _optimise(
     ):
         warnings.simplefilter("ignore")
         try:
-            fit_gpytorch_mll_scipy(mll, bounds=_BOUNDS, options={"maxiter": _ITERATIONS})
+            fit_gpytorch_mll_scipy(
+                mll, bounds=raw_bounds("model.covar_module"), options={"maxiter": _ITERATIONS}
+            )
             with torch.no_grad():
                 prior = model(*model.train_inputs)
                 value = float(mll(prior, model.train_targets)) * len(y)
@@ -165,27 +160,20 @@ def _optimise(
             return None
     if not (math.isfinite(value) and math.isfinite(log_likelihood)):
         return None
-    return value, {
-        "lengthscales": kernel.base_kernel.lengthscale.detach().numpy().reshape(-1),
-        "signal_variance": float(kernel.outputscale.detach()),
-        "noise_variance": float(likelihood.noise.detach()),
-        "likelihood": log_likelihood,
-    }
+    lengthscales = kernel.base_kernel.lengthscale.detach().numpy().reshape(-1)
+    signal, noise = float(kernel.outputscale.detach()), float(likelihood.noise.detach())
+    return value, Hyperparameters(lengthscales, signal, noise, log_likelihood)
 
 
 def _model(x: torch.Tensor, y: torch.Tensor) -> tuple[Any, Any]:
     """The process on ``(n, E)`` and ``(n,)``, and what is maximised, in training mode."""
     import botorch
     from botorch.models import SingleTaskGP
-    from gpytorch.constraints import Positive
     from gpytorch.kernels import RBFKernel, ScaleKernel
     from gpytorch.likelihoods import GaussianLikelihood
     from gpytorch.means import ZeroMean
     from gpytorch.mlls import ExactMarginalLogLikelihood
     from gpytorch.priors import LogNormalPrior
-
-    def positive() -> Any:
-        return Positive(transform=torch.exp, inv_transform=torch.log)
 
     size = x.shape[1]
     lengthscale_prior = LogNormalPrior(math.sqrt(2.0) + 0.5 * math.log(size), math.sqrt(3.0))

@@ -10,30 +10,22 @@ posterior on given inducing points is cheap, finding the points is not.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from imagine_cli.errors import ImagineError
-from imagine_cli.fitting.hyperparameters import NOISE_FLOOR, SIGNAL_CEILING
+from imagine_cli.fitting.hyperparameters import NOISE_FLOOR, positive, raw_bounds
 from imagine_cli.fitting.split import scales
 
 __all__ = ["ITERATIONS", "SparseHyperparameters", "fit_inducing_points"]
 
 ITERATIONS = 100
 _MOST = 5000
-
-_KERNEL = "model.covar_module.base_kernel"
-_BOUNDS = {
-    f"{_KERNEL}.base_kernel.raw_lengthscale": (math.log(1e-2), math.log(1e6)),
-    f"{_KERNEL}.raw_outputscale": (math.log(1e-4), math.log(SIGNAL_CEILING**2)),
-    "likelihood.noise_covar.raw_noise": (math.log(NOISE_FLOOR**2), math.log(4.0)),
-}
 
 
 @dataclass(frozen=True)
@@ -100,13 +92,8 @@ def fit_inducing_points(
     found.signal_variances[moves] = standard["signal_variances"] * units**2
     found.noise_variances[moves] = standard["noise_variances"] * units**2
     reached = iter((standard["bounds"] - np.log(units)).tolist())
-    return SparseHyperparameters(
-        points * input_scales,
-        found.lengthscales,
-        found.signal_variances,
-        found.noise_variances,
-        bounds=[next(reached) if moving else None for moving in moves],
-    )
+    bounds = [next(reached) if moving else None for moving in moves]
+    return replace(found, inducing_points=points * input_scales, bounds=bounds)
 
 
 def _optimise(
@@ -139,7 +126,7 @@ def _optimise(
         try:
             fit_gpytorch_mll_scipy(
                 mll,
-                bounds=_BOUNDS,
+                bounds=raw_bounds("model.covar_module.base_kernel"),
                 closure=loss_and_gradients,
                 options={"maxiter": ITERATIONS},
                 callback=lambda _, result: on_iteration(-float(result.fval) / len(y)),
@@ -164,15 +151,11 @@ def _optimise(
 
 def _model(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> tuple[Any, Any]:
     """All outputs' processes as one batch, and what is maximised, in training mode."""
-    from gpytorch.constraints import Positive
     from gpytorch.distributions import MultivariateNormal
     from gpytorch.kernels import InducingPointKernel, RBFKernel, ScaleKernel
     from gpytorch.likelihoods import GaussianLikelihood
     from gpytorch.mlls import ExactMarginalLogLikelihood
     from gpytorch.models import ExactGP
-
-    def positive() -> Any:
-        return Positive(transform=torch.exp, inv_transform=torch.log)
 
     batch = torch.Size([len(y)])
     likelihood = GaussianLikelihood(noise_constraint=positive(), batch_shape=batch).double()

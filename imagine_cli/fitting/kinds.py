@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, NamedTuple, Protocol
 
-from imagine_cli.errors import InputError
+from imagine_cli.errors import InputError, MissingExtraError
 from imagine_cli.fitting.split import Split
 from imagine_cli.progress import Progress
 from imagine_cli.world_models.base import WorldModel
@@ -14,14 +14,8 @@ from imagine_cli.world_models.base import WorldModel
 __all__ = ["Fit", "Kind", "Option", "settle"]
 
 
-@dataclass(frozen=True)
-class Fit:
-    """What fitting a kind gives.
-
-    Attributes:
-        model: the world model.
-        summary: what goes into the checkpoint's metadata: plain data.
-    """
+class Fit(NamedTuple):
+    """What fitting a kind gives: the model, and plain data for the checkpoint's metadata."""
 
     model: WorldModel
     summary: dict[str, Any]
@@ -47,13 +41,12 @@ class Kind(Protocol):
     Attributes:
         OPTIONS: what its ``fit`` takes beside what all take, by name.
         MODELS_REWARD: whether it can model the reward.
+        LIBRARIES: that its ``fit`` needs, of the extra "fit".
     """
 
     OPTIONS: Mapping[str, Option]
     MODELS_REWARD: bool
-
-    def require(self) -> None:
-        """Raises MissingExtraError where a library it needs is not installed."""
+    LIBRARIES: tuple[str, ...]
 
     def fit(
         self, data: Split, *, reward: bool, seed: int, progress: Progress, **options: int
@@ -62,7 +55,12 @@ class Kind(Protocol):
 
 
 def settle(kind: str, how: Kind, reward: bool, given: Mapping[str, int]) -> dict[str, int]:
-    """Every option of a kind: those given, the others at their defaults. Raises InputError."""
+    """Every option of a kind: those given, the others at their defaults.
+
+    Raises:
+        InputError: a kind, or an option of it, that can't be fitted so.
+        MissingExtraError: a library it needs is not installed.
+    """
     unknown = sorted(set(given) - set(how.OPTIONS))
     if unknown:
         raise InputError(
@@ -83,4 +81,7 @@ def settle(kind: str, how: Kind, reward: bool, given: Mapping[str, int]) -> dict
             raise InputError(
                 f"{name} must be {options[within]} or less, as many as there are {within}"
             )
+    for library in how.LIBRARIES:
+        if find_spec(library) is None:
+            raise MissingExtraError(library, "fit")
     return options

@@ -16,17 +16,14 @@ from imagine_cli.progress import Progress
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.linear_gaussian import LinearGaussianWorldModel
 
-__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
 
 OPTIONS: dict[str, Option] = {}
 MODELS_REWARD = True
+LIBRARIES = ()
 
 # Of a dimension that is always zero: its inverse is still a number.
 _LEAST_VARIANCE = 1e-300
-
-
-def require() -> None:
-    """Nothing beyond what imagine needs anyway."""
 
 
 @one_thread()
@@ -40,32 +37,22 @@ def fit(data: Split, *, reward: bool, seed: int, progress: Progress) -> Fit:
     progress.stage("fitting", 1)
     both = (data.training, data.calibration)
     inputs = np.concatenate([some.inputs for some in both])
-    targets = np.concatenate([some.differences for some in both])
-    if reward:
-        rewards = np.concatenate([some.rewards for some in both])
-        targets = np.concatenate([targets, rewards[:, None]], axis=1)
+    targets = np.concatenate([some.targets(reward) for some in both])
     weights, offset, covariance, rank = _least_squares(inputs, targets)
     largest = np.concatenate([np.abs(some.next_observations) for some in both]).max(axis=0)
     if reward:
-        largest = np.append(largest, np.abs(rewards).max())
+        largest = np.append(largest, np.abs(targets[:, -1]).max())
     # What is left may be nothing at all, and no number is more certain than its own rounding.
     least = np.maximum(np.square(np.finfo(np.float64).eps * largest), _LEAST_VARIANCE)
     np.fill_diagonal(covariance, np.maximum(covariance.diagonal(), least))
     size = data.training.observations.shape[1]
     given: dict[str, Any] = {}
     if reward:
-        given = {
-            "reward_weights": weights[size],
-            "reward_offset": offset[size],
-            "reward_variance": covariance[size, size],
-        }
-    model = LinearGaussianWorldModel.from_parameters(
-        np.eye(size) + weights[:size, :size],
-        weights[:size, size:],
-        offset[:size],
-        covariance[:size, :size],
-        **given,
-    )
+        given = {"reward_weights": weights[size], "reward_offset": offset[size]}
+        given["reward_variance"] = covariance[size, size]
+    transition = np.eye(size) + weights[:size, :size]
+    parts = (transition, weights[:size, size:], offset[:size], covariance[:size, :size])
+    model = LinearGaussianWorldModel.from_parameters(*parts, **given)
     progress.advance()
     summary = {"training_transitions": len(inputs), "rank": rank}
     return Fit(model, summary)

@@ -19,7 +19,7 @@ __all__ = ["Scores", "marginals", "score", "score_reward", "score_world_model"]
 # The 97.5 % quantile of the standard normal distribution.
 Z = 1.959963984540054
 
-# Transitions that go through a world model together.
+# The batch size of transitions that go through a world model.
 _CHUNK = 100
 
 

@@ -1,32 +1,28 @@
 """Fitting the sparse Gaussian-process world model: inducing points, hyperparameters, calibration.
 
 The optimisation starts from inducing points at transitions that lie far from each other and moves
-them. The posterior then takes in all training transitions. The variances are calibrated as those
-of the GP are: each dimension's signal and noise variance are multiplied by one factor, which
-leaves every mean as it is and multiplies every variance.
+them. The posterior then takes in all training transitions, and the variances are calibrated
+(:mod:`imagine_cli.fitting.calibration`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from imagine_cli.fitting.calibration import calibration_summary, variance_factors
-from imagine_cli.fitting.hyperparameters import require_fit_extra
+from imagine_cli.fitting.calibration import calibrated
 from imagine_cli.fitting.inducing import ITERATIONS, fit_inducing_points
 from imagine_cli.fitting.kinds import Fit, Option
-from imagine_cli.fitting.scores import marginals
 from imagine_cli.fitting.split import Split, farthest_points
 from imagine_cli.progress import Progress
 from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gp.sparse import SparseGPWorldModel
 
-__all__ = ["MODELS_REWARD", "OPTIONS", "fit", "require"]
+__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
 
 OPTIONS = {"points": Option(100, 2)}
 MODELS_REWARD = False
-
-require = require_fit_extra
+LIBRARIES = ("gpytorch", "botorch")
 
 
 @one_thread()
@@ -55,11 +51,7 @@ def fit(data: Split, *, points: int, seed: int, progress: Progress, reward: bool
             factors * found.signal_variances, factors * found.noise_variances,
         )  # fmt: skip
 
-    before = model(np.ones(targets.shape[1]))
-    factors = variance_factors(
-        *marginals(before, data.calibration), data.calibration.next_observations
-    )
-    after = model(factors)
+    fitted, factors, calibration = calibrated(model, data.calibration)
     summary = {
         "points": len(found.inducing_points),
         "training_transitions": len(data.training),
@@ -69,6 +61,6 @@ def fit(data: Split, *, points: int, seed: int, progress: Progress, reward: bool
             "signal_sd": np.sqrt(factors * found.signal_variances).tolist(),
             "noise_sd": np.sqrt(factors * found.noise_variances).tolist(),
         },
-        "calibration": calibration_summary(before, after, factors, data.calibration),
+        "calibration": calibration,
     }
-    return Fit(after, summary)
+    return Fit(fitted, summary)

@@ -60,12 +60,12 @@ def split(transitions: Transitions, fraction: float, seed: int) -> Split:
     stretches = _stretches(transitions.episode)
     order = np.random.default_rng(seed_sequence(seed, Stream.FIT_SPLIT))
     dealt = [stretches[k] for k in order.permutation(len(stretches))]
-    wanted = fraction * len(transitions)
+    enough = fraction * len(transitions)
     none = np.empty(0, dtype=np.int64)
     parts: list[list[np.ndarray]] = [[none], [none], [none]]
     sizes = [0, 0]
     for rows in dealt:
-        part = 0 if sizes[0] < wanted else 1 if sizes[1] < wanted else 2
+        part = 0 if sizes[0] < enough else 1 if sizes[1] < enough else 2
         parts[part].append(rows)
         if part < 2:
             sizes[part] += len(rows)

@@ -89,14 +89,11 @@ def fit_world_model(
     """
     if data is not None and policy is not None:
         raise InputError("--policy acts in the real env, which --data stands for; leave one out")
-    for name, value, least in (
-        ("steps", steps, _FEWEST_STEPS), ("seed", seed, 0),
-    ):  # fmt: skip
+    for name, value, least in (("steps", steps, _FEWEST_STEPS), ("seed", seed, 0)):
         if value is not None and value < least:
             raise InputError(f"{name} must be {least} or more, not {value}")
     how: Kind = FITS.load(kind)
     options = settle(kind, how, reward, options)
-    how.require()
     progress = progress or Silent()
     begun, created = time.monotonic(), datetime.now(timezone.utc)
     if data is None:
@@ -151,7 +148,7 @@ def fit_world_model(
 def _command(
     env_id: str | None,
     env_kwargs: dict[str, Any],
-    sources: list[dict[str, Any]],
+    sources: Sequence[dict[str, Any]],
     arguments: dict[str, Any],
 ) -> str:
     """The command line that says the same."""
@@ -168,8 +165,5 @@ def _command(
 
 
 def _versions() -> dict[str, str]:
-    return {
-        (distribution.metadata["Name"]): distribution.version
-        for name in _VERSIONS
-        for distribution in distributions(name=name)
-    }
+    found = (each for name in _VERSIONS for each in distributions(name=name))
+    return {each.metadata["Name"]: each.version for each in found}

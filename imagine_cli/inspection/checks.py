@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from imagine_cli.errors import InputError
-from imagine_cli.recording.finding import Finding
+from imagine_cli.recording.provenance import Finding
 
 if TYPE_CHECKING:
     from imagine_cli.recording.reader import Rollout

@@ -55,8 +55,7 @@ def load_policy(
     if cls is None:
         raise InputError(f"the policy {path} is of a kind {kind!r} that this version doesn't know")
     plain_data.check_tensors(state, path, "policy")
-    made_for = content.get("env")
-    _check_sizes(path, made_for, env)
+    _check_sizes(path, content.get("env"), env)
     try:
         policy = cls.from_config(config, state, env)
     except InputError as error:
@@ -111,9 +110,7 @@ def make(argument: str, context: PolicyContext) -> ParametricPolicy:
     return load_policy(argument, context.env, dtype=context.dtype, device=context.device)
 
 
-def _parts(
-    path: Path, content: Mapping[Any, Any]
-) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+def _parts(path: Path, content: Mapping[Any, Any]) -> tuple[str, dict[str, Any], Mapping[Any, Any]]:
     """Kind, config and state dict."""
     found = content.get("format")
     if found is None and set(content) == _RBF_CONTROLLER:
@@ -134,14 +131,10 @@ def _parts(
             f"the policy {path} has version {version!r} of the format; this version of imagine "
             f"reads version {VERSION}"
         )
-    kind, config, state = (content.get(key) for key in ("kind", "config", "state_dict"))
-    if not isinstance(kind, str):
-        raise InputError(f"the policy {path} lacks its 'kind'")
-    if not isinstance(config, dict):
-        raise InputError(f"the policy {path} lacks its 'config'")
-    if not isinstance(state, dict):
-        raise InputError(f"the policy {path} lacks its 'state_dict'")
-    return kind, config, state
+    for key, of in {"kind": str, "config": dict, "state_dict": dict}.items():
+        if not isinstance(content.get(key), of):
+            raise InputError(f"the policy {path} lacks its {key!r}")
+    return content["kind"], content["config"], content["state_dict"]
 
 
 def _check_sizes(path: Path, made_for: object, env: EnvDescription) -> None:

@@ -1,4 +1,4 @@
-"""The policy ``constant:...``: one action, for ever."""
+"""The policies ``constant:...`` and ``zero``: one action, for ever."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import outside_bounds
 from imagine_cli.policies.base import Policy, PolicyContext, PolicyState
 
-__all__ = ["ConstantPolicy", "make", "parse_action"]
+__all__ = ["ConstantPolicy", "make", "make_zero", "parse_action"]
 
 
 class ConstantPolicy(Policy):
@@ -67,7 +67,7 @@ def parse_action(text: str, env: EnvDescription) -> np.ndarray:
 
 def _number(text: str, whole: str) -> float:
     try:
-        value = float(text) if "_" not in text else math.nan
+        value = float(text.replace("_", "x"))  # 1_000 is no number here
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -89,3 +89,15 @@ def _count(n: int, what: str) -> str:
 def make(argument: str, context: PolicyContext) -> ConstantPolicy:
     """``constant:0.5,-1``."""
     return ConstantPolicy(parse_action(argument, context.env), context.dtype, context.device)
+
+
+def make_zero(argument: str, context: PolicyContext) -> ConstantPolicy:
+    """``zero``: zeros clipped into the bounds; action 0 of every choice of a discrete env."""
+    if argument:
+        raise InputError(f"policy 'zero:{argument}': zero takes nothing after it")
+    env = context.env
+    if env.is_discrete:
+        action = env.encode_action(np.zeros(len(env.choices), dtype=np.int64))
+    else:
+        action = np.clip(np.zeros(env.action_size), env.action_low, env.action_high)
+    return ConstantPolicy(action, context.dtype, context.device)

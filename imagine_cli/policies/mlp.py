@@ -72,11 +72,9 @@ class MLPPolicy(ParametricPolicy):
         for k in range(len(self.layers)):
             if k > 0:
                 value = _ACTIVATIONS[self._activation](value)
-            weight, bias = (
-                self.get_parameter(f"layers.{k}.weight"),
-                self.get_parameter(f"layers.{k}.bias"),
-            )
-            value = nn.functional.linear(value, padded(weight, -1, -2), padded(bias, -1))
+            weight = padded(self.get_parameter(f"layers.{k}.weight"), -1, -2)
+            bias = padded(self.get_parameter(f"layers.{k}.bias"), -1)
+            value = nn.functional.linear(value, weight, bias)
         action = self._to_action(value[..., : self.action_size])
         return ActionBelief(action.to(observation.mean.dtype))
 

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
-from imagine_cli.policies.actions import sizes, symmetric_bounds
 from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.world_models.tiles import in_tiles
 
-__all__ = ["ParametricPolicy", "choice", "max_action_for", "require_continuous", "take"]
+__all__ = ["ParametricPolicy", "choice", "take"]
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -26,13 +25,13 @@ class ParametricPolicy(nn.Module, Policy):
 
     Attributes:
         kind: the name it has in checkpoints.
-        together: how many beliefs it answers at a time.
+        batch_size: how many beliefs it answers at a time.
         observation_size: D.
         action_size: F.
     """
 
     kind: ClassVar[str]
-    together: ClassVar[int] = 32
+    batch_size: ClassVar[int] = 32
 
     observation_size: int
     action_size: int
@@ -53,12 +52,12 @@ class ParametricPolicy(nn.Module, Policy):
             action = self.respond(Belief(some[:, 0], some[:, 1:]))
             return tuple(part for part in action if part is not None)
 
-        parts = in_tiles(answer, rows, self.together)
+        parts = in_tiles(answer, rows, self.batch_size)
         return ActionBelief(*(part.reshape(*shape, *part.shape[1:]) for part in parts))
 
     @abstractmethod
     def respond(self, observation: Belief) -> ActionBelief:
-        """The action at a belief ``(B, D)``, ``(B, D, D)``, where B is always :attr:`together`.
+        """The action at a belief ``(B, D)``, ``(B, D, D)``, where B is always :attr:`batch_size`.
 
         With matrices that are :func:`~imagine_cli.world_models.tiles.padded`, a belief's action
         then depends on that belief alone, whatever else is acted on, to the bit.
@@ -111,46 +110,6 @@ def choice(config: Mapping[str, Any], key: str, known: Sequence[str]) -> str:
     if value not in known:
         raise InputError(f"its {key} is {value!r}; there is {', '.join(known)}")
     return str(value)
-
-
-def max_action_for(
-    config: Mapping[str, Any], env: EnvDescription, dtype: torch.dtype
-) -> Tensor | None:
-    """The bound ``m`` ``(F,)`` of a sine squashing; None where config asks for none.
-
-    ``config["squash"]`` is "sin" or "none"; ``config["max_action"]`` a list of F positive
-    numbers, or absent, in which case the env's own bounds are taken.
-    """
-    if choice(config, "squash", ("sin", "none")) == "none":
-        return None
-    listed = config.get("max_action")
-    if listed is None:
-        bounds = symmetric_bounds(env)
-        if bounds is None:
-            raise InputError(
-                f"it squashes its actions into symmetric bounds, which env {env.id!r} "
-                f"({list(env.action_low)} to {list(env.action_high)}) doesn't have; "
-                "name them in its config as max_action"
-            )
-        return torch.as_tensor(bounds, dtype=dtype)
-    if not isinstance(listed, list) or not all(_is_positive(number) for number in listed):
-        raise InputError(f"its max_action is {listed!r}, not a list of positive numbers")
-    if len(listed) != env.action_size:
-        raise InputError(f"its max_action has {len(listed)} numbers, but {sizes(env)}")
-    return torch.tensor(listed, dtype=dtype)
-
-
-def require_continuous(kind: str, env: EnvDescription) -> None:
-    """InputError for a discrete env."""
-    if env.is_discrete:
-        raise InputError(
-            f"a policy of kind {kind!r} gives continuous actions, but those of env {env.id!r} "
-            "are discrete"
-        )
-
-
-def _is_positive(number: object) -> bool:
-    return isinstance(number, (int, float)) and not isinstance(number, bool) and 0 < number < 1e300
 
 
 def _names(names: Sequence[str] | Mapping[str, Any]) -> str:

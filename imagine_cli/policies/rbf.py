@@ -8,22 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imagine_cli.belief import ActionBelief, Belief, symmetrise
+from imagine_cli.belief import Belief, symmetrise
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
-from imagine_cli.policies.parametric import (
-    ParametricPolicy,
-    max_action_for,
-    require_continuous,
-    take,
-)
-from imagine_cli.policies.squash import scaled_expm1, squash_sin
+from imagine_cli.policies.parametric import take
+from imagine_cli.policies.squash import scaled_expm1
+from imagine_cli.policies.squashed import SquashedPolicy, max_action_for
 from imagine_cli.world_models.tiles import padded
 
 __all__ = ["RBFPolicy"]
 
 
-class RBFPolicy(ParametricPolicy):
+class RBFPolicy(SquashedPolicy):
     """``u = m sin(v)``, ``v = Σ_i w_i φ_i(x)``, ``φ_i(x) = exp(-½ (x - c_i)ᵀ Λ⁻¹ (x - c_i))``.
 
     Deisenroth 2010, sections 3.5.2 and 2.3. In the units of the length-scales, with ``z_i =
@@ -52,10 +48,7 @@ class RBFPolicy(ParametricPolicy):
     """
 
     kind = "rbf"
-    together = 8  # each takes N² numbers
-    gives_variance = True
-
-    max_action: Tensor | None
+    batch_size = 8  # each takes N² numbers
 
     def __init__(
         self,
@@ -64,19 +57,11 @@ class RBFPolicy(ParametricPolicy):
         lengthscales: Tensor,
         max_action: Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(max_action)
         self.observation_size, self.action_size = centers.shape[-1], weights.shape[-1]
         self.centers = nn.Parameter(centers)
         self.weights = nn.Parameter(weights)
         self.lengthscales = nn.Parameter(lengthscales)
-        self.register_buffer("max_action", max_action, persistent=False)
-
-    def respond(self, observation: Belief) -> ActionBelief:
-        v, v_var, cross = self.before_squashing(observation)
-        if self.max_action is None:
-            return ActionBelief(v, v_var, cross)
-        squashed = squash_sin(v, v_var, self.max_action.to(v))
-        return ActionBelief(squashed.mean, squashed.var, cross * squashed.slope.unsqueeze(-2))
 
     def at(self, x: Tensor) -> Tensor:
         z = (x.unsqueeze(-2) - self.centers.to(x)) / self.lengthscales.to(x)
@@ -84,7 +69,6 @@ class RBFPolicy(ParametricPolicy):
         return v if self.max_action is None else self.max_action.to(x) * v.sin()
 
     def before_squashing(self, observation: Belief) -> tuple[Tensor, Tensor, Tensor]:
-        """``E[v]`` ``(*B, F)``, ``cov[v]`` ``(*B, F, F)`` and ``Σ⁻¹ cov[x, v]`` ``(*B, D, F)``."""
         size, actions = self.observation_size, self.action_size
         mean, var = padded(observation.mean, -1), padded(observation.var, -1, -2)
         centers, weights = self._wide(mean)
@@ -120,16 +104,10 @@ class RBFPolicy(ParametricPolicy):
         more = centers[:1].expand(len(weights) - len(centers), -1)
         return torch.cat([centers, more]), weights
 
-    def config(self) -> dict[str, Any]:
-        squash = "none" if self.max_action is None else "sin"
-        bounds = None if self.max_action is None else self.max_action.tolist()
-        return {"squash": squash, "max_action": bounds}
-
     @classmethod
     def from_config(
         cls, config: Mapping[str, Any], state: Mapping[str, Tensor], env: EnvDescription
     ) -> RBFPolicy:
-        require_continuous(cls.kind, env)
         size, actions = env.observation_size, env.action_size
         shapes = {"centers": (-1, size), "weights": (-1, actions), "lengthscales": (size,)}
         centers, weights, lengthscales = take(state, list(shapes), shapes)
@@ -140,7 +118,9 @@ class RBFPolicy(ParametricPolicy):
             )
         if bool((lengthscales == 0).any()):
             raise InputError("one of its lengthscales is 0")
-        return cls(centers, weights, lengthscales, max_action_for(config, env, centers.dtype))
+        return cls(
+            centers, weights, lengthscales, max_action_for(cls.kind, config, env, centers.dtype)
+        )
 
 
 def _log_det_of_one_plus(matrix: Tensor) -> Tensor:

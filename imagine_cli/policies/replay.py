@@ -46,12 +46,10 @@ class ReplayPolicy(BlockPolicy):
         shape = file.shape
         if len(shape) == 1:
             shape = (*shape, 1)
-        sizes = {env.action_size, len(env.choices) or env.action_size}
-        if shape[-1] not in sizes:
-            needed = " or ".join(str(size) for size in sorted(sizes))
+        if shape[-1] not in (needed := {env.action_size, len(env.choices) or env.action_size}):
             raise InputError(
                 f"{file.path} holds actions of {shape[-1]} numbers (shape {file.shape}); "
-                f"those of env {env.id!r} have {needed}"
+                f"those of env {env.id!r} have {' or '.join(map(str, sorted(needed)))}"
             )
         self._numbers = env.is_discrete and shape[-1] != env.action_size
         self._width = shape[-1]
@@ -99,9 +97,8 @@ class ReplayPolicy(BlockPolicy):
 
     def _take(self, first: int, last: int, begin: int, end: int) -> np.ndarray:
         """Rows ``first`` to ``last - 1``, steps ``begin`` to ``end - 1``: ``(R, S, F)``, valid."""
-        index = {1: (slice(begin, end),), 2: (slice(begin, end), slice(None))}.get(
-            len(self._file.shape), (slice(first, last), slice(begin, end), slice(None))
-        )
+        steps = slice(begin, end)
+        index = (steps,) if self.trajectories is None else (slice(first, last), steps)
         values = self._file.read(*index).reshape(last - first, end - begin, self._width)
         origin = (first, begin)
         self._refuse(~np.isfinite(values).all(axis=-1), origin, values, "is not finite")

@@ -43,15 +43,9 @@ def squash_sin(mean: Tensor, var: Tensor, max_action: Tensor) -> Squashed:
     g = 0.5 * ((half_log + half).exp() + (half_log - half).exp())
     by_cosine = max_action * cosine
     by_sine = max_action * sine
-    covariance = (
-        2.0
-        * h
-        * (
-            g * by_cosine.unsqueeze(-1) * by_cosine.unsqueeze(-2)
-            + h * by_sine.unsqueeze(-1) * by_sine.unsqueeze(-2)
-        )
-    )
-    return Squashed(damped * sine, covariance, damped * cosine)
+    outer = g * by_cosine.unsqueeze(-1) * by_cosine.unsqueeze(-2)
+    outer = outer + h * by_sine.unsqueeze(-1) * by_sine.unsqueeze(-2)
+    return Squashed(damped * sine, 2.0 * h * outer, damped * cosine)
 
 
 def scaled_expm1(log_scale: Tensor, exponent: Tensor) -> Tensor:

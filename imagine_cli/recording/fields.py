@@ -68,9 +68,7 @@ FIELDS: dict[str, Field] = {
         Field("reward/mean", ("trajectory", "step")),
         Field("reward/var", ("trajectory", "step")),
         Field(
-            "particles/observation",
-            ("trajectory", "particle", "step", "observation_name"),
-            after=1,
+            "particles/observation", ("trajectory", "particle", "step", "observation_name"), after=1
         ),
     )
 }

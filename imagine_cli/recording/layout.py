@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,7 @@ from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.fields import FIELDS, LETTERS, REQUIRED_FIELDS, Field, axis_label
 from imagine_cli.recording.schema import FORMAT, FORMAT_VERSION, MAX_SIZE
 
-__all__ = ["Layout", "check_format", "read_layout", "read_names"]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The datasets there are, by name, and the sizes of axes by their labels; ``step`` is T."""
-
-    datasets: dict[str, Any]
-    sizes: dict[str, int]
+__all__ = ["check_format", "read_layout", "read_names"]
 
 
 def check_format(attributes: dict[str, Any], path: Path) -> int:
@@ -41,17 +32,17 @@ def check_format(attributes: dict[str, Any], path: Path) -> int:
     return version
 
 
-def read_layout(file: Any, path: Path) -> Layout:
-    """Find every dataset of the schema and check that their shapes agree. InputError if not."""
+def read_layout(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """The datasets there are, by name, and the sizes of axes by their labels; ``step`` is T.
+
+    Raises InputError where one is missing, or their shapes disagree.
+    """
     datasets: dict[str, Any] = {}
-    groups: dict[str, Any] = {}
-    for name in FIELDS:
-        parent, child = name.split("/")
-        if parent not in groups:
-            groups[parent] = safe_hdf5.child_group(file, parent, path)
-        if groups[parent] is None:
-            continue
-        dataset = safe_hdf5.child_dataset(groups[parent], child, path)
+    parents = dict.fromkeys(field.group for field in FIELDS.values())
+    groups = {parent: safe_hdf5.child_group(file, parent, path) for parent in parents}
+    for name, field in FIELDS.items():
+        group, child = groups[field.group], name.removeprefix(f"{field.group}/")
+        dataset = None if group is None else safe_hdf5.child_dataset(group, child, path)
         if dataset is not None:
             datasets[name] = dataset
     missing = [name for name in REQUIRED_FIELDS if name not in datasets]
@@ -63,10 +54,9 @@ def read_layout(file: Any, path: Path) -> Layout:
     if max(sizes["observation"], sizes.get("action", 1)) > MAX_SIZE:
         raise InputError(
             f"{path} has D = {sizes['observation']} observation dimensions "
-            f"(F = {sizes.get('action', 0)}); "
-            f"imagine reads up to {MAX_SIZE}"
+            f"(F = {sizes.get('action', 0)}); imagine reads up to {MAX_SIZE}"
         )
-    return Layout(datasets, sizes)
+    return datasets, sizes
 
 
 def read_names(file: Any, group: str, size: int, path: Path) -> list[str] | None:

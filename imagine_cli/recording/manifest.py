@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,9 +92,7 @@ class Manifest:
                     f"this imagine reads version {_VERSION} of {_FORMAT}"
                 )
             return cls(**document["rollout"]).checked()
-        except FileNotFoundError:
-            raise
-        except InputError:
+        except (FileNotFoundError, InputError):
             raise
         except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
             raise InputError(f"{path} is damaged and can't be read") from error
@@ -134,7 +131,9 @@ class Manifest:
     def checked(self) -> Manifest:
         for axis, size in self.sizes.items():
             if not 1 <= size <= _MOST:
-                raise InputError(f"a rollout file has 1 to {_MOST:,} of each {axis}, not {size:,}")
+                raise InputError(
+                    f"a rollout file has at most {_MOST:,} and at least one {axis}, not {size:,}"
+                )
         largest = max(self.sizes["observation"], self.sizes["action"])
         if largest > MAX_SIZE:
             raise InputError(
@@ -142,21 +141,17 @@ class Manifest:
                 f"{self.sizes['observation']} observations and {self.sizes['action']} actions"
             )
         names = [*self.observation_names, *self.action_names, *self.fields]
-        bounds = [bound for bound in (*self.observation_low, *self.observation_high) if bound]
-        if (
-            not all(isinstance(name, str) for name in names)
-            or not all(isinstance(bound, int | float) for bound in bounds)
-            or not len(self.observation_low)
-            == len(self.observation_high)
-            == self.sizes["observation"]
-            or self.dtype not in ("float64", "float32")
-            or any(name not in FIELDS for name in self.fields)
-            or not {*REQUIRED_FIELDS} <= {*self.fields}
-            or (
-                self.particles is None and any(name.startswith("particles") for name in self.fields)
-            )
-            or not (self.together is None or self.together >= 1)
-        ):
+        low, high = self.observation_low, self.observation_high
+        sound = (
+            all(isinstance(name, str) for name in names)
+            and all(isinstance(bound, int | float) for bound in (*low, *high) if bound)
+            and len(low) == len(high) == self.sizes["observation"]
+            and self.dtype in ("float64", "float32")
+            and {*REQUIRED_FIELDS} <= {*self.fields} <= {*FIELDS}
+            and (self.particles is not None or "particles/observation" not in self.fields)
+            and (self.together is None or self.together >= 1)
+        )
+        if not sound:
             raise ValueError("no manifest of a rollout")
         return self
 
@@ -166,23 +161,19 @@ class Manifest:
         Raises InputError, naming the first option that differs, where that is another rollout's.
         """
         taken = {name: other.attributes.get(name, "") for name in ("created", "command")}
-        ours: dict[str, Any] = {**self.attributes, **taken}
-        theirs: Mapping[str, Any] = other.attributes
-        for name in sorted({*ours, *theirs}):
-            a, b = theirs.get(name), ours.get(name)
-            if a is None or b is None or str(a) != str(b):
-                raise _another(folder, *_first_difference(name, a, b))
+        ours, theirs = {**self.attributes, **taken}, other.attributes
+        told = {name: (theirs.get(name), ours.get(name)) for name in sorted({*ours, *theirs})}
         for name in ("dtype", "fields", "particles", "observation_names", "action_names"):
-            if getattr(self, name) != getattr(other, name):
-                raise _another(folder, name, getattr(other, name), getattr(self, name))
+            told[name] = getattr(other, name), getattr(self, name)
+        for name, (a, b) in told.items():
+            if a != b and (a is None or b is None or str(a) != str(b)):
+                name, a, b = _first_difference(name, a, b)
+                raise InputError(
+                    f"{folder} is of another rollout: its {name} is {_said(a)}, and now it is "
+                    f"{_said(b)}; give the arguments it was begun with, or leave out --resume to "
+                    "start anew"
+                )
         return other
-
-
-def _another(folder: Path, name: str, a: Any, b: Any) -> InputError:
-    return InputError(
-        f"{folder} is of another rollout: its {name} is {_said(a)}, and now it is {_said(b)}; give "
-        "the arguments it was begun with, or leave out --resume to start anew"
-    )
 
 
 def _first_difference(name: str, a: Any, b: Any) -> tuple[str, Any, Any]:

@@ -47,9 +47,8 @@ def merge(folder: Path, *, trusted: Container[Shard] = ()) -> Path:
             f"written; {target} was not made"
         )
     with disk_errors(target):
-        descriptor = os.open(
-            merged, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
-        )
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(merged, flags)
     try:
         _fill(descriptor, folder, manifest, trusted)
         with disk_errors(target):
@@ -102,7 +101,9 @@ def _lay_out(file: Any, manifest: Manifest) -> dict[str, Any]:
     """Attributes, empty datasets, and a named scale for each of their axes, a group at a time."""
     file.attrs["complete"] = True
     for name, value in manifest.attributes.items():
-        file.attrs[name] = _storable(value)
+        # HDF5 has integers of 64 bits: a larger one goes in as its decimal digits.
+        huge = isinstance(value, int) and not -(2**63) <= value < 2**64
+        file.attrs[name] = str(value) if huge else value
     datasets: dict[str, Any] = {}
     fields = [FIELDS[name] for name in manifest.fields]
     for parent in dict.fromkeys(field.group for field in fields):
@@ -144,13 +145,6 @@ def _scale(group: Any, axis: str, after: int, manifest: Manifest) -> Any:
             scale[first : first + _SLAB] = np.arange(first, min(first + _SLAB, size))
     scale.make_scale(axis)
     return scale
-
-
-def _storable(value: str | int | float | bool) -> Any:
-    """As HDF5 has it: an integer beyond 64 bits goes in as its decimal digits."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return str(value)
-    return value
 
 
 class _Sink:

@@ -207,14 +207,13 @@ class PartialFolder:
 
     def _rename(self, merged: Path) -> None:
         """Raises FileExistsError where the target is there and is not to be overwritten."""
-        if self.overwrite:
-            os.replace(merged, self.target)
-            return
-        try:
-            os.link(merged, self.target)  # unlike a rename, fails where the target exists
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
-            if self.target.exists():
-                raise FileExistsError(self.target) from None
-            os.replace(merged, self.target)
+        if not self.overwrite:
+            try:
+                os.link(merged, self.target)  # unlike a rename, fails where the target exists
+                return
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without hard links
+                if self.target.exists():
+                    raise FileExistsError(self.target) from None
+        os.replace(merged, self.target)

@@ -81,16 +81,18 @@ class PartialDataset:
     def _fill(self, found: np.ndarray, place: tuple[slice, ...]) -> None:
         grid, field = self._rollout.manifest.grid, self._field
         for shard in grid.over(field, place):
-            common = [
-                slice(max(a.start, b.start), min(a.stop, b.stop))
-                for a, b in zip(place, grid.place(field, shard), strict=True)
-            ]
-            origin = (part.start for part in grid.place(field, shard))
-            inside = tuple(map(_moved, common, origin))
-            values = self._rollout.read(shard, field.name, inside)
+            there = grid.place(field, shard)
+            both = [_common(a, b) for a, b in zip(place, there, strict=True)]
+            values = self._rollout.read(shard, field.name, _moved(both, there))
             if values is not None:
-                found[tuple(map(_moved, common, (part.start for part in place)))] = values
+                found[_moved(both, place)] = values
 
 
-def _moved(part: slice, origin: int) -> slice:
-    return slice(part.start - origin, part.stop - origin)
+def _common(a: slice, b: slice) -> slice:
+    return slice(max(a.start, b.start), min(a.stop, b.stop))
+
+
+def _moved(parts: Sequence[slice], origin: Sequence[slice]) -> tuple[slice, ...]:
+    """``parts``, counted from where ``origin`` begins."""
+    starts = (each.start for each in origin)
+    return tuple(slice(x.start - k, x.stop - k) for x, k in zip(parts, starts, strict=True))

@@ -1,13 +1,13 @@
-"""What a rollout file says of itself, None where it doesn't."""
+"""What a rollout file says of itself, None where it doesn't, and what is odd about it."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from imagine_cli.recording.schema import LIBRARIES
 
-__all__ = ["Provenance"]
+__all__ = ["Finding", "Provenance"]
 
 _OWN = {
     *("format", "format_version", "complete", "created", "command", "env_id", "env_kwargs"),
@@ -15,6 +15,13 @@ _OWN = {
     *("model_path", "model_sha256", "model_kind", "arguments", "files_sha256"),
     *(f"{library}_version" for library in LIBRARIES),
 }
+
+
+class Finding(NamedTuple):
+    """Something remarkable: a short fixed word for programs, and a sentence for people."""
+
+    kind: str
+    message: str
 
 
 class _Text:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,10 @@ from imagine_cli.errors import InputError
 from imagine_cli.observation_names import observation_names
 from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.fields import FIELDS, axis_label
-from imagine_cli.recording.finding import Finding
 from imagine_cli.recording.layout import check_format, read_layout, read_names
 from imagine_cli.recording.partial_reader import PartialRollout
 from imagine_cli.recording.probe import check_survives
-from imagine_cli.recording.provenance import Provenance
+from imagine_cli.recording.provenance import Finding, Provenance
 
 __all__ = ["Rollout", "open_rollout"]
 
@@ -71,10 +69,7 @@ class Rollout(Provenance):
         self.path = path
         self._file: Any = None
         self._datasets: dict[str, Any]
-        if path.is_dir():
-            self._open_folder()
-        else:
-            self._open_file()
+        (self._open_folder if path.is_dir() else self._open_file)()
         self.trajectories, self.steps = self._sizes["trajectory"], self._sizes["step"]
         self.observation_size = self._sizes["observation"]
         self.action_size = self._sizes.get("action")
@@ -99,8 +94,7 @@ class Rollout(Provenance):
         try:
             self.attributes = safe_hdf5.attributes(self._file, self.path)
             self.format_version = check_format(self.attributes, self.path)
-            layout = read_layout(self._file, self.path)
-            self._datasets, self._sizes = layout.datasets, layout.sizes
+            self._datasets, self._sizes = read_layout(self._file, self.path)
             size, actions = self._sizes["observation"], self._sizes.get("action", 0)
             self.observation_names = self._read_names("observation", size)
             self.action_names = self._read_names("action", actions)
@@ -112,12 +106,7 @@ class Rollout(Provenance):
     def __enter__(self) -> Rollout:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -141,35 +130,31 @@ class Rollout(Provenance):
 
     def mean(self, trajectory: Index = _ALL, step: Index = _ALL) -> np.ndarray:
         """Of the observations: ``(B, T+1, D)``, an axis less for each index that is a number."""
-        return self._take("observation/mean", trajectory, step)
+        return self.numbers("observation/mean", trajectory, step)
 
     def var(self, trajectory: Index = _ALL, step: Index = _ALL) -> np.ndarray:
         """Of the observations: ``(B, T+1, D, D)``."""
-        return self._take("observation/var", trajectory, step)
+        return self.numbers("observation/var", trajectory, step)
 
     def action_mean(self, trajectory: Index = _ALL, step: Index = _ALL) -> np.ndarray:
         """``(B, T, F)``."""
-        return self._take("action/mean", trajectory, step)
+        return self.numbers("action/mean", trajectory, step)
 
     def action_var(self, trajectory: Index = _ALL, step: Index = _ALL) -> np.ndarray:
         """``(B, T, F, F)``."""
-        return self._take("action/var", trajectory, step)
+        return self.numbers("action/var", trajectory, step)
 
     def reward_mean(self, trajectory: Index = _ALL, step: Index = _ALL) -> np.ndarray:
         """``(B, T)``."""
-        return self._take("reward/mean", trajectory, step)
+        return self.numbers("reward/mean", trajectory, step)
 
     def reward_var(self, trajectory: Index = _ALL, step: Index = _ALL) -> np.ndarray:
         """``(B, T)``."""
-        return self._take("reward/var", trajectory, step)
+        return self.numbers("reward/var", trajectory, step)
 
     def particles(self, trajectory: Index = _ALL, step: Index = _ALL) -> np.ndarray:
         """``(B, P, T+1, D)``."""
-        return self._take("particles/observation", trajectory, step)
-
-    def numbers(self, dataset: str, trajectory: Index = _ALL, step: Index = _ALL) -> np.ndarray:
-        """Of any dataset of the schema, by its name, as the methods above give it."""
-        return self._take(dataset, trajectory, step)
+        return self.numbers("particles/observation", trajectory, step)
 
     def slabs(
         self, dataset: str = "observation/var", trajectory: int | None = None
@@ -191,14 +176,15 @@ class Rollout(Provenance):
             for step in range(0, length, t):
                 yield slice(first, min(first + b, b1)), slice(step, min(step + t, length))
 
-    def _take(self, name: str, trajectory: Index, step: Index) -> np.ndarray:
-        axes = FIELDS[name].axes if name in FIELDS else ()
+    def numbers(self, dataset: str, trajectory: Index = _ALL, step: Index = _ALL) -> np.ndarray:
+        """Of any dataset of the schema, by its name, as the methods above give it."""
+        axes = FIELDS[dataset].axes if dataset in FIELDS else ()
         place = tuple({"trajectory": trajectory, "step": step}.get(axis, _ALL) for axis in axes)
         try:
-            return safe_hdf5.read(self.dataset(name), place, self.path)
+            return safe_hdf5.read(self.dataset(dataset), place, self.path)
         except FileNotFoundError:  # the folder has come to its end since it was opened
             self._follow()
-            return safe_hdf5.read(self.dataset(name), place, self.path)
+            return safe_hdf5.read(self.dataset(dataset), place, self.path)
 
     def _follow(self) -> None:
         """Go over to the file that came of the folder. Raises InputError where none did."""
@@ -239,12 +225,8 @@ class Rollout(Provenance):
     def _oddities(self) -> list[Finding]:
         odd = []
         if self.complete is False:
-            odd.append(
-                Finding(
-                    "incomplete",
-                    "the file is incomplete: its writer did not get to the end, or not yet",
-                )
-            )
+            why = "the file is incomplete: its writer did not get to the end, or not yet"
+            odd.append(Finding("incomplete", why))
         if "action/mean" not in self:
             odd.append(Finding("missing", "the file has no dataset action/mean"))
         for name, size in (("trajectories", self.trajectories), ("steps", self.steps)):

@@ -15,14 +15,8 @@ from imagine_cli.errors import InputError
 from imagine_cli.recording.watched_file import WatchedFile
 
 __all__ = [
-    "attributes",
-    "child_dataset",
-    "child_group",
-    "close",
-    "open_file",
-    "read",
-    "read_strings",
-]
+    "attributes", "child_dataset", "child_group", "close", "open_file", "read", "read_strings",
+]  # fmt: skip
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_CHUNK_BYTES = 256 * 1024 * 1024
@@ -48,10 +42,9 @@ def open_file(path: Path) -> Any:
     if not head:
         raise InputError(f"{path} is empty")
     if head != _SIGNATURE and not h5py.is_hdf5(path):
-        what = "a world-model checkpoint or another zip file" if head[:4] == b"PK\3\4" else None
-        raise InputError(
-            f"{path} is {what}, not a rollout" if what else f"{path} is not an HDF5 file"
-        )
+        zipped = head[:4] == b"PK\3\4"
+        what = "a world-model checkpoint or another zip file, not a rollout"
+        raise InputError(f"{path} is {what if zipped else 'not an HDF5 file'}")
     try:
         file = h5py.File(WatchedFile(path), "r")
         sizes = file.id.get_create_plist().get_sizes()
@@ -96,10 +89,10 @@ def attributes(node: Any, path: Path) -> dict[str, Any]:
 
 def _is_simple(attribute: Any) -> bool:
     """Numbers, booleans and strings; h5py crashes on damaged types of other classes."""
-    kind = attribute.get_type()
-    if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM):
+    kind, types = attribute.get_type(), h5py.h5t
+    if kind.get_class() not in (types.INTEGER, types.FLOAT, types.STRING, types.ENUM):
         return False
-    if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str():
+    if kind.get_class() == types.STRING and kind.is_variable_str():
         return math.prod(attribute.shape or ()) <= _MAX_STRINGS
     return bool(attribute.get_storage_size() <= _MAX_ATTRIBUTE_BYTES)
 
@@ -110,10 +103,7 @@ def read_strings(dataset: Any, path: Path) -> list[str]:
     for first in range(0, dataset.shape[0], _MAX_STRINGS):
         # Every one may be in the same place, so that a small file can hold any amount of text.
         some = read(dataset, slice(first, first + _MAX_STRINGS), path).tolist()
-        found += [
-            name.decode("utf-8", errors="replace") if isinstance(name, bytes) else str(name)
-            for name in some
-        ]
+        found += [x.decode(errors="replace") if isinstance(x, bytes) else str(x) for x in some]
         if sum(map(len, found)) > _MAX_ATTRIBUTES_BYTES:
             raise InputError(f"{dataset.name} in {path} has names of more than 16 MiB")
     return found

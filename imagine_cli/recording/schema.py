@@ -1,20 +1,9 @@
-"""What a rollout file holds, version 1: its attributes, datasets, axes and chunks.
+"""What a rollout file says of itself, version 1, and the chunks that its datasets have.
 
-::
-
-    /                   attributes: format, format_version, complete, and those of RolloutHeader
-    /observation/mean   (B, T+1, D)      entry 0 is the start
-    /observation/var    (B, T+1, D, D)   full covariance; attributes low and high (D,) on the group
-    /action/mean        (B, T, F)
-    /action/var         (B, T, F, F)     where the policy gives one
-    /reward/mean, var   (B, T)           where the world model has a reward
-    /particles/observation  (B, P, T+1, D)   where asked for
-
-Each axis has a label (trajectory, step, observation, action, particle) and, in the same group, a
-dimension scale. A scale has the name of its axis, except where that name is taken: the second
-observation axis of a covariance has ``observation_other`` (``action_other``), since xarray wants
-every axis of an array named differently, and the observation axis of ``/particles/observation``
-has ``observation_name``.
+The root has the attributes ``format``, ``format_version``, ``complete`` and those of RolloutHeader;
+the group ``observation`` has ``low`` and ``high`` ``(D,)``. The datasets are those of
+:data:`~imagine_cli.recording.fields.FIELDS`. Each axis has a label (trajectory, step, observation,
+action, particle) and, in the same group, a dimension scale.
 """
 
 from __future__ import annotations
@@ -31,14 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "FORMAT",
-    "FORMAT_VERSION",
-    "LIBRARIES",
-    "MAX_SIZE",
-    "RolloutHeader",
-    "chunk_lengths",
+    "FORMAT", "FORMAT_VERSION", "LIBRARIES", "MAX_SIZE", "RolloutHeader", "chunk_lengths",
     "installed_versions",
-]
+]  # fmt: skip
 
 FORMAT = "imagine-rollout"
 FORMAT_VERSION = 1
@@ -60,10 +44,6 @@ def installed_versions() -> dict[str, str]:
             distribution = "imagine-cli" if library == "imagine" else library
             versions[library] = metadata.version(distribution)
     return versions
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
@@ -92,7 +72,9 @@ class RolloutHeader:
     observation_high: npt.ArrayLike
     versions: Mapping[str, str] = field(default_factory=installed_versions)
     extra: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    created: str = field(default_factory=_now)
+    created: str = field(
+        default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds")
+    )
 
     def attributes(self) -> dict[str, str | int | float | bool]:
         """The root attributes, without ``complete``. Raises ValueError where two share a name."""
@@ -102,7 +84,6 @@ class RolloutHeader:
             "created": self.created,
             "command": self.command,
             "env_id": self.env_id,
-            "env_kwargs": json.dumps(dict(self.env_kwargs), sort_keys=True, default=str),
             "policy": self.policy,
             "propagation": self.propagation,
             "seed": self.seed,
@@ -111,6 +92,7 @@ class RolloutHeader:
             "model_path": self.model_path,
             "model_sha256": self.model_sha256,
             "model_kind": self.model_kind,
+            "env_kwargs": json.dumps(dict(self.env_kwargs), sort_keys=True, default=str),
         }
         own.update({f"{library}_version": text for library, text in self.versions.items()})
         taken = sorted({"complete", *own} & set(self.extra))
@@ -120,10 +102,8 @@ class RolloutHeader:
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """``observation_low`` and ``observation_high`` as float64 ``(D,)``."""
-        low, high = (
-            np.asarray(bound, dtype=np.float64)
-            for bound in (self.observation_low, self.observation_high)
-        )
+        low = np.asarray(self.observation_low, dtype=np.float64)
+        high = np.asarray(self.observation_high, dtype=np.float64)
         size = (len(self.observation_names),)
         if low.shape != size or high.shape != size:
             raise ValueError(

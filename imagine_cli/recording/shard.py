@@ -128,12 +128,8 @@ class Grid(Sequence[Shard]):
             raise IndexError(index)
         row, column = divmod(index % len(self), self._rows)
         b, t = row * self.trajectories, column * self.steps
-        return Shard(
-            b,
-            min(b + self.trajectories, self._sizes["trajectory"]),
-            t,
-            min(t + self.steps, self._sizes["step"]),
-        )
+        last_b, last_t = self._sizes["trajectory"], self._sizes["step"]
+        return Shard(b, min(b + self.trajectories, last_b), t, min(t + self.steps, last_t))
 
     @property
     def _rows(self) -> int:
@@ -178,14 +174,9 @@ def encode(
         file.attrs["rollout"], file.attrs["shard"] = rollout, shard
         for name, values in numbers.items():
             chunks = grid.chunks[name]
-            file.create_dataset(
-                name,
-                data=values,
-                chunks=chunks,
-                maxshape=tuple(map(max, values.shape, chunks)),
-                fillvalue=np.nan,
-                **FILTERS,
-            )
+            most = tuple(map(max, values.shape, chunks))
+            about = {"chunks": chunks, "maxshape": most, "fillvalue": np.nan, **FILTERS}
+            file.create_dataset(name, data=values, **about)
         for name, values in state.items():
             packing = FILTERS if values.nbytes > _LEAST_CHUNK_BYTES else {}
             file.create_dataset(f"state/{name}", data=values, **packing)
@@ -204,8 +195,6 @@ def open_shard(folder: Path, shard: Shard, rollout: str, *, trusted: bool = Fals
     """
     path = folder / shard.filename
     if trusted:
-        if not path.exists():
-            raise FileNotFoundError(path)
         file = h5py.File(path, "r", locking=False)
     else:
         _check_digest(path)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import numpy as np
@@ -98,27 +97,20 @@ class RolloutWriter:
             )
         self._folder.claim()
         there = self._folder.has_shards()
+        goes_on = there and self._resume
         self.replaces = (old or there) and not self._resume
         try:
-            if there and self._resume:
+            if goes_on:
                 self._take_over()
             else:
                 self._folder.begin(self._manifest)
         except BaseException:
-            if there and self._resume:
-                self._folder.release()
-            else:
-                self._folder.discard()
+            (self._folder.release if goes_on else self._folder.discard)()
             raise
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="recording")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
             self._end_worker()
             if error is None:
@@ -136,7 +128,7 @@ class RolloutWriter:
         """Whether it is on the disk already, whole."""
         if shard not in self._whole and self.resumed:
             with (
-                contextlib.suppress(FileNotFoundError, InputError),
+                suppress(FileNotFoundError, InputError),
                 open_shard(self._folder.path, shard, self._manifest.identity),
             ):
                 self._whole.add(shard)
@@ -204,11 +196,9 @@ class RolloutWriter:
             put_whole(self._folder.path / shard.filename, data)
         self._whole.add(shard)
 
-    @contextlib.contextmanager
-    def _opened(self, shard: Shard) -> Iterator[Any]:
+    def _opened(self, shard: Shard) -> AbstractContextManager[Any]:
         known = shard in self._whole
-        with open_shard(self._folder.path, shard, self._manifest.identity, trusted=known) as file:
-            yield file
+        return open_shard(self._folder.path, shard, self._manifest.identity, trusted=known)
 
     def _take_over(self) -> None:
         try:
@@ -266,13 +256,10 @@ def write_rollout(
 ) -> None:
     """Write whole arrays, by the names of their fields. Raises as RolloutWriter does."""
     arrays = {name: np.asarray(values) for name, values in numbers.items()}
-    counts = [
-        array.shape[FIELDS[name].axes.index("particle")]
-        for name, array in arrays.items()
-        if "particle" in FIELDS[name].axes
-    ]
+    cloud = arrays.get("particles/observation")
+    count = None if cloud is None else cloud.shape[1]
     with RolloutWriter(
-        path, header, dtype=dtype, fields=arrays, particles=counts[0] if counts else None,
+        path, header, dtype=dtype, fields=arrays, particles=count,
         overwrite=overwrite, keep=False,
     ) as writer:  # fmt: skip
         for shard in (grid := writer.shards):

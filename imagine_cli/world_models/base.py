@@ -14,7 +14,9 @@ from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.world_models.interfaces import Prediction, SupportsMoments
 from imagine_cli.world_models.linearize import linearize
 
-__all__ = ["WorldModel", "read_action", "read_observation"]
+__all__ = ["DTYPES", "WorldModel", "read_action", "read_observation"]
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
@@ -102,12 +104,12 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         prediction = self.predict_from(tensordict)
-        tensordict.set(("next", "observation", "mean"), prediction.mean)
-        tensordict.set(("next", "observation", "var"), prediction.var)
-        if prediction.reward_mean is not None:
-            tensordict.set(("next", "reward", "mean"), prediction.reward_mean.unsqueeze(-1))
-        if prediction.reward_var is not None:
-            tensordict.set(("next", "reward", "var"), prediction.reward_var.unsqueeze(-1))
+        mean, var, *reward = prediction
+        tensordict.set(("next", "observation", "mean"), mean)
+        tensordict.set(("next", "observation", "var"), var)
+        for part, value in zip(("mean", "var"), reward, strict=True):
+            if value is not None:
+                tensordict.set(("next", "reward", part), value.unsqueeze(-1))
         return tensordict
 
 

@@ -12,7 +12,13 @@ from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import WorldModel, read_observation
 from imagine_cli.world_models.interfaces import Prediction
-from imagine_cli.world_models.module import Key, ModuleWorldModel, declared_dtype, written
+from imagine_cli.world_models.module import (
+    Key,
+    ModuleWorldModel,
+    WrappedModule,
+    declared_dtype,
+    written,
+)
 from imagine_cli.world_models.output_keys import check_shapes, output_name
 
 __all__ = ["BeliefModule", "as_world_model", "module_step", "pilco_action", "writes_reward"]
@@ -61,7 +67,7 @@ def as_world_model(
     )  # fmt: skip
 
 
-class BeliefModule(WorldModel):
+class BeliefModule(WrappedModule):
     """A TensorDictModule that takes beliefs, as a world model: it is its own propagation.
 
     It reads ``"observation"`` with ``"mean"`` and ``"var"``, ``"action"``, and from a TensorDict
@@ -70,13 +76,11 @@ class BeliefModule(WorldModel):
     As a TensorDictModule it is the module itself.
 
     Args:
-        module: the TensorDictModule.
-        observation_size, action_size: D and F.
-        next_observation_key: where it writes, as :class:`~imagine_cli.ImaginedEnv` takes it.
+        module, observation_size, action_size, next_observation_key: of
+            :class:`~imagine_cli.world_models.module.WrappedModule`.
         dtype: of the beliefs.
     """
 
-    kind = "module"
     propagation = "module"
 
     def __init__(
@@ -88,11 +92,8 @@ class BeliefModule(WorldModel):
         next_observation_key: Key = ("next", "observation"),
         dtype: torch.dtype,
     ) -> None:
-        super().__init__()
-        self.module = module
-        self.observation_size, self.action_size = observation_size, action_size
-        self.next_observation_key, self.dtype = next_observation_key, dtype
-        self.has_reward = writes_reward(module)
+        super().__init__(module, observation_size, action_size, next_observation_key)
+        self.dtype, self.has_reward = dtype, writes_reward(module)
         self.in_keys = list(getattr(module, "in_keys", self.in_keys))
         self.out_keys = list(getattr(module, "out_keys", self.out_keys))
 
@@ -118,13 +119,6 @@ class BeliefModule(WorldModel):
         out: TensorDictBase = self.module(tensordict)
         return out
 
-    def config(self) -> dict[str, Any]:
-        raise InputError("a module is code, and no plain data; imagine_cli.export_world_model it")
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> BeliefModule:
-        raise InputError("a module is code, and is not made of plain data")
-
 
 def module_step(
     module: torch.nn.Module,
@@ -148,7 +142,8 @@ def module_step(
         InputError: nothing is written there, or in other shapes, or the module doesn't take
             beliefs.
     """
-    shape, size = tensordict.batch_size, _observation_size(tensordict)
+    shape, observation = tensordict.batch_size, tensordict.get("observation")
+    size = (observation if isinstance(observation, Tensor) else observation.get("mean")).shape[-1]
     if ("action", "mean") in getattr(module, "in_keys", []):
         action = tensordict.get("action")
         if isinstance(action, Tensor):
@@ -200,9 +195,3 @@ def pilco_action(observation: Belief, action: ActionBelief) -> TensorDictBase:
     cross = action.cross_covariance
     cross = zeros((*shape, size, actions)) if cross is None else cross
     return TensorDict({"mean": action.mean, "var": var, "cross_covariance": cross}, shape)
-
-
-def _observation_size(tensordict: TensorDictBase) -> int:
-    observation = tensordict.get("observation")
-    mean = observation if isinstance(observation, Tensor) else observation.get("mean")
-    return int(mean.shape[-1])

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.base import WorldModel
-from imagine_cli.world_models.ensemble_checks import DTYPES, SCALES, check_state
+from imagine_cli.world_models.base import DTYPES, WorldModel
+from imagine_cli.world_models.ensemble_checks import SCALES, check_state
 from imagine_cli.world_models.fused_layers import FusedLayers, may_fuse
 from imagine_cli.world_models.interfaces import Conditional
 from imagine_cli.world_models.networks import ACTIVATIONS, bounded_variance, through
@@ -70,8 +70,7 @@ class EnsembleWorldModel(WorldModel):
         self.members = len(self.elites)
         self.observation_size = len(self.target_mean) - self.has_reward
         self.action_size = len(self.input_mean) - self.observation_size
-        noise = torch.zeros_like(self.target_mean)
-        size = self.observation_size
+        size, noise = self.observation_size, torch.zeros_like(self.target_mean)
         noise[:size] = process_variances(self.process_noise, size, noise.dtype)
         self.register_buffer("_noise", noise, persistent=False)
         differs = torch.ones(self.observation_size, dtype=torch.bool)
@@ -121,27 +120,17 @@ class EnsembleWorldModel(WorldModel):
 
         state = {f"weight{k}": tensor(value) for k, value in enumerate(weights)}
         state |= {f"bias{k}": tensor(value) for k, value in enumerate(biases)}
-        state["min_logvar"] = tensor(min_logvar)
-        state["max_logvar"] = tensor(max_logvar)
-        outputs, inputs = state["min_logvar"].numel(), first.shape[1]
-        neutral = (
-            torch.zeros(inputs),
-            torch.ones(inputs),
-            torch.zeros(outputs),
-            torch.ones(outputs),
-        )
+        state |= {"min_logvar": tensor(min_logvar), "max_logvar": tensor(max_logvar)}
+        ins, outs = torch.zeros(first.shape[1]), torch.zeros(state["min_logvar"].numel())
+        neutral = (ins, ins + 1.0, outs, outs + 1.0)
         given = (input_mean, input_scale, target_mean, target_scale)
         for name, value, default in zip(SCALES, given, neutral, strict=True):
             state[name] = tensor(default if value is None else value)
         chosen = range(first.shape[0]) if elites is None else elites
         state["elites"] = torch.as_tensor(list(chosen), dtype=torch.int64)
         state = {name: value.detach().clone() for name, value in state.items()}
-        config = {
-            "reward": reward,
-            "activation": activation,
-            "dtype": str(dtype).removeprefix("torch."),
-        }
-        return cls.from_config(config, state)
+        name = str(dtype).removeprefix("torch.")
+        return cls.from_config({"reward": reward, "activation": activation, "dtype": name}, state)
 
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         shape = x.shape[:-1]
@@ -158,14 +147,13 @@ class EnsembleWorldModel(WorldModel):
             mean, var = self._moments(values, member)
         mean, var = mean.to(self.dtype), var.to(self.dtype)
         size = self.observation_size
-        reward = mean[:, size].reshape(shape) if self.has_reward else None
-        reward_var = var[:, size].reshape(shape) if self.has_reward else None
         following = mean[:, :size].reshape(x.shape)
         if self.absolute:
             following = torch.where(self._differs, x + following, following)
         else:
             following = x + following
-        return Conditional(following, var[:, :size].reshape(x.shape), reward, reward_var)
+        rewards = [part[:, size].reshape(shape) for part in (mean, var) if self.has_reward]
+        return Conditional(following, var[:, :size].reshape(x.shape), *rewards)
 
     def _each(self, standard: Tensor) -> Tensor:
         """What every elite gives, ``(rows, m, 2 K or more)``, at inputs ``(rows, m, E)``."""

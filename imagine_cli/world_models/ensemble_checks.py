@@ -10,9 +10,8 @@ from torch import Tensor
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.process_noise import check_process_noise
 
-__all__ = ["BOUNDS", "DTYPES", "SCALES", "check_state"]
+__all__ = ["BOUNDS", "SCALES", "check_state"]
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 SCALES = ("input_mean", "input_scale", "target_mean", "target_scale")
 BOUNDS = ("min_logvar", "max_logvar")
 
@@ -21,12 +20,12 @@ def check_state(state: dict[str, Tensor], config: dict[str, Any]) -> None:
     """Raises InputError where an ensemble can't be made of these."""
     reward, deterministic = config["reward"], config.get("deterministic", False)
     layers = sum(name.startswith("weight") for name in state)
-    wanted = {f"{name}{k}" for name in ("weight", "bias") for k in range(layers)}
+    needed = {f"{name}{k}" for name in ("weight", "bias") for k in range(layers)}
     bounds = () if deterministic else BOUNDS
-    wanted |= {*SCALES, *bounds, "elites"}
-    if layers < 1 or set(state) != wanted:
+    needed |= {*SCALES, *bounds, "elites"}
+    if layers < 1 or set(state) != needed:
         raise InputError(
-            f"an ensemble needs {', '.join(sorted(wanted | {'weight0', 'bias0'}))} in its "
+            f"an ensemble needs {', '.join(sorted(needed | {'weight0', 'bias0'}))} in its "
             f"state_dict, and there is {', '.join(sorted(state)) or 'nothing'}"
         )
     shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in state.items())
@@ -60,11 +59,8 @@ def check_state(state: dict[str, Tensor], config: dict[str, Any]) -> None:
         if not (state[name] > 0).all():
             raise InputError(f"the {name} of an ensemble must be positive")
     elites = state["elites"]
-    if (
-        elites.dtype != torch.int64
-        or elites.ndim != 1
-        or not 0 < len(set(elites.tolist())) == len(elites)
-    ):
+    whole = elites.dtype == torch.int64 and elites.ndim == 1
+    if not whole or not 0 < len(set(elites.tolist())) == len(elites):
         raise InputError(
             f"the elites of an ensemble must be different whole numbers: {elites.tolist()}"
         )

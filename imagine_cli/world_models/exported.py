@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.base import DTYPES, WorldModel
 from imagine_cli.world_models.batch_invariant import widened
 from imagine_cli.world_models.interfaces import Conditional
-from imagine_cli.world_models.output_keys import as_conditional, output_names
+from imagine_cli.world_models.output_keys import as_conditional, output_names, present
 from imagine_cli.world_models.process_noise import check_process_noise, process_variances
 from imagine_cli.world_models.program import check_program, layers_of, run_program
 from imagine_cli.world_models.tiles import in_tiles
 
 __all__ = ["ExportedWorldModel"]
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _INPUTS = ("observation", "action")
 
 
@@ -42,7 +41,7 @@ class ExportedWorldModel(WorldModel):
         super().__init__()
         self.observation_size = config["observation_size"]
         self.action_size = config["action_size"]
-        self.dtype = _DTYPES[config["dtype"]]
+        self.dtype = DTYPES[config["dtype"]]
         self.program: dict[str, Any] = config["program"]
         self.reads: list[str] = list(config["in_keys"])
         self.writes: list[Any] = list(config["out_keys"])
@@ -57,7 +56,7 @@ class ExportedWorldModel(WorldModel):
             both = widened(state[weight], None if bias is None else state[bias])
             self.register_buffer(f"_wide_weight{k}", both[0], persistent=False)
             self.register_buffer(f"_wide_bias{k}", both[1], persistent=False)
-        computes_in = _DTYPES[config["computes_in"]]
+        computes_in = DTYPES[config["computes_in"]]
         noise = process_variances(self.process_noise, self.observation_size, computes_in)
         self.register_buffer("_noise", noise, persistent=False)
         self.has_reward = "reward_mean" in self._names
@@ -84,18 +83,14 @@ class ExportedWorldModel(WorldModel):
     def _tile(self, points: Tensor) -> tuple[Tensor, ...]:
         size = self.observation_size
         x, u = points[:, :size].contiguous(), points[:, size:].contiguous()
-        given = {"observation": x, "action": u}
         tensors = {name: getattr(self, name) for name in self._tensors}
         wide = {
             k: (getattr(self, f"_wide_weight{k}"), getattr(self, f"_wide_bias{k}"))
             for k in self._layers
         }
-        values = run_program(self.program, tensors, given, wide)
-        written = {
-            name: value for name, value in zip(self._names, values, strict=True) if name is not None
-        }
-        at = as_conditional(written, x, difference=self.difference, noise=self._noise)
-        return tuple(part for part in at if part is not None)
+        values = run_program(self.program, tensors, {"observation": x, "action": u}, wide)
+        written = {name: value for name, value in zip(self._names, values, strict=True) if name}
+        return present(as_conditional(written, x, difference=self.difference, noise=self._noise))
 
     def config(self) -> dict[str, Any]:
         return {
@@ -152,7 +147,7 @@ def _check(config: dict[str, Any]) -> None:
     if any(type(size) is not int or not 0 < size < 100_000 for size in sizes):
         raise InputError(f"an exported model needs observation_size and action_size, not {sizes}")
     for name in ("dtype", "computes_in"):
-        if str(config.get(name)) not in _DTYPES:
+        if str(config.get(name)) not in DTYPES:
             raise InputError(f"an exported model needs a {name} of float32 or float64")
     if sorted(map(str, config.get("in_keys") or [])) != sorted(_INPUTS):
         raise InputError(
@@ -169,7 +164,7 @@ def _check(config: dict[str, Any]) -> None:
         raise InputError("an exported model needs an out_key for each output of its program")
     if not isinstance(config.get("difference"), bool):
         raise InputError("an exported model needs to say whether it predicts the difference")
-    size, computes_in = config["observation_size"], _DTYPES[config["computes_in"]]
+    size, computes_in = config["observation_size"], DTYPES[config["computes_in"]]
     noise = config.get("process_noise")
     if not isinstance(noise, list):
         raise InputError(f"the process_noise of an exported model is {noise}, not a list")

@@ -24,11 +24,9 @@ Layers = list[tuple[Tensor, Tensor]]
 
 # What oneDNN calls an activation, and its parameters.
 _NAMES: dict[str, tuple[str, list[float]]] = {
-    "silu": ("swish", []),
-    "relu": ("relu", []),
+    "silu": ("swish", []), "relu": ("relu", []), "tanh": ("tanh", []),
     "leaky_relu": ("leaky_relu", [0.01]),
-    "tanh": ("tanh", []),
-}
+}  # fmt: skip
 # Without these instructions the batched product is as fast.
 _CAPABILITY = "AVX512"
 # How many rows weights are packed for; those of tiles of other sizes are the same.
@@ -47,16 +45,9 @@ class _Packed(NamedTuple):
 
     def __call__(self, values: Tensor) -> Tensor:
         """``(1, M * out, 1, rows)`` of an image ``(1, M * in, 1, rows)``."""
-        convolved: Tensor = torch.ops.mkldnn._convolution_pointwise.default(
-            values,
-            self.weight,
-            self.bias,
-            *_PIXEL,
-            self.groups,
-            self.activation,
-            self.scalars,
-            "",
-        )
+        convolve = torch.ops.mkldnn._convolution_pointwise.default
+        given = (self.weight, self.bias, *_PIXEL, self.groups, self.activation, self.scalars, "")
+        convolved: Tensor = convolve(values, *given)
         return convolved
 
 
@@ -94,20 +85,14 @@ class FusedLayers:
             self._source = source
         if self._packed is None:
             return None
-        rows, groups, size = values.shape
-        given = values
-        # Channels last, the rows being the image's only line: in memory it is as it was.
-        values = values.reshape(1, 1, rows, groups * size).permute(0, 3, 1, 2)
-        for layer in self._packed:
-            values = layer(values)
-        values = values.permute(0, 2, 3, 1).reshape(rows, groups, -1)
+        given, values = values, _in_order(self._packed, values)
         if not math.isfinite(float(given.sum())):  # of a NaN oneDNN's relu makes a zero
             values = values.masked_fill(~given.isfinite().all(-1, keepdim=True), math.nan)
         return values
 
 
 def may_fuse(values: Tensor) -> bool:
-    """Whether nothing but the numbers of ``values`` is wanted, in float32 and on a CPU.
+    """Whether nothing but the numbers of ``values`` is asked for, in float32 and on a CPU.
 
     Where they are to be differentiated, or are computed in the course of a transform or a trace,
     the operators would leave no trace of themselves.
@@ -128,7 +113,10 @@ def _packed(layers: Layers, activation: str) -> list[_Packed] | None:
     """The layers packed, or None where they, this machine or this torch don't allow it."""
     if torch.backends.cpu.get_cpu_capability() != _CAPABILITY:
         return None
-    if any(_unsuited(part) for layer in layers for part in layer):
+    parts = [part for layer in layers for part in layer]
+    if any(x.dtype != torch.float32 or x.device.type != "cpu" or x.requires_grad for x in parts):
+        return None
+    if not all(bool(x.isfinite().all()) for x in parts):
         return None
     try:
         packed = [
@@ -142,25 +130,26 @@ def _packed(layers: Layers, activation: str) -> list[_Packed] | None:
     return packed
 
 
+def _in_order(packed: list[_Packed], values: Tensor) -> Tensor:
+    """What the last layer gives, ``(rows, M, out)``, for ``values`` ``(rows, M, in)``."""
+    rows, groups, size = values.shape
+    # Channels last, the rows being the image's only line: in memory it is as it was.
+    values = values.reshape(1, 1, rows, groups * size).permute(0, 3, 1, 2)
+    for layer in packed:
+        values = layer(values)
+    return values.permute(0, 2, 3, 1).reshape(rows, groups, -1)
+
+
 def _computes(packed: list[_Packed], layers: Layers, activation: str) -> bool:
     """Whether the operators, which no release promises, do what they are taken to do."""
     groups, size, _ = layers[0][0].shape
     some = torch.linspace(-2.0, 2.0, 8 * groups * size, dtype=torch.float32)
-    some = some.view(1, 1, 8, groups * size)
-    values = some.permute(0, 3, 1, 2)
-    for layer in packed:
-        values = layer(values)
-    found = values.permute(0, 2, 3, 1).reshape(8, groups, -1).transpose(0, 1)
-    wanted = through(layers, some.view(8, groups, size).transpose(0, 1), activation)
-    scale = float(wanted.abs().max())
+    some = some.view(8, groups, size)
+    found = _in_order(packed, some).transpose(0, 1)
+    expected = through(layers, some.transpose(0, 1), activation)
+    scale = float(expected.abs().max())
     # Rounding of a few layers; anything else is far off, or not finite.
-    return bool((found - wanted).abs().max() <= 1e-3 * scale) or not math.isfinite(scale)
-
-
-def _unsuited(part: Tensor) -> bool:
-    if part.dtype != torch.float32 or part.device.type != "cpu" or part.requires_grad:
-        return True
-    return not bool(part.isfinite().all())
+    return bool((found - expected).abs().max() <= 1e-3 * scale) or not math.isfinite(scale)
 
 
 def _pack(weight: Tensor, bias: Tensor, activation: str, scalars: list[Any]) -> _Packed:

@@ -9,14 +9,13 @@ from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, joint, product, symmetrise
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.base import DTYPES, WorldModel
 from imagine_cli.world_models.interfaces import Conditional, Prediction
 
 __all__ = ["LinearGaussianWorldModel"]
 
 _DATA = ("transition", "control", "offset", "noise_covariance")
 _REWARD = ("reward_weights", "reward_offset", "reward_variance")
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class LinearGaussianWorldModel(WorldModel):
@@ -121,18 +120,18 @@ class LinearGaussianWorldModel(WorldModel):
     def from_config(
         cls, config: dict[str, Any], state: dict[str, Tensor]
     ) -> LinearGaussianWorldModel:
-        wanted = {*_DATA, *_REWARD} if set(state) & set(_REWARD) else set(_DATA)
-        if set(state) != wanted:
+        expected = {*_DATA, *_REWARD} if set(state) & set(_REWARD) else set(_DATA)
+        if set(state) != expected:
             raise InputError(
-                f"a linear-Gaussian model needs {', '.join(sorted(wanted))} in its state_dict, "
+                f"a linear-Gaussian model needs {', '.join(sorted(expected))} in its state_dict, "
                 f"and there is {', '.join(sorted(state)) or 'nothing'}"
             )
-        if str(config.get("dtype")) not in _DTYPES:
+        if str(config.get("dtype")) not in DTYPES:
             raise InputError(
                 "a linear-Gaussian model needs dtype (float32 or float64) in its config, "
                 f"not {config}"
             )
-        return cls.from_parameters(**state, dtype=_DTYPES[config["dtype"]])
+        return cls.from_parameters(**state, dtype=DTYPES[config["dtype"]])
 
     def describe(self) -> dict[str, Any]:
         eigenvalues = torch.linalg.eigvals(self.transition).abs()
@@ -161,7 +160,7 @@ def _validate(data: dict[str, Tensor]) -> None:
     if control.ndim != 2 or control.shape[0] < 1:
         raise InputError(f"a linear-Gaussian model needs a control matrix (D, F): {shapes}")
     size, actions = control.shape
-    wanted: dict[str, tuple[int, ...]] = {
+    expected: dict[str, tuple[int, ...]] = {
         "transition": (size, size),
         "offset": (size,),
         "noise_covariance": (size, size),
@@ -170,9 +169,9 @@ def _validate(data: dict[str, Tensor]) -> None:
         "reward_variance": (),
     }
     for name, value in data.items():
-        if name in wanted and tuple(value.shape) != wanted[name]:
+        if name in expected and tuple(value.shape) != expected[name]:
             raise InputError(
-                f"the {name} of a linear-Gaussian model has the wrong shape, not {wanted[name]}: "
+                f"the {name} of a linear-Gaussian model has the wrong shape, not {expected[name]}: "
                 f"{shapes}"
             )
         if not torch.isfinite(value).all():

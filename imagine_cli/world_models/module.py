@@ -13,18 +13,45 @@ from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.batch_invariant import BatchInvariantProducts
 from imagine_cli.world_models.interfaces import Conditional
-from imagine_cli.world_models.output_keys import as_conditional, output_name
+from imagine_cli.world_models.output_keys import as_conditional, output_name, present
 from imagine_cli.world_models.process_noise import check_process_noise, process_variances
 from imagine_cli.world_models.tiles import in_tiles
 
-__all__ = ["ModuleWorldModel", "declared_dtype", "written"]
+__all__ = ["Key", "ModuleWorldModel", "WrappedModule", "declared_dtype", "written"]
 
 _REWARD = ("next", "reward")
 
 Key = str | tuple[str, ...]
 
 
-class ModuleWorldModel(WorldModel):
+class WrappedModule(WorldModel):
+    """What the world models that wrap a TensorDictModule, which is code and no plain data, share.
+
+    Args:
+        module: the TensorDictModule.
+        observation_size, action_size: D and F.
+        next_observation_key: where it writes, as :class:`~imagine_cli.ImaginedEnv` takes it.
+    """
+
+    kind = "module"
+
+    def __init__(
+        self, module: torch.nn.Module, observation_size: int, action_size: int, key: Key
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.observation_size, self.action_size = observation_size, action_size
+        self.next_observation_key = key
+
+    def config(self) -> dict[str, Any]:
+        raise InputError("a module is code, and no plain data; imagine_cli.export_world_model it")
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> WrappedModule:
+        raise InputError("a module is code, and is not made of plain data")
+
+
+class ModuleWorldModel(WrappedModule):
     """A TensorDictModule that takes plain observations and actions, as a world model.
 
     It reads ``"observation"`` ``(N, D)`` and ``"action"`` ``(N, F)`` and writes the mean of the
@@ -34,9 +61,7 @@ class ModuleWorldModel(WorldModel):
     writes no var is deterministic, and gets ``process_noise``.
 
     Args:
-        module: the TensorDictModule.
-        observation_size, action_size: D and F.
-        next_observation_key: where it writes, as :class:`~imagine_cli.ImaginedEnv` takes it.
+        module, observation_size, action_size, next_observation_key: of :class:`WrappedModule`.
         process_noise: standard deviations ``(D,)`` of what comes to the next observation; zero
             if None.
         dtype: of the beliefs; None takes what the module declares, else torch's default.
@@ -44,8 +69,6 @@ class ModuleWorldModel(WorldModel):
     Raises:
         InputError: a module that doesn't take plain observations, or writes other shapes.
     """
-
-    kind = "module"
 
     _noise: Tensor
 
@@ -59,17 +82,13 @@ class ModuleWorldModel(WorldModel):
         process_noise: Sequence[float] | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.module = module
-        self.observation_size, self.action_size = observation_size, action_size
-        self.next_observation_key = next_observation_key
+        super().__init__(module, observation_size, action_size, next_observation_key)
         computes_in = declared_dtype(module) or dtype or torch.get_default_dtype()
         self.dtype = dtype or computes_in
         told = check_process_noise(process_noise, observation_size, computes_in)
         noise = process_variances(told, observation_size, computes_in)
         self.register_buffer("_noise", noise, persistent=False)
-        at = self._tried()
-        self.has_reward = at.reward_mean is not None
+        self.has_reward = self._tried().reward_mean is not None
         if self.has_reward:
             self.out_keys += [("next", "reward", "mean"), ("next", "reward", "var")]
 
@@ -81,13 +100,9 @@ class ModuleWorldModel(WorldModel):
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         shape, size = x.shape[:-1], self.observation_size
         points = torch.cat([x, u], dim=-1).to(self.computes_in).reshape(-1, size + self.action_size)
-        found = in_tiles(self._tile, points)
-        return Conditional(
-            *(part.to(self.dtype).reshape(*shape, *part.shape[1:]) for part in found)
-        )
-
-    def _tile(self, points: Tensor) -> tuple[Tensor, ...]:
-        return tuple(part for part in self._at(points) if part is not None)
+        found = in_tiles(lambda tile: present(self._at(tile)), points)
+        parts = [part.to(self.dtype).reshape(*shape, *part.shape[1:]) for part in found]
+        return Conditional(*parts)
 
     def _at(self, points: Tensor) -> Conditional:
         x = points[:, : self.observation_size].contiguous()
@@ -114,13 +129,6 @@ class ModuleWorldModel(WorldModel):
                 f"{type(self.module).__name__} can't be asked there ({reason}); leave the "
                 "propagation out, and it propagates beliefs in its own way"
             ) from error
-
-    def config(self) -> dict[str, Any]:
-        raise InputError("a module is code, and no plain data; imagine_cli.export_world_model it")
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> ModuleWorldModel:
-        raise InputError("a module is code, and is not made of plain data")
 
 
 def written(out: TensorDictBase, key: Key, module: torch.nn.Module) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.interfaces import Conditional
 
-__all__ = ["as_conditional", "check_shapes", "output_name", "output_names"]
+__all__ = ["as_conditional", "check_shapes", "output_name", "output_names", "present"]
 
 _OBSERVATION = (("next", "observation"), ("next_observation",))
 _REWARD = (("next", "reward"), ("reward",))
@@ -52,6 +52,11 @@ def output_names(keys: Sequence[Any]) -> list[str | None]:
             f"('next', 'reward'); these keys have none: {_listed(keys)}"
         )
     return found
+
+
+def present(at: Conditional) -> tuple[Tensor, ...]:
+    """The parts that there are."""
+    return tuple(part for part in at if part is not None)
 
 
 def _listed(keys: Sequence[Any]) -> list[Any]:

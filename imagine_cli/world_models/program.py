@@ -54,14 +54,10 @@ _OPERATORS = frozenset(
     """.split()  # noqa: SIM905
 )
 # What torch.export asserts of shapes and dtypes; here they are what they are.
-_IGNORED = frozenset(
-    {
-        "_assert_scalar",
-        "_assert_tensor_metadata",
-        "sym_constrain_range",
-        "sym_constrain_range_for_size",
-    }
-)
+_IGNORED = (
+    "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range",
+    "sym_constrain_range_for_size",
+)  # fmt: skip
 _ARITHMETIC = frozenset(
     {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
 )
@@ -215,9 +211,8 @@ def _found(name: str) -> Callable[..., Any]:
     }
     if packet in special:
         return special[packet]
-    function: Callable[..., Any] | None = getattr(
-        getattr(torch.ops.aten, packet, None), overload, None
-    )
+    packets: Any = getattr(torch.ops.aten, packet, None)
+    function: Callable[..., Any] | None = getattr(packets, overload, None)
     schema = getattr(function, "_schema", None)
     if function is None or schema is None or schema.is_mutable:
         raise InputError(f"the program calls {name[:80]!r}, which this torch doesn't have")

@@ -20,8 +20,8 @@ def tile_rows(points: Tensor) -> int:
     return 32 if points.device.type == "cpu" else 4096
 
 
-def group_rows(points: Tensor, together: int, groups: int) -> int:
-    """How many points of a group a tile has, where ``together`` points are shared out evenly.
+def group_rows(points: Tensor, count: int, groups: int) -> int:
+    """How many points of a group a tile has, where ``count`` points are shared out evenly.
 
     Their share, cut where it is large into pieces of one size: on a CPU up to 512 rows of
     float32, half as many of float64, which threads can divide, and nothing is padded. Where it is
@@ -30,7 +30,7 @@ def group_rows(points: Tensor, together: int, groups: int) -> int:
     """
     if points.device.type != "cpu":
         return tile_rows(points)
-    share = -(-together // groups)
+    share = -(-count // groups)
     pieces = max(1, -(-share // (_LARGEST_GROUP // points.element_size())))
     return max(_SMALLEST_GROUP, -(-share // (pieces * _WIDTH)) * _WIDTH)
 

@@ -13,12 +13,14 @@ from scipy import stats
 
 from imagine_cli.belief import ActionBelief, point
 from imagine_cli.errors import MissingExtraError
+from imagine_cli.fitting import gaussian_process
 from imagine_cli.fitting.hyperparameters import (
     NOISE_FLOOR,
     Hyperparameters,
     _model,
     fit_hyperparameters,
 )
+from imagine_cli.fitting.kinds import settle
 from imagine_cli.fitting.split import scales
 from imagine_cli.world_models import GaussianProcessWorldModel
 
@@ -185,4 +187,4 @@ def test_without_the_extra_the_sentence_says_what_to_run(
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=rf"{name}.*pip install 'imagine-cli\[fit\]'"):
-        _fit(np.zeros((3, 1)), np.arange(3.0))
+        settle("gp", gaussian_process, False, {})

@@ -1,4 +1,4 @@
-"""Products called in every way of torch's: the same numbers, and steady to the bit."""
+"""Products called in every way of torch's: the same numbers, and batch invariant to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers in calls of oneDNN: right, steady to the bit, and never in the way of a derivative."""
+"""Layers in calls of oneDNN: right, batch invariant, and never in the way of a derivative."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from imagine_cli.fitting.data.join import env_of, join
-from imagine_cli.fitting.data.read import read_recordings
-from imagine_cli.fitting.data.recording import Recording
+from imagine_cli.fitting.data.recording import Recording, read_recordings
 
 __all__ = ["Recording", "env_of", "join", "read_recordings"]

@@ -8,6 +8,7 @@ import numpy as np
 
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
+from imagine_cli.policies.actions import is_one_hot, one_hot
 
 __all__ = ["encode"]
 
@@ -37,44 +38,22 @@ def encode(actions: np.ndarray, env: EnvDescription, place: Callable[[int], str]
                 f"{env.action_size} numbers: ({len(actions)}, {env.action_size})"
             )
         return table
+    counts = " and ".join(map(str, env.choices))
     if width == len(env.choices):
-        return _from_numbers(table, env, place)
-    if width == env.action_size:
-        return _from_codes(table, env, place)
-    raise InputError(
-        f"the actions have the shape {actions.shape}; an action of {env.id} is {len(env.choices)} "
-        f"of {' and '.join(map(str, env.choices))} choices, or its code of {env.action_size} zeros "
-        "and ones"
-    )
-
-
-def _from_numbers(
-    table: np.ndarray, env: EnvDescription, place: Callable[[int], str]
-) -> np.ndarray:
-    good = (table == np.floor(table)) & (table >= 0) & (table < np.array(env.choices))
-    if not good.all():
-        row = int(np.argmin(good.all(axis=1)))
+        largest = np.array(env.choices) - 1
+        wrong = np.not_equal(table, np.clip(np.floor(table), 0, largest)).any(axis=1)
+        why = f"none of {env.id}, which has {{}} choices, counted from 0"
+    elif width == env.action_size:
+        wrong = ~is_one_hot(table, env.choices)
+        why = f"no one-hot code of {env.id}'s {{}} choices"
+    else:
         raise InputError(
-            f"the action {_text(table[row])} at {place(row)} is none of {env.id}, which has "
-            f"{' and '.join(map(str, env.choices))} choices, counted from 0"
+            f"the actions have the shape {actions.shape}; an action of {env.id} is "
+            f"{len(env.choices)} of {counts} choices, or its code of {env.action_size} zeros and "
+            "ones"
         )
-    distinct, which = np.unique(table, axis=0, return_inverse=True)
-    codes = np.stack([env.encode_action(action) for action in distinct])
-    return np.asarray(codes[which.reshape(-1)])
-
-
-def _from_codes(table: np.ndarray, env: EnvDescription, place: Callable[[int], str]) -> np.ndarray:
-    starts = np.cumsum([0, *env.choices[:-1]])
-    good = ((table == 0) | (table == 1)).all(axis=1)
-    good &= (np.add.reduceat(table, starts, axis=1) == 1).all(axis=1)
-    if not good.all():
-        row = int(np.argmin(good))
-        raise InputError(
-            f"the action {_text(table[row])} at {place(row)} is no one-hot code of {env.id}'s "
-            f"{' and '.join(map(str, env.choices))} choices"
-        )
-    return table
-
-
-def _text(row: np.ndarray) -> str:
-    return ", ".join(f"{number:g}" for number in row)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        numbers = ", ".join(f"{number:g}" for number in table[row])
+        raise InputError(f"the action {numbers} at {place(row)} is {why.format(counts)}")
+    return table if width == env.action_size else one_hot(table.astype(np.int64), env.choices)

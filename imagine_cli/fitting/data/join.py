@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -59,14 +60,12 @@ def join(
     """
     parts = [_transitions(each, env, reward) for each in recordings]
     offsets = np.cumsum([0, *(int(part.episode[-1]) + 1 for part in parts[:-1])])
-    episode = [part.episode + offset for part, offset in zip(parts, offsets, strict=True)]
-    joined = Transitions(
-        observations=np.concatenate([part.observations for part in parts]),
-        actions=np.concatenate([part.actions for part in parts]),
-        next_observations=np.concatenate([part.next_observations for part in parts]),
-        rewards=np.concatenate([part.rewards for part in parts]),
-        episode=np.concatenate(episode),
-    )
+    numbered = [
+        replace(part, episode=part.episode + offset)
+        for part, offset in zip(parts, offsets, strict=True)
+    ]
+    names = [field.name for field in fields(Transitions)]
+    joined = Transitions(*(np.concatenate([getattr(x, name) for x in numbered]) for name in names))
     if steps is None:
         return joined
     if steps > len(joined):

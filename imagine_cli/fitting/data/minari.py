@@ -59,7 +59,12 @@ def read(path: Path) -> Recording:
     check_survives(lambda: _touch(main), main)
     with safe_hdf5.open_file(main) as file:
         metadata = metadata or safe_hdf5.attributes(file, main)
-        _check_space(metadata, path)
+        space = _parsed(metadata.get("observation_space")).get("type", "Box")
+        if space != "Box":
+            raise InputError(
+                f"the Minari dataset {path} has observations of the space {space}; imagine works "
+                "on a flat Box: flatten them first"
+            )
         numbers = _numbers(file, main)
         if not numbers:
             raise InputError(f"{main} has no episode_0: it is not a Minari dataset")
@@ -69,7 +74,8 @@ def read(path: Path) -> Recording:
     if len(sizes) > 1 or len(shapes) > 1:
         raise InputError(f"{main} has episodes whose observations or actions differ in shape")
     rewards = [episode["rewards"] for episode in episodes if episode["rewards"] is not None]
-    env_id, env_kwargs = _env(metadata)
+    spec = _parsed(metadata.get("env_spec"))
+    env_id, env_kwargs = spec.get("id"), spec.get("kwargs")
     return Recording(
         path=path,
         format="minari",
@@ -79,8 +85,8 @@ def read(path: Path) -> Recording:
         next_observations=np.concatenate([episode["observations"][1:] for episode in episodes]),
         rewards=np.concatenate(rewards) if len(rewards) == len(episodes) else None,
         episode=np.repeat(numbers, [len(episode["actions"]) for episode in episodes]),
-        env_id=env_id,
-        env_kwargs=env_kwargs,
+        env_id=env_id if isinstance(env_id, str) else None,
+        env_kwargs=env_kwargs if isinstance(env_kwargs, dict) else None,
         part="episode",
     )
 
@@ -144,25 +150,6 @@ def _metadata(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path} is not a JSON object")
     return found
-
-
-def _check_space(metadata: dict[str, Any], path: Path) -> None:
-    space = _parsed(metadata.get("observation_space"))
-    kind = space.get("type", "Box")
-    if kind != "Box":
-        raise InputError(
-            f"the Minari dataset {path} has observations of the space {kind}; imagine works on a "
-            "flat Box: flatten them first"
-        )
-
-
-def _env(metadata: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
-    spec = _parsed(metadata.get("env_spec"))
-    env_id, kwargs = spec.get("id"), spec.get("kwargs")
-    return (
-        env_id if isinstance(env_id, str) else None,
-        kwargs if isinstance(kwargs, dict) else None,
-    )
 
 
 def _parsed(text: Any) -> dict[str, Any]:

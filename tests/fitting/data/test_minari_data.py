@@ -18,6 +18,7 @@ from imagine_cli import InputError, fit_world_model
 from imagine_cli.environments import describe, make_env
 from imagine_cli.fitting.data import join, read_recordings
 from imagine_cli.recording import safe_hdf5
+from imagine_cli.recording.probe import probing
 
 
 def _episode(env: gymnasium.Env[Any, Any], seed: int, longest: int) -> EpisodeBuffer:
@@ -187,5 +188,5 @@ def test_a_file_that_crashes_the_library_is_a_sentence(
     monkeypatch.setattr(
         safe_hdf5, "read", lambda *args: read(*args) if os.getpid() == parent else os.abort()
     )
-    with pytest.raises(InputError, match="the HDF5 library crashes on it"):
+    with probing(), pytest.raises(InputError, match="the HDF5 library crashes on it"):
         read_recordings([path])

@@ -19,6 +19,7 @@ from imagine_cli.files.digest import sha256_of
 from imagine_cli.fitting.data import join, read_recordings
 from imagine_cli.policies import make_policy
 from imagine_cli.recording import safe_hdf5
+from imagine_cli.recording.probe import probing
 
 
 def _record(env_id: str, path: Path, *, steps: int = 30, trajectories: int = 6) -> Path:
@@ -172,6 +173,6 @@ def test_a_file_that_crashes_the_library_is_a_sentence(
             os.abort()
 
     monkeypatch.setattr(safe_hdf5, "open_file", crash)
-    with pytest.raises(InputError, match="the HDF5 library crashes on it"):
+    with probing(), pytest.raises(InputError, match="the HDF5 library crashes on it"):
         read_recordings([path])
     assert not opened, "this process opened it"
