@@ -111,9 +111,7 @@ def test_no_such_trajectory(tmp_path: Path) -> None:
     write(tmp_path / "r.h5", numbers(2, 3))
     with open_rollout(tmp_path / "r.h5") as rollout:
         for number in (-1, 2):
-            with pytest.raises(
-                InputError, match=f"no trajectory {number}: it has trajectory 0 to 1"
-            ):
+            with pytest.raises(InputError, match=f"no trajectory {number}: it has"):
                 compute(rollout, number)
 
 
