@@ -91,7 +91,7 @@ def test_hard_data_gives_finite_scores(kind: str, name: str, error: float | None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("count", "size"), [(12, 1), (12, 2), (15, 8)])
+@pytest.mark.parametrize(("count", "size"), [(15, 1), (15, 2), (15, 8)])
 def test_few_transitions_and_one_dimension(kind: str, count: int, size: int) -> None:
     _, scores = fitted(kind, data("normal", count, size))
     assert np.isfinite([scores.rmse, scores.nll]).all()

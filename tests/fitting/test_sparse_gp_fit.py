@@ -40,7 +40,7 @@ def test_it_is_a_model_of_the_env_with_its_making_in_the_metadata(fitted: Fitted
     about, model = fitted.metadata, fitted.model
     assert isinstance(model, SparseGPWorldModel)
     assert about["points"] == 15 == len(model.inducing_points)
-    assert about["training_transitions"] == 342
+    assert about["training_transitions"] == 343
     assert about["command"].startswith("imagine fit --env Pendulum-v1 --kind sparse-gp --steps 600")
     assert len(about["log_likelihood_bounds"]) == 3
     assert 0.85 <= about["held_out_scores"]["overall"]["coverage_95"] <= 1.0
