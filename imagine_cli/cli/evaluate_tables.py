@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from imagine_cli.evaluation.report import Evaluation
-    from imagine_cli.evaluation.scores import Scores
+    from imagine_cli.scores import Scores
 
 __all__ = ["print_evaluation", "shown_horizons"]
 

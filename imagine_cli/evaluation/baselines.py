@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from imagine_cli.evaluation.real import RealRun
-from imagine_cli.evaluation.scores import ScoreKeeper, Scores
+from imagine_cli.evaluation.scores import ScoreKeeper
 from imagine_cli.recording.schema import chunk_lengths
+from imagine_cli.scores import Scores
 
 __all__ = ["LinearGaussian", "fit_linear_gaussian", "linear_gaussian", "no_change"]
 

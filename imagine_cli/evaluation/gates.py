@@ -5,7 +5,7 @@
     METRIC[DIMENSION]@HORIZON OP NUMBER
 
 METRIC is one of :data:`METRICS`; ``[DIMENSION]``, by name or number, may be left out: then the
-number is that of the observation as a whole (see :class:`~imagine_cli.evaluation.scores.Scores`).
+number is that of the observation as a whole (see :class:`~imagine_cli.scores.Scores`).
 HORIZON is a step, or ``last``. OP is ``>``, ``>=``, ``<`` or ``<=``.
 """
 

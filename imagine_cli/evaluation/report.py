@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imagine_cli.evaluation.scores import Scores
+from imagine_cli.scores import Scores
 
 __all__ = ["Comparison", "Evaluation", "ModelReport", "compare_to"]
 

@@ -6,16 +6,15 @@ shard whatever B is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from imagine_cli.errors import require
 from imagine_cli.evaluation.energy import energy_score
+from imagine_cli.scores import QUANTILES, Scores, condense, errors, marginal_terms
 
 __all__ = ["JOINT", "LEVELS", "MARGINAL", "PIT_BINS", "ScoreKeeper", "Scores", "require_scores"]
 
-LEVELS = (50, 90, 95)
+LEVELS = tuple(QUANTILES)
 PIT_BINS = 20
 _COVERAGE = tuple(f"coverage{level}" for level in LEVELS)
 MARGINAL = ("rmse", "bias", "nll", "crps", *_COVERAGE, "sharpness", "calibration")
@@ -23,55 +22,12 @@ MARGINAL = ("rmse", "bias", "nll", "crps", *_COVERAGE, "sharpness", "calibration
 JOINT = ("energy", *(f"mahalanobis{level}" for level in LEVELS))
 """Metrics that only the observation as a whole has."""
 
-_SUMS = ("square", "error", "nll", "crps", *_COVERAGE, "width")
+_SUMS = ("square", "error", "nll", "crps", *_COVERAGE, "sharpness")
 
 
 def require_scores() -> None:
     """MissingExtraError where scoringrules or scipy is not installed."""
     require("evaluate", "scipy", "scoringrules")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores at the horizons 1 to T; index 0 is horizon 1. NaN where no trajectory gets there.
-
-    Attributes:
-        count: ``(T,)``, how many real trajectories reach each horizon.
-        marginal: of each dimension, ``(T, D)``: ``rmse``; ``bias`` (mean of imagined minus real);
-            ``nll`` (negative log-likelihood, nats) and ``crps`` of the marginal Gaussian;
-            ``coverage50``, ``90``, ``95``: the part of real values inside the central interval;
-            ``sharpness``, the mean width of the 90 % interval; ``calibration``, the mean absolute
-            difference between nominal and observed cumulative probability over 5 %, 10 %, ... 95 %.
-        joint: of the observation as a whole, ``(T,)``: ``rmse`` (root of the mean of the
-            dimensions' squares), ``bias`` (mean of their absolute values), ``crps``,
-            ``coverage50`` ..., ``sharpness``, ``calibration`` (means over the dimensions), ``nll``
-            of the joint Gaussian, ``energy`` (energy score) and ``mahalanobis50``, ``90``, ``95``:
-            the part of real observations inside the ellipsoid of that probability.
-        pit: ``(T, D, 20)`` counts of the probability integral transform in equal bins.
-        joint_pit: ``(T, 20)``, those of the probability of the ellipsoid through what was real:
-            uniform where the joint Gaussian is right, like ``pit`` where the marginal ones are.
-    """
-
-    count: np.ndarray
-    marginal: dict[str, np.ndarray]
-    joint: dict[str, np.ndarray]
-    pit: np.ndarray
-    joint_pit: np.ndarray
-
-    def value(self, metric: str, horizon: int, dimension: int | None = None) -> float:
-        """One number. KeyError for a metric that there isn't."""
-        if dimension is None:
-            return float(self.joint[metric][horizon - 1])
-        return float(self.marginal[metric][horizon - 1, dimension])
-
-    def scaled_crps(self, scale: np.ndarray) -> np.ndarray:
-        """``(T,)``: the mean over dimensions of CRPS / ``scale`` ``(D,)``; constant ones count as
-        they are."""
-        return np.asarray((self.marginal["crps"] / np.where(scale > 0, scale, 1.0)).mean(-1))
-
-    def mean_scaled_crps(self, scale: np.ndarray) -> float:
-        """The mean of :meth:`scaled_crps` over the horizons that a trajectory reaches."""
-        return float(self.scaled_crps(scale)[self.count > 0].mean())
 
 
 class ScoreKeeper:
@@ -136,24 +92,11 @@ class ScoreKeeper:
             pit = self._pit.reshape(self.steps, self.size, PIT_BINS)
             seen = pit.cumsum(-1)[..., :-1] / self._count[:, None, None]
         nominal = np.arange(1, PIT_BINS) / PIT_BINS
-        marginal = {
-            "rmse": np.sqrt(each["square"]),
-            "bias": each["error"],
-            "nll": each["nll"],
-            "crps": each["crps"],
-            **{name: each[name] for name in _COVERAGE},
-            "sharpness": each["width"],
-            "calibration": np.abs(seen - nominal).mean(-1),
-        }
-        means = ("crps", *_COVERAGE, "sharpness", "calibration")
-        overall = {
-            "rmse": np.sqrt(each["square"].mean(-1)),
-            "bias": np.abs(each["error"]).mean(-1),
-            **{name: marginal[name].mean(-1) for name in means},
-            **joint,
-        }
+        marginal, overall = condense({**each, "calibration": np.abs(seen - nominal).mean(-1)})
         joint_pit = self._joint_pit.reshape(self.steps, PIT_BINS)
-        return Scores(self._count.copy(), marginal, overall, pit.copy(), joint_pit.copy())
+        return Scores(
+            self._count.copy(), marginal, {**overall, **joint}, pit.copy(), joint_pit.copy()
+        )
 
 
 def _counted(place: np.ndarray, probability: np.ndarray, length: int) -> np.ndarray:
@@ -170,26 +113,17 @@ def _marginal(
     Where a forecast is not finite, every score is infinite, nothing is covered and the PIT is 0.
     """
     import scoringrules
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtr
 
-    lost = ~(np.isfinite(mean) & np.isfinite(var))
-    sd = np.sqrt(np.maximum(np.where(lost, 1.0, var), 0.0))
-    error = np.where(lost, np.inf, mean - real)
-    certain = sd == 0
+    error, sd = errors(real, mean, var)
+    lost, certain = np.isinf(error), sd == 0
     some = np.where(certain, 1.0, sd)
     crps = scoringrules.crps_normal(real, np.where(lost, real, mean), some, backend="numpy")
-    # Not the library's log score: it is the logarithm of a density, infinite 39 deviations out.
-    nll = 0.5 * (error / some) ** 2 + np.log(some) + 0.5 * np.log(2 * np.pi)
-    pit = ndtr(-error / some)
-    if certain.any():
-        crps = np.where(certain, np.abs(error), crps)
-        nll = np.where(certain, np.where(error == 0, -np.inf, np.inf), nll)
-        pit = np.where(certain, 0.5 * (1.0 - np.sign(error)), pit)
-    terms = {"square": error**2, "error": error, "nll": nll, "crps": np.where(lost, np.inf, crps)}
-    for level in LEVELS:
-        half = float(ndtri(0.5 + level / 200))
-        terms[f"coverage{level}"] = (np.abs(error) <= half * sd).astype(np.float64)
-    terms["width"] = 2.0 * float(ndtri(0.95)) * np.where(lost, np.inf, sd)
+    crps = np.where(certain, np.abs(error), crps)
+    pit = np.where(certain, 0.5 * (1.0 - np.sign(error)), ndtr(-error / some))
+    terms = marginal_terms(error, sd)
+    terms["crps"] = np.where(lost, np.inf, crps)
+    terms["sharpness"] = 2.0 * QUANTILES[90] * np.where(lost, np.inf, sd)
     return terms, pit
 
 

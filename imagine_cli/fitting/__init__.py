@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from imagine_cli.fitting.collect import Transitions, collect
-from imagine_cli.fitting.scores import Scores, score, score_world_model
+from imagine_cli.fitting.one_step import score_world_model
 from imagine_cli.fitting.world_model import Fitted, fit_world_model
 from imagine_cli.progress import Progress
+from imagine_cli.scores import Scores, score
 
 __all__ = [
     "Fitted",

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from imagine_cli.fitting.collect import Transitions
-from imagine_cli.fitting.scores import Z, marginals, score
+from imagine_cli.fitting.one_step import marginals
+from imagine_cli.scores import QUANTILES, score
 from imagine_cli.world_models.gp.base import GPWorldModel
 
 __all__ = ["calibrated", "variance_factors"]
@@ -49,7 +50,7 @@ def calibrated(
 def variance_factors(mean: np.ndarray, var: np.ndarray, actual: np.ndarray) -> np.ndarray:
     """c of each dimension, ``(D,)``, for predictions ``(N, D)``; 1 where nothing is left to do."""
     squared = np.square(actual - mean) / var
-    fewest, most = np.quantile(squared, _COVERED, axis=0) / Z**2
+    fewest, most = np.quantile(squared, _COVERED, axis=0) / QUANTILES[95] ** 2
     factors = np.clip(squared.mean(axis=0), fewest, most)
     return np.where(factors > 0.0, factors, 1.0)
 
@@ -59,6 +60,6 @@ def _scored(model: GPWorldModel, data: Transitions) -> dict[str, Any]:
     return {
         "noise_variances": model.noise_variances.tolist(),
         "signal_variances": model.signal_variances.tolist(),
-        "nll": scores.nll.tolist(),
-        "coverage_95": scores.coverage.tolist(),
+        "nll": scores.marginal["nll"].tolist(),
+        "coverage_95": scores.marginal["coverage95"].tolist(),
     }

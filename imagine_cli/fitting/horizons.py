@@ -15,11 +15,12 @@ import torch
 from imagine_cli.belief import point
 from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.collect import Transitions
-from imagine_cli.fitting.scores import Scores, score
+from imagine_cli.fitting.one_step import scores_document
 from imagine_cli.policies.replay import GivenActions
 from imagine_cli.progress import Progress
 from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.propagation.registry import make_propagation
+from imagine_cli.scores import Scores, score
 from imagine_cli.threads import one_thread
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 from imagine_cli.world_models.base import WorldModel
@@ -109,10 +110,10 @@ def score_horizons(
         there = found.length >= steps
         last = found.start[there] + steps - 1
         observation, reward = beliefs[steps]
-        entry = _score(observation, data.next_observations[last], there).as_dict()
+        entry = scores_document(_score(observation, data.next_observations[last], there))
         if reward is not None:
             scores = _score(reward, data.rewards[last][:, None], there)
-            entry["reward"] = scores.as_dict()["overall"]
+            entry["reward"] = scores_document(scores)["overall"]
         ahead.append({"steps": steps, **entry})
     return {"propagation": propagation.description, "ahead": ahead, "left_out": left_out}
 

@@ -17,10 +17,11 @@ from imagine_cli.fitting import gather
 from imagine_cli.fitting.collect import check_sizes
 from imagine_cli.fitting.horizons import score_horizons
 from imagine_cli.fitting.kinds import Kind, settle
-from imagine_cli.fitting.scores import marginals, score, score_reward
+from imagine_cli.fitting.one_step import marginals, score_reward, scores_document
 from imagine_cli.fitting.split import check_fraction, split
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.registry import FITS
+from imagine_cli.scores import score
 from imagine_cli.world_models.base import WorldModel
 
 __all__ = ["Fitted", "fit_world_model"]
@@ -114,9 +115,9 @@ def fit_world_model(
     parts = split(transitions, held_out, seed)
     fitted = how.fit(parts, reward=reward, seed=seed, progress=progress, **options)
     scores = score(*marginals(fitted.model, parts.held_out), parts.held_out.next_observations)
-    one_step = scores.as_dict()
+    one_step = scores_document(scores)
     if fitted.model.has_reward:
-        one_step["reward"] = score_reward(fitted.model, parts.held_out).as_dict()["overall"]
+        one_step["reward"] = scores_document(score_reward(fitted.model, parts.held_out))["overall"]
     horizons = score_horizons(
         fitted.model, transitions, parts.held_out_rows, one_step, seed=seed, progress=progress
     )

@@ -28,11 +28,12 @@ from torchrl.envs import GymWrapper
 import imagine_cli
 from imagine_cli.environments import describe, make_env
 from imagine_cli.evaluation.real import RealRun, evaluation_seed, run_real
-from imagine_cli.evaluation.scores import ScoreKeeper, Scores
+from imagine_cli.evaluation.scores import ScoreKeeper
 from imagine_cli.policies import make_policy
 from imagine_cli.propagation import Propagation, make_propagation
 from imagine_cli.registry import FITS, PROPAGATIONS
 from imagine_cli.rollout.engine import imagine_all
+from imagine_cli.scores import Scores
 
 HORIZONS = (1, 10, 50)
 

@@ -12,7 +12,7 @@ from imagine_cli import ImagineError, InputError, fit_world_model
 from imagine_cli.cli import main
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.kinds import Fit, settle
-from imagine_cli.fitting.scores import score_reward, score_world_model
+from imagine_cli.fitting.one_step import score_reward, score_world_model
 from imagine_cli.fitting.split import split
 from imagine_cli.progress import Silent
 from imagine_cli.registry import FITS
@@ -58,7 +58,7 @@ def fitted(kind: str, given: Transitions) -> tuple[Fit, Any]:
     found = how.fit(parts, reward=reward, seed=0, progress=Silent(), **options)
     scores = score_world_model(found.model, parts.held_out)
     if reward:
-        assert np.isfinite(score_reward(found.model, parts.held_out).nll).all()
+        assert np.isfinite(score_reward(found.model, parts.held_out).marginal["nll"]).all()
     return found, scores
 
 
@@ -82,19 +82,19 @@ def fitted(kind: str, given: Transitions) -> tuple[Fit, Any]:
 def test_hard_data_gives_finite_scores(kind: str, name: str, error: float | None) -> None:
     given = data(name)
     _, scores = fitted(kind, given)
-    assert np.isfinite(scores.nll).all(), scores.nll
+    assert np.isfinite(scores.marginal["nll"]).all(), scores.marginal["nll"]
     if error is not None:
         spread = np.maximum(given.next_observations.std(axis=0), 1e-9)
         if "repeated" in name or "constant" in name or "zero" in name:
             spread = np.maximum(spread, 1.0)
-        assert (scores.rmse <= error * spread).all(), scores.rmse
+        assert (scores.marginal["rmse"] <= error * spread).all(), scores.marginal["rmse"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("count", "size"), [(15, 1), (15, 2), (15, 8)])
 def test_few_transitions_and_one_dimension(kind: str, count: int, size: int) -> None:
     _, scores = fitted(kind, data("normal", count, size))
-    assert np.isfinite([scores.rmse, scores.nll]).all()
+    assert np.isfinite([scores.marginal["rmse"], scores.marginal["nll"]]).all()
 
 
 def test_a_linear_model_is_no_more_certain_than_rounding() -> None:

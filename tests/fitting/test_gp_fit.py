@@ -14,10 +14,11 @@ from imagine_cli.errors import InputError
 from imagine_cli.fitting import Fitted, Transitions, collect, fit_world_model, score_world_model
 from imagine_cli.fitting.calibration import variance_factors
 from imagine_cli.fitting.gaussian_process import fit
-from imagine_cli.fitting.scores import Z, marginals
+from imagine_cli.fitting.one_step import marginals, scores_document
 from imagine_cli.fitting.split import Split, split
 from imagine_cli.policies import make_policy
 from imagine_cli.progress import Silent
+from imagine_cli.scores import QUANTILES
 from imagine_cli.world_models import GaussianProcessWorldModel
 
 SMALL: dict[str, Any] = {"steps": 400, "points": 40, "restarts": 1}
@@ -62,7 +63,7 @@ def test_the_metadata_say_how_it_was_made(fitted: Fitted) -> None:
 
 def test_the_reported_scores_are_the_model_s_on_the_third_part(fitted: Fitted) -> None:
     parts = split(_random("Pendulum-v1", 400, 0), 0.2, 0)
-    found = score_world_model(fitted.model, parts.held_out).as_dict()
+    found = scores_document(score_world_model(fitted.model, parts.held_out))
     # The two sum in another order, on Gram matrices of condition 1e9.
     for key in ("rmse", "nll", "coverage_95"):
         np.testing.assert_allclose(found[key], fitted.metadata["held_out_scores"][key], rtol=1e-6)
@@ -134,7 +135,7 @@ def test_the_noise_that_is_there_is_found_and_covered(noisy: tuple[Split, Any]) 
     data, found = noisy
     assert found.summary["hyperparameters"]["noise_sd"][0] == pytest.approx(0.1, rel=0.15)
     mean, var = marginals(found.model, data.held_out)
-    covered = np.abs(data.held_out.next_observations - mean) <= Z * np.sqrt(var)
+    covered = np.abs(data.held_out.next_observations - mean) <= QUANTILES[95] * np.sqrt(var)
     # Three standard errors each of the calibration's and of the held-out share.
     assert covered[:, 0].mean() == pytest.approx(0.95, abs=6 * np.sqrt(0.95 * 0.05 / 3000))
 
@@ -170,8 +171,8 @@ def test_the_calibrated_interval_covers_94_to_96_percent(
     if covered is None:
         assert factor == pytest.approx(likeliest, rel=1e-12)
         return
-    assert not 0.94 <= np.mean(error**2 <= Z**2 * likeliest) <= 0.96
-    assert np.mean(error**2 <= Z**2 * factor) == pytest.approx(covered, abs=1.1 / n)
+    assert not 0.94 <= np.mean(error**2 <= QUANTILES[95] ** 2 * likeliest) <= 0.96
+    assert np.mean(error**2 <= QUANTILES[95] ** 2 * factor) == pytest.approx(covered, abs=1.1 / n)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,9 @@ def test_progress_hears_of_every_part() -> None:
 def test_a_default_fit_covers_90_to_99_percent_of_fresh_steps(env_id: str) -> None:
     found = fit_world_model(env_id, seed=11)
     scores = score_world_model(found.model, _random(env_id, 2500, seed=987654))
-    assert 0.90 <= scores.coverage.mean() <= 0.99
-    assert ((scores.coverage >= 0.88) & (scores.coverage <= 0.995)).all(), scores.coverage
+    assert 0.90 <= scores.marginal["coverage95"].mean() <= 0.99
+    assert (
+        (scores.marginal["coverage95"] >= 0.88) & (scores.marginal["coverage95"] <= 0.995)
+    ).all(), scores.marginal["coverage95"]
     change = _random(env_id, 2500, seed=987654).differences.std(axis=0)
-    assert (scores.rmse < 0.05 * change).all(), scores.rmse / change
+    assert (scores.marginal["rmse"] < 0.05 * change).all(), scores.marginal["rmse"] / change

@@ -7,7 +7,7 @@ import torch
 from imagine_cli import InputError, fit_world_model
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.linear_gaussian import fit
-from imagine_cli.fitting.scores import marginals
+from imagine_cli.fitting.one_step import marginals
 from imagine_cli.fitting.split import Split
 from imagine_cli.progress import Silent
 from tests.helpers.linear_systems import linear_model

@@ -12,11 +12,12 @@ from imagine_cli.environments import describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.fitting import Fitted, Transitions, collect, fit_world_model, score_world_model
 from imagine_cli.fitting.inducing import fit_inducing_points
-from imagine_cli.fitting.scores import Z, marginals
+from imagine_cli.fitting.one_step import marginals
 from imagine_cli.fitting.sparse_gp import fit
 from imagine_cli.fitting.split import Split
 from imagine_cli.policies import make_policy
 from imagine_cli.progress import Silent
+from imagine_cli.scores import QUANTILES
 from imagine_cli.world_models import SparseGPWorldModel
 
 SMALL: dict[str, Any] = {"kind": "sparse-gp", "steps": 600, "points": 15}
@@ -49,7 +50,7 @@ def test_it_is_a_model_of_the_env_with_its_making_in_the_metadata(fitted: Fitted
     policy = make_policy("random", describe(env), seed=9)
     fresh = collect(env, policy, steps=1000, seed=9)
     scores = score_world_model(model, fresh)
-    assert (scores.rmse < 0.15 * fresh.differences.std(axis=0)).all()
+    assert (scores.marginal["rmse"] < 0.15 * fresh.differences.std(axis=0)).all()
 
 
 def test_two_fits_are_identical_to_the_bit_whatever_the_threads(fitted: Fitted) -> None:
@@ -111,13 +112,13 @@ def test_calibration_leaves_means_and_scales_variances() -> None:
     residual = (data.calibration.next_observations - mean) ** 2 / var
     assert residual[:, 0].mean() == pytest.approx(1.0, rel=1e-6)
     mean, var = marginals(found.model, data.held_out)
-    covered = np.abs(data.held_out.next_observations - mean) <= Z * np.sqrt(var)
+    covered = np.abs(data.held_out.next_observations - mean) <= QUANTILES[95] * np.sqrt(var)
     assert covered[:, 0].mean() == pytest.approx(0.95, abs=6 * np.sqrt(0.95 * 0.05 / 3000))
     # the number that never changes stays where it is
     np.testing.assert_array_equal(mean[:, 1], 4.0)
     assert (var[:, 1] > 0).all()
     assert (var[:, 1] < 1e-10).all()
-    assert score_world_model(found.model, data.held_out).rmse[0] == pytest.approx(
+    assert score_world_model(found.model, data.held_out).marginal["rmse"][0] == pytest.approx(
         np.sqrt(np.square(data.held_out.next_observations - mean)[:, 0].mean()), rel=1e-9
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,68 +10,30 @@ import torch
 from imagine_cli.belief import ActionBelief, point
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.progress import Progress, Silent
+from imagine_cli.scores import Scores, score
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import Conditional
 
-__all__ = ["Scores", "marginals", "score", "score_reward", "score_world_model"]
-
-# The 97.5 % quantile of the standard normal distribution.
-Z = 1.959963984540054
+__all__ = ["marginals", "score_reward", "score_world_model", "scores_document"]
 
 # The batch size of transitions that go through a world model.
 _CHUNK = 100
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Scores of Gaussian marginals, each ``(D,)``, over ``count`` transitions.
-
-    Attributes:
-        count: N.
-        rmse: root mean squared error of the mean, in the observation's units.
-        nll: mean negative log likelihood, in nats.
-        coverage: the share of transitions inside the central 95 % interval.
-    """
-
-    count: int
-    rmse: np.ndarray
-    nll: np.ndarray
-    coverage: np.ndarray
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data. Overall, the errors are pooled, the rest is averaged over dimensions."""
-        return {
-            "transitions": self.count,
-            "rmse": self.rmse.tolist(),
-            "nll": self.nll.tolist(),
-            "coverage_95": self.coverage.tolist(),
-            "overall": {
-                "rmse": float(np.sqrt(np.mean(np.square(self.rmse)))),
-                "nll": float(self.nll.mean()),
-                "coverage_95": float(self.coverage.mean()),
-            },
-        }
-
-
-def score(mean: np.ndarray, var: np.ndarray, actual: np.ndarray) -> Scores:
-    """Scores of ``N(mean, var)`` for ``actual``; each argument ``(N, D)``, ``var`` >= 0.
-
-    What is certain and right has a negative log likelihood of minus infinity; what is certain and
-    wrong one of infinity, which outweighs the other.
-    """
-    error = actual - mean
-    certain = var == 0.0
-    some = np.where(certain, 1.0, var)
-    nll = 0.5 * (np.log(2.0 * np.pi * some) + np.square(error) / some)
-    nll = np.where(certain, np.where(error == 0.0, -np.inf, np.inf), nll)
-    with np.errstate(invalid="ignore"):
-        average = np.where(np.isposinf(nll).any(axis=0), np.inf, nll.mean(axis=0))
-    return Scores(
-        count=len(actual),
-        rmse=np.sqrt(np.mean(np.square(error), axis=0)),
-        nll=average,
-        coverage=np.mean(np.abs(error) <= Z * np.sqrt(var), axis=0),
-    )
+def scores_document(scores: Scores) -> dict[str, Any]:
+    """Plain data, as a checkpoint's metadata have it: of each dimension, and overall."""
+    nll = scores.marginal["nll"]
+    return {
+        "transitions": int(scores.count),
+        "rmse": scores.marginal["rmse"].tolist(),
+        "nll": nll.tolist(),
+        "coverage_95": scores.marginal["coverage95"].tolist(),
+        "overall": {
+            "rmse": float(scores.joint["rmse"]),
+            "nll": float(nll.mean()),
+            "coverage_95": float(scores.joint["coverage95"]),
+        },
+    }
 
 
 def score_world_model(
