@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from imagine_cli.recording import open_rollout as open_rollout
     from imagine_cli.request import RolloutRequest as RolloutRequest
     from imagine_cli.rollout import run_rollout as run_rollout
+    from imagine_cli.search.optimize import optimize_policy as optimize_policy
     from imagine_cli.video.render import render_video as render_video
 
 _HOME = {
@@ -51,6 +52,7 @@ _HOME = {
     "load_policy": "policies",
     "load_world_model": "checkpoint",
     "open_rollout": "recording",
+    "optimize_policy": "search.optimize",
     "plot_evaluation": "plots.calibration",
     "plot_rollout": "plots.plot",
     "render_video": "video.render",

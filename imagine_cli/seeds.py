@@ -25,6 +25,8 @@ class Stream(IntEnum):
     FIT_SPLIT = 5  # (): which transitions train, calibrate and are held out
     FIT_SPARSE_GP = 6  # (): which transitions the optimisation sees
     FIT_ENSEMBLE = 7  # (): the networks' first weights, and each one's batches
+    SEARCH_POLICY = 8  # (k): the parameters that restart k of a policy search begins from
+    SEARCH_NOISE = 9  # (): what imagination draws, the same for each policy that is tried
 
 
 def seed_sequence(seed: int, stream: Stream, *index: int) -> np.random.SeedSequence:

@@ -56,6 +56,10 @@ class LinearPolicy(ParametricPolicy):
         squashed = squash_sin(u, u_var, self.max_action.to(mean))
         return ActionBelief(squashed.mean, squashed.var, cross * squashed.slope.unsqueeze(-2))
 
+    def at(self, x: Tensor) -> Tensor:
+        u = x @ self.weight.to(x).mT + self.bias.to(x)
+        return u if self.max_action is None else self.max_action.to(x) * u.sin()
+
     def config(self) -> dict[str, Any]:
         squash = "none" if self.max_action is None else "sin"
         bounds = None if self.max_action is None else self.max_action.tolist()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import sizes, symmetric_bounds
@@ -63,6 +63,10 @@ class ParametricPolicy(nn.Module, Policy):
         With matrices that are :func:`~imagine_cli.world_models.tiles.padded`, a belief's action
         then depends on that belief alone, whatever else is acted on, to the bit.
         """
+
+    def at(self, x: Tensor) -> Tensor:
+        """The actions ``(B, F)`` at points ``(B, D)``, to rounding those of :meth:`forward`."""
+        return self.respond(point(x)).mean
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

@@ -78,6 +78,11 @@ class RBFPolicy(ParametricPolicy):
         squashed = squash_sin(v, v_var, self.max_action.to(v))
         return ActionBelief(squashed.mean, squashed.var, cross * squashed.slope.unsqueeze(-2))
 
+    def at(self, x: Tensor) -> Tensor:
+        z = (x.unsqueeze(-2) - self.centers.to(x)) / self.lengthscales.to(x)
+        v = (-0.5 * z.square().sum(-1)).exp() @ self.weights.to(x)
+        return v if self.max_action is None else self.max_action.to(x) * v.sin()
+
     def before_squashing(self, observation: Belief) -> tuple[Tensor, Tensor, Tensor]:
         """``E[v]`` ``(*B, F)``, ``cov[v]`` ``(*B, F, F)`` and ``Σ⁻¹ cov[x, v]`` ``(*B, D, F)``."""
         size, actions = self.observation_size, self.action_size

@@ -30,25 +30,37 @@ class Noise(Protocol):
 
 
 class TorchNoise:
-    """From torch's own generator: ``torch.manual_seed`` repeats it."""
+    """From a generator of torch; from torch's own if None, which ``torch.manual_seed`` repeats."""
 
     def __init__(
         self,
         batch: Sequence[int],
         dtype: torch.dtype,
         device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
         self._batch, self._dtype, self._device = tuple(batch), dtype, device
+        self._generator = generator
 
     def normal(self, *shape: int) -> Tensor:
-        return torch.randn((*self._batch, *shape), dtype=self._dtype, device=self._device)
+        return torch.randn(
+            (*self._batch, *shape),
+            dtype=self._dtype,
+            device=self._device,
+            generator=self._generator,
+        )
 
     def shares(self, count: int, among: int) -> Tensor:
         order = self._uniform(count).argsort(-1)
         return (order + (self._uniform(1) * among).long()) % among
 
     def _uniform(self, count: int) -> Tensor:
-        return torch.rand((*self._batch, count), dtype=torch.float64, device=self._device)
+        return torch.rand(
+            (*self._batch, count),
+            dtype=torch.float64,
+            device=self._device,
+            generator=self._generator,
+        )
 
 
 class TrajectoryNoise:

@@ -1,0 +1,1 @@
+"""Policy search: what acts is made better by gradients through imagination."""
