@@ -17,6 +17,7 @@ from imagine_cli.cli import (
     evaluate,
     fit,
     inspect,
+    optimize,
     plot,
     rerun,
     rollout,
@@ -42,6 +43,7 @@ app.command("rerun")(rerun.rerun)
 app.command("inspect")(inspect.inspect)
 app.command("fit")(fit.fit)
 app.command("convert")(convert.convert)
+app.command("optimize")(optimize.optimize)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)

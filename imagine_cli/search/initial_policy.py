@@ -129,7 +129,9 @@ def _rbf(
     spread = np.concatenate(pools).std(0)
     scales = env.observation_size**0.5 * np.where(spread > 0.0, spread, 1.0)
     weights = _SPREAD * draw.standard_normal((count, env.action_size))
-    return RBFPolicy(*(torch.from_numpy(part) for part in (centers, weights, scales)), _bounds(env))
+    return RBFPolicy(
+        torch.from_numpy(centers), torch.from_numpy(weights), torch.from_numpy(scales), _bounds(env)
+    )
 
 
 def _mlp(

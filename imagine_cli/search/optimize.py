@@ -22,6 +22,7 @@ from imagine_cli.progress import Progress, Silent
 from imagine_cli.propagation.sampled import Sampled
 from imagine_cli.request import RolloutRequest
 from imagine_cli.rollout.initial import make_initial
+from imagine_cli.rollout.nonfinite import CANT_GO_ON
 from imagine_cli.rollout.prepare import LoadedModel, device_named, load_model, make_dynamics
 from imagine_cli.search.initial_policy import check_policy, initial_policy, is_file
 from imagine_cli.search.objective import ImaginedReturn
@@ -262,9 +263,9 @@ def _visited(
     try:
         with torch.no_grad():
             state = begin(dynamics, policy, initial, noise)
-            for step in unroll(dynamics, policy, initial, state, noise, request.steps):
-                means.append(step.prediction.mean)
-    except (ImagineError, torch.linalg.LinAlgError):
+            steps = unroll(dynamics, policy, initial, state, noise, request.steps)
+            means.extend(step.prediction.mean for step in steps)
+    except CANT_GO_ON:
         pass
     states = torch.cat(means)
     return states[torch.isfinite(states).all(-1)]

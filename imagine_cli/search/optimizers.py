@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
+from torch.nn.utils import clip_grad_norm_, vector_to_parameters
 
 from imagine_cli.errors import ImagineError, InputError, MissingExtraError
+from imagine_cli.rollout.nonfinite import CANT_GO_ON
 
 __all__ = ["METHODS", "Found", "Iteration", "adam", "lbfgs", "require"]
 
@@ -43,7 +44,7 @@ class _Evaluations:
     def __init__(self, objective: Objective, policy: torch.nn.Module) -> None:
         self._objective, self._policy = objective, policy
         self._parameters = [p.requires_grad_() for p in policy.parameters()]
-        self.initial = parameters_to_vector(self._parameters).detach()
+        self.initial = _flat(self._parameters)
         self.count, self.last_norm = 0, 0.0
         self.best, self.best_value = self.initial, -float("inf")
         self.first_value, first = self.at(self.initial), ""
@@ -69,13 +70,12 @@ class _Evaluations:
             parts = torch.autograd.grad(value, self._parameters, allow_unused=True)
         except InputError:
             raise
-        except (ImagineError, torch.linalg.LinAlgError) as error:
+        except CANT_GO_ON as error:
             self.failure = str(error).splitlines()[0]
             return float("nan"), torch.zeros_like(vector)
-        filled = [torch.zeros_like(p) if g is None else g
-                  for p, g in zip(self._parameters, parts, strict=True)]  # fmt: skip
-        gradient = parameters_to_vector(filled).detach()
-        number = float(value)
+        pairs = zip(self._parameters, parts, strict=True)
+        gradient = _flat(torch.zeros_like(p) if g is None else g for p, g in pairs)
+        number = float(value.detach())
         if not (np.isfinite(number) and bool(torch.isfinite(gradient).all())):
             return float("nan"), torch.zeros_like(vector)
         self.last_norm = float(gradient.norm())
@@ -86,6 +86,10 @@ class _Evaluations:
     def found(self) -> Found:
         vector_to_parameters(self.best, self._parameters)
         return Found(self.best_value, self.count)
+
+
+def _flat(parts: Iterable[Tensor]) -> Tensor:
+    return torch.cat([part.detach().flatten() for part in parts])
 
 
 def lbfgs(
