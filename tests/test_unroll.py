@@ -84,6 +84,6 @@ def kept(n: int, steps: int) -> int:
 
 def test_the_memory_of_a_step_does_not_grow_with_the_square_of_n() -> None:
     few, many = (kept(n, 12) - kept(n, 2) for n in (50, 200))
-    assert 0 < few
+    assert few > 0
     assert many < 4.5 * few
     assert many < 10 * 200 * 200 * 8  # less than one matrix (n, n) for each of the ten steps
