@@ -25,7 +25,7 @@ class ImaginedReturn:
     mean on them: PILCO's objective (Deisenroth & Rasmussen 2011, equation 2, of rewards in place
     of costs), its derivative by autograd.
 
-    With particles it is that of MC-PILCO (Amadio et al. 2022, equation 10): each is a trajectory
+    With particles it is that of MC-PILCO (Amadio et al. 2022): each is a trajectory
     that the policy acts in, drawn by reparametrisation, so that the gradient goes through it.
     The random numbers are the same at each evaluation (Ng & Jordan 2000): J is then a function of
     θ alone, as smooth as model, policy and reward, and a line search may compare its values.
