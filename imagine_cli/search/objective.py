@@ -72,16 +72,15 @@ class ImaginedReturn:
             drawn = product(standard, lower_root(belief.var).mT)[..., 0, :]
             belief = point(belief.mean + drawn)
         acts = _Acts(policy, points=self._sampled)
-        counts = torch.ones_like(belief.mean[..., 0])
-        total = torch.zeros_like(counts)
+        total = torch.zeros_like(belief.mean[..., 0])
+        ended = torch.zeros_like(total, dtype=torch.bool)
         x, state = belief.mean, begin(self.dynamics, acts, belief, noise)
         for step in unroll(self.dynamics, acts, belief, state, noise, self.horizon):
             reward, x_next = step.prediction.reward_mean, step.prediction.mean
             assert reward is not None  # as the dynamics have one
-            total = total + counts * reward
+            total = torch.where(ended, total, total + reward)
             if self._sampled and self.dynamics.reward is not None:
-                ended = self.dynamics.reward.ended(x, step.action.mean, x_next)
-                counts = counts * ~ended
+                ended = ended | self.dynamics.reward.ended(x, step.action.mean, x_next)
             x = x_next
         return total.mean()
 
