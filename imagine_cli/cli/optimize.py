@@ -18,6 +18,7 @@ from imagine_cli.cli.options import (
     Members,
     Particles,
     Quiet,
+    Reward,
     Seed,
     check_output,
     parse_env_kwargs,
@@ -45,15 +46,7 @@ def optimize(
             "of these sizes), or a policy .pt to go on from.",
         ),
     ] = "rbf:50",
-    reward: Annotated[
-        str | None,
-        typer.Option(
-            "--reward",
-            help="What to maximise: 'saturating:target=0,0;width=1,inf', 'quadratic:target=0,0', "
-            "env (the env's own), model, or module:function.",
-            show_default="the model's",
-        ),
-    ] = None,
+    reward: Reward = None,
     start: Annotated[
         str,
         typer.Option(

@@ -25,7 +25,7 @@ class ImaginedReturn:
     mean on them: PILCO's objective (Deisenroth & Rasmussen 2011, equation 2, of rewards in place
     of costs), its derivative by autograd.
 
-    With particles it is that of MC-PILCO (Amadio et al. 2022, equation 10): each is a trajectory
+    With particles it is that of MC-PILCO (Amadio et al. 2022): each is a trajectory
     that the policy acts in, drawn by reparametrisation, so that the gradient goes through it.
     The random numbers are the same at each evaluation (Ng & Jordan 2000): J is then a function of
     θ alone, as smooth as model, policy and reward, and a line search may compare its values.
@@ -72,16 +72,15 @@ class ImaginedReturn:
             drawn = product(standard, lower_root(belief.var).mT)[..., 0, :]
             belief = point(belief.mean + drawn)
         acts = _Acts(policy, points=self._sampled)
-        counts = torch.ones_like(belief.mean[..., 0])
-        total = torch.zeros_like(counts)
+        total = torch.zeros_like(belief.mean[..., 0])
+        ended = torch.zeros_like(total, dtype=torch.bool)
         x, state = belief.mean, begin(self.dynamics, acts, belief, noise)
         for step in unroll(self.dynamics, acts, belief, state, noise, self.horizon):
             reward, x_next = step.prediction.reward_mean, step.prediction.mean
             assert reward is not None  # as the dynamics have one
-            total = total + counts * reward
+            total = torch.where(ended, total, total + reward)
             if self._sampled and self.dynamics.reward is not None:
-                ended = self.dynamics.reward.ended(x, step.action.mean, x_next)
-                counts = counts * ~ended
+                ended = ended | self.dynamics.reward.ended(x, step.action.mean, x_next)
             x = x_next
         return total.mean()
 
