@@ -106,6 +106,9 @@ POLICIES = Registry("policies", "policy {}", {
     "random": "imagine_cli.policies.random_actions:make",
     "zero": "imagine_cli.policies.zero:make",
     "constant": "imagine_cli.policies.constant:make",
+    "cem": "imagine_cli.policies.cem:make",
+    "icem": "imagine_cli.policies.icem:make",
+    "mppi": "imagine_cli.policies.mppi:make",
 })  # fmt: skip
 POLICY_FILES = Registry("policy_files", "policy in a file {}", {
     ".npy": "imagine_cli.policies.replay:make",

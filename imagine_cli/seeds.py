@@ -25,6 +25,7 @@ class Stream(IntEnum):
     FIT_SPLIT = 5  # (): which transitions train, calibrate and are held out
     FIT_SPARSE_GP = 6  # (): which transitions the optimisation sees
     FIT_ENSEMBLE = 7  # (): the networks' first weights, and each one's batches
+    PLANNER = 8  # (i): what a planner draws for trajectory i
 
 
 def seed_sequence(seed: int, stream: Stream, *index: int) -> np.random.SeedSequence:

@@ -92,14 +92,17 @@ class ModelDynamics:
 
     def _settled(self, prediction: Prediction) -> Prediction:
         """The prediction in :attr:`dtype`, with covariances that are some."""
-        var, repaired = nearest_covariance(prediction.var.to(self.dtype))
+        mean, var = prediction.mean.to(self.dtype), prediction.var.to(self.dtype)
+        if self.propagation.certain:  # a tenth of a planner's step
+            return prediction._replace(mean=mean, var=var)
+        var, repaired = nearest_covariance(var)
         if repaired:
             warnings.warn(
                 "the world model gave a covariance that is not positive semi-definite; its "
                 "negative eigenvalues are set to zero",
                 stacklevel=2,
             )
-        return prediction._replace(mean=prediction.mean.to(self.dtype), var=var)
+        return prediction._replace(mean=mean, var=var)
 
 
 class Step(NamedTuple):

@@ -43,10 +43,12 @@ class Propagation(ABC):
     Attributes:
         name: what it is called on the command line.
         needs: what a world model must be for it: a protocol, or a class.
+        certain: whether its beliefs are points, of zero variance.
     """
 
     name: ClassVar[str]
     needs: ClassVar[type] = WorldModel
+    certain: ClassVar[bool] = False
 
     @property
     def description(self) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, lower_root, product
 from imagine_cli.errors import InputError
@@ -34,6 +33,9 @@ class Sampled(Propagation):
     within one, with a policy that acts at each: what planners and MC-PILCO (Amadio et al. 2022)
     imagine with. The state that a trajectory begins from is drawn from its initial belief.
 
+    Of a batch ``(B,)`` each trajectory is computed by itself, to the bit. In a batch ``(*B, N)``
+    the N along the last axis are such as are always computed together.
+
     Attributes:
         members: ``"fixed"``: a trajectory follows one member of an ensemble, or one function
             drawn from a Gaussian process, for life (TS-infinity, Chua et al. 2018, section 5);
@@ -44,6 +46,7 @@ class Sampled(Propagation):
 
     name = "sampled"
     needs = SupportsPoints
+    certain = True
 
     def __post_init__(self) -> None:
         if self.members not in ("random", "fixed"):
@@ -76,18 +79,23 @@ class Sampled(Propagation):
         noise: Noise,
         reward: Reward | None = None,
     ) -> tuple[Prediction, State]:
-        x, u = state["sample"].unsqueeze(-2), action.mean.unsqueeze(-2)
-        member = state.get("member")
+        x, u, member = state["sample"], action.mean, state.get("member")
         if member is None and 1 < (count := member_count(model)) < UNLIMITED:
             member = noise.shares(1, count)
+        member = None if member is None else member[..., 0]
+        standard = noise.normal(x.shape[-1])
+        alone = x.ndim == 2
+        if alone:  # a trajectory of one particle
+            x, u, standard = x.unsqueeze(1), u.unsqueeze(1), standard.unsqueeze(1)
+            member = None if member is None else member.unsqueeze(1)
         at = model.conditional(x, u, member)
-        x_next = at.mean + deviation(at, noise.normal(*x.shape[-2:]))
-        rewards = at.reward_mean if reward is None else reward.at(x, u, x_next)
-        sample = x_next[..., 0, :]
+        sample = at.mean + deviation(at, standard)
+        rewards = at.reward_mean if reward is None else reward.at(x, u, sample)
+        if alone:
+            sample, rewards = sample[:, 0], None if rewards is None else rewards[:, 0]
         var = sample.new_zeros((*sample.shape, sample.shape[-1]))
-        mean: Tensor | None = None if rewards is None else rewards[..., 0]
-        spread = None if mean is None else torch.zeros_like(mean)
-        return Prediction(sample, var, mean, spread), {**state, "sample": sample}
+        spread = None if rewards is None else torch.zeros_like(rewards)
+        return Prediction(sample, var, rewards, spread), {**state, "sample": sample}
 
     def advance(
         self, model: Any, belief: Belief, action: ActionBelief, state: State, noise: Noise
