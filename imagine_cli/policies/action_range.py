@@ -22,9 +22,7 @@ class ActionRange:
         scale: half the distance of two bounds, else 1, ``(F,)``.
     """
 
-    def __init__(
-        self, env: EnvDescription, dtype: torch.dtype, device: torch.device | str
-    ) -> None:
+    def __init__(self, env: EnvDescription, dtype: torch.dtype, device: torch.device | str) -> None:
         self._choices = list(env.choices)
         low, high = env.action_low, env.action_high
         bounded = np.isfinite(low) & np.isfinite(high)

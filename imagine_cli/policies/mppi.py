@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from imagine_cli.policies.base import PolicyContext
@@ -25,11 +26,11 @@ class MPPIParameters(PlannerParameters):
     """Those of :class:`PlannerParameters`, and
 
     Attributes:
-        gamma: γ, in units of one over the return: 0 is the plain mean, much the best candidate.
+        gamma: γ, in units of one over the return: little is nearly the plain mean, much the best candidate.
         filter: how much of each action's noise is new, the rest being that of the action before.
     """
 
-    gamma: float = number(1.0, 0.0)
+    gamma: float = number(1.0, 1e-9)
     filter: float = number(0.6, 0.01, 1.0)
 
 
@@ -48,8 +49,8 @@ class MPPI(Planner):
     def improved(self, search: Search, candidates: Tensor, returns: Tensor) -> Search:
         best = returns.max(dim=1, keepdim=True).values
         # Where every candidate failed, all of them weigh the same.
-        exponent = (self.parameters.gamma * (returns - best)).nan_to_num(nan=0.0)
-        weights = exponent.softmax(dim=1)[:, None, None]
+        behind = (returns - best).nan_to_num(nan=0.0, neginf=-torch.inf)
+        weights = (self.parameters.gamma * behind).softmax(dim=1)[:, None, None]
         # Sums along contiguous rows, whose order doesn't depend on how many of them there are.
         rows = candidates.permute(0, 2, 3, 1).contiguous()
         return search._replace(mean=(weights * rows).sum(-1))

@@ -99,16 +99,17 @@ class Planner(Policy):
     parameters: PlannerParameters
 
     def __init__(self, parameters: PlannerParameters, context: PolicyContext, name: str) -> None:
-        dynamics = context.dynamics
+        dynamics: Any = context.dynamics
         if dynamics is None:
             raise InputError(
                 f"policy {name!r} plans in a world model, and there is none here; give one, or "
                 "another policy"
             )
-        if not isinstance(dynamics.model, SupportsPoints):
+        model: Any = dynamics.model
+        if not isinstance(model, SupportsPoints):
             raise InputError(
                 f"policy {name!r} plans by sampled trajectories, and a world model of kind "
-                f"{dynamics.model.kind!r} can't be asked at points; give a gp, sparse-gp, linear "
+                f"{model.kind!r} can't be asked at points; give a gp, sparse-gp, linear "
                 "or ensemble one"
             )
         if not dynamics.has_reward:
@@ -118,8 +119,7 @@ class Planner(Policy):
             )
         self.name, self.parameters = name, parameters
         self._seed, self._device = context.seed, context.device
-        propagation = Sampled(parameters.members)
-        self._dynamics = ModelDynamics(dynamics.model, propagation, dynamics.reward)
+        self._dynamics = ModelDynamics(dynamics.model, Sampled(parameters.members), dynamics.reward)
         self._range = ActionRange(context.env, self._dynamics.dtype, context.device)
 
     def begin(self, observation: Belief, trajectories: Tensor) -> PolicyState:
@@ -142,9 +142,7 @@ class Planner(Policy):
         """The actions ``(B, H, F)`` that are best for all it found, and the next step's state."""
         told, at = self.parameters, observation.mean.to(self._range.start)
         draws = generators(state["key"], step, Purpose.CANDIDATES)
-        scenarios = Scenarios(
-            generators(state["key"], step, Purpose.SCENARIOS), told.particles, at
-        )
+        scenarios = Scenarios(generators(state["key"], step, Purpose.SCENARIOS), told.particles, at)
         mean = self._range.again(state["mean"], told.std)
         std = (told.std * self._range.scale).expand_as(mean)
         search = Search(mean, std, state.get("elites", mean[:, None][:, :0]))

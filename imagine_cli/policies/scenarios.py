@@ -43,9 +43,7 @@ class Scenarios:
     PEGASUS has them, Ng & Jordan 2000): what differs between them is their own doing.
     """
 
-    def __init__(
-        self, draws: Sequence[np.random.Generator], particles: int, like: Tensor
-    ) -> None:
+    def __init__(self, draws: Sequence[np.random.Generator], particles: int, like: Tensor) -> None:
         self._draws, self._particles, self._like = draws, particles, like
         self._drawn: list[Tensor] = []
         self._candidates = self._place = 0
