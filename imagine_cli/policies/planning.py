@@ -18,6 +18,7 @@ from imagine_cli.policies.base import Policy, PolicyContext, PolicyState
 from imagine_cli.policies.parameters import number, one_of
 from imagine_cli.policies.scenarios import Purpose, Scenarios, generators, keys
 from imagine_cli.propagation.sampled import Sampled
+from imagine_cli.threads import one_thread
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 from imagine_cli.world_models.interfaces import SupportsPoints
 
@@ -132,10 +133,10 @@ class Planner(Policy):
     def act(
         self, step: int, observation: Belief, state: PolicyState
     ) -> tuple[ActionBelief, PolicyState]:
-        plan, state = self.plan(step, observation, state)
+        with torch.no_grad(), one_thread():
+            plan, state = self.plan(step, observation, state)
         return ActionBelief(plan[:, 0].to(observation.mean)), state
 
-    @torch.no_grad()
     def plan(
         self, step: int, observation: Belief, state: PolicyState
     ) -> tuple[Tensor, PolicyState]:
