@@ -26,7 +26,8 @@ class MPPIParameters(PlannerParameters):
     """Those of :class:`PlannerParameters`, and
 
     Attributes:
-        gamma: γ, in units of one over the return: little is nearly the plain mean, much the best candidate.
+        gamma: γ, in units of one over the return: with little of it the plan is nearly the plain
+            mean, with much the best candidate.
         filter: how much of each action's noise is new, the rest being that of the action before.
     """
 

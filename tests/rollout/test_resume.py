@@ -31,6 +31,10 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "resampled": (linear_model(3, 1), {"propagation": "particles", "particles": 7,
                                        "resample": True}),
     "ensemble": (random_ensemble(3, 1), {"particles": 7}),
+    "planned": (
+        linear_model(3, 1),
+        {"policy": "icem:horizon=2,candidates=6,elites=3,iterations=1,particles=2"},
+    ),
     "a module": (linear_module(3, 1), {}),
 }  # fmt: skip
 
