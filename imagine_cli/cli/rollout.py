@@ -48,8 +48,9 @@ def rollout(
         str,
         typer.Option(
             "--policy",
-            help="random, zero, constant:0.5,-1, a .npy, .csv or rollout .h5 file of actions to "
-            "replay, or a policy checkpoint .pt.",
+            help="random, zero, constant:0.5,-1, a planner (cem, icem or mppi, such as "
+            "icem:horizon=15), a .npy, .csv or rollout .h5 file of actions to replay, or a policy "
+            "checkpoint .pt.",
         ),
     ] = "random",
     start: Annotated[
