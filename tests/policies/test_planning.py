@@ -332,7 +332,7 @@ def test_an_imagined_pendulum_is_swung_up_and_held(tmp_path: Path) -> None:
         reward="env",
         propagation="linearized",
         start="mean=-1,0,0;var=0,0,0",
-        steps=60,
+        steps=80,
     )
     with open_rollout(tmp_path / "r.h5") as rollout:
         cosine = rollout.mean(0)[:, 0]

@@ -78,9 +78,8 @@ def test_an_unknown_policy_lists_what_there_is() -> None:
     with pytest.raises(InputError) as caught:
         make_policy("randm", box_env(), seed=0)
     assert str(caught.value) == (
-        "no policy 'randm': use random, zero, constant:..., cem, icem, mppi, a .npy/.csv/.h5 file of "
-        "actions, "
-        "or a .pt policy checkpoint"
+        "no policy 'randm': use random, zero, constant:..., cem, icem, mppi, a .npy/.csv/.h5 "
+        "file of actions, or a .pt policy checkpoint"
     )
 
 
