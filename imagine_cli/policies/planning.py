@@ -67,10 +67,10 @@ class Search(NamedTuple):
 
 
 class _Candidates:
-    """Acts by sequences of actions ``(H, *B, F)``, whatever is believed."""
+    """Acts by sequences of actions ``(B, C, H, F)``, each for P particles side by side."""
 
-    def __init__(self, actions: Tensor) -> None:
-        self._actions = actions
+    def __init__(self, actions: Tensor, particles: int) -> None:
+        self._actions, self._particles = actions, particles
 
     def begin(self, observation: Belief, trajectories: Tensor) -> PolicyState:
         return {}
@@ -78,7 +78,8 @@ class _Candidates:
     def act(
         self, step: int, observation: Belief, state: PolicyState
     ) -> tuple[ActionBelief, PolicyState]:
-        return ActionBelief(self._actions[step]), state
+        actions = self._actions[:, :, step].unsqueeze(2)
+        return ActionBelief(actions.expand(-1, -1, self._particles, -1).flatten(1, 2)), state
 
 
 class Planner(Policy):
@@ -193,12 +194,10 @@ class Planner(Policy):
 
         Rewards count until the reward's own rule ends the episode.
         """
-        batch, count, horizon, size = candidates.shape
+        batch, count, horizon, _ = candidates.shape
         particles, reward = self.parameters.particles, self._dynamics.reward
         points, observed = count * particles, at.shape[-1]
-        actions = candidates.permute(2, 0, 1, 3).unsqueeze(3)
-        actions = actions.expand(-1, -1, -1, particles, -1).reshape(horizon, batch, points, size)
-        noise, policy = scenarios.rewind(count), _Candidates(actions)
+        noise, policy = scenarios.rewind(count), _Candidates(candidates, particles)
         # One covariance of zeros serves all.
         belief = Belief(
             at.unsqueeze(1).expand(-1, points, -1), at.new_zeros(1, 1, observed, observed)

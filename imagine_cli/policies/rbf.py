@@ -68,11 +68,6 @@ class RBFPolicy(SquashedPolicy):
         v = (-0.5 * z.square().sum(-1)).exp() @ self.weights.to(x)
         return v if self.max_action is None else self.max_action.to(x) * v.sin()
 
-    def at(self, x: Tensor) -> Tensor:
-        z = (x.unsqueeze(-2) - self.centers.to(x)) / self.lengthscales.to(x)
-        v = (-0.5 * z.square().sum(-1)).exp() @ self.weights.to(x)
-        return v if self.max_action is None else self.max_action.to(x) * v.sin()
-
     def before_squashing(self, observation: Belief) -> tuple[Tensor, Tensor, Tensor]:
         size, actions = self.observation_size, self.action_size
         mean, var = padded(observation.mean, -1), padded(observation.var, -1, -2)

@@ -26,10 +26,11 @@ def make_policy(spec: str, context: PolicyContext | EnvDescription, **described:
     """The policy that ``spec`` names.
 
     Args:
-        spec: ``random``, ``zero``, ``constant:0.5,-1``, the path of a file of actions (.npy,
-            .csv, .h5) or of a policy checkpoint (.pt), or ``name`` or ``name:argument`` of a
-            policy that another package adds by an entry point in the group
-            ``imagine_cli.policies``: a callable ``(argument, context)``.
+        spec: ``random``, ``zero``, ``constant:0.5,-1``, a planner (``cem``, ``icem``, ``mppi``,
+            ``icem:horizon=15,elites=4``), the path of a file of actions (.npy, .csv, .h5) or of a
+            policy checkpoint (.pt), or ``name`` or ``name:argument`` of a policy that another
+            package adds by an entry point in the group ``imagine_cli.policies``: a callable
+            ``(argument, context)``.
         context: what it may be made from; or an env's description, with ``described`` being the
             rest of a :class:`~imagine_cli.policies.base.PolicyContext`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 import scipy.linalg
 import torch
 
+from imagine_cli import run_rollout
 from imagine_cli.belief import ActionBelief, point
-from imagine_cli.environments import EnvDescription
+from imagine_cli.checkpoint import load_world_model
+from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.policies import make_policy
 from imagine_cli.policies.base import PolicyContext
@@ -20,7 +23,9 @@ from imagine_cli.policies.planning import Planner, Search
 from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.propagation.sampled import Sampled
-from imagine_cli.rewards import QuadraticReward, Reward
+from imagine_cli.recording import open_rollout
+from imagine_cli.rewards import QuadraticReward, Reward, env_reward
+from imagine_cli.rollout.real import real_episode
 from imagine_cli.unroll import ModelDynamics
 from imagine_cli.world_models import LinearGaussianWorldModel, WorldModel, as_world_model
 from tests.helpers.ensembles import constant_ensemble, random_ensemble
@@ -28,6 +33,7 @@ from tests.helpers.linear_systems import linear_model
 from tests.helpers.policy_envs import INF, box_env, discrete_env
 from tests.helpers.worlds import linear_module, small_gp
 
+SAMPLES = Path(__file__).parents[2] / "sample_models"
 PLANNERS = ("cem", "icem", "mppi")
 SMALL = "horizon=4,candidates=12,iterations=2,particles=3"
 
@@ -300,3 +306,35 @@ def test_points_need_no_check_of_their_covariance(monkeypatch: pytest.MonkeyPatc
         found.append(dynamics.step(belief, action, state, noise)[0])
     for one, other in zip(*found, strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.long
+def test_a_real_pendulum_is_swung_up_and_held() -> None:
+    env = make_env("Pendulum-v1")
+    about = describe(env)
+    model = load_world_model(SAMPLES / "pendulum-ensemble.pt")
+    spec = "icem:horizon=20,candidates=32,iterations=2,elites=6,particles=3"
+    policy = planner(spec, about, model, env_reward("Pendulum-v1"))
+    for number in (1, 2):  # which begin far from upright
+        episode = list(real_episode(env, about, policy, seed=0, number=number))
+        assert sum(step.reward for step in episode) > -400.0
+        assert min(step.next_observation[0] for step in episode[-50:]) > 0.9
+    env.close()
+
+
+@pytest.mark.long
+def test_an_imagined_pendulum_is_swung_up_and_held(tmp_path: Path) -> None:
+    run_rollout(
+        "Pendulum-v1",
+        SAMPLES / "pendulum-ensemble.pt",
+        output=tmp_path / "r.h5",
+        policy="icem:horizon=20,candidates=32,iterations=2,elites=6,particles=3",
+        reward="env",
+        propagation="linearized",
+        start="mean=-1,0,0;var=0,0,0",
+        steps=80,
+    )
+    with open_rollout(tmp_path / "r.h5") as rollout:
+        cosine = rollout.mean(0)[:, 0]
+        assert cosine[0] == -1.0
+        assert (cosine[-10:] > 0.9).all()

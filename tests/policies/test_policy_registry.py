@@ -69,7 +69,7 @@ def test_what_goes_wrong_with_another_package() -> None:
         make_policy("broken", box_env(), seed=0)
     with pytest.raises(InputError, match=r"policy 'odd:1': .* returned a int, not an imagine_cli"):
         make_policy("odd:1", box_env(), seed=0)
-    sentence = r"use random, zero, constant:..., broken, odd, outsider, a \.npy/\.csv/\.h5 file"
+    sentence = r"constant:..., cem, icem, mppi, broken, odd, outsider, a \.npy/\.csv/\.h5 file"
     with pytest.raises(InputError, match=sentence):
         make_policy("randm", box_env(), seed=0)
 
@@ -78,8 +78,8 @@ def test_an_unknown_policy_lists_what_there_is() -> None:
     with pytest.raises(InputError) as caught:
         make_policy("randm", box_env(), seed=0)
     assert str(caught.value) == (
-        "no policy 'randm': use random, zero, constant:..., a .npy/.csv/.h5 file of actions, "
-        "or a .pt policy checkpoint"
+        "no policy 'randm': use random, zero, constant:..., cem, icem, mppi, a .npy/.csv/.h5 "
+        "file of actions, or a .pt policy checkpoint"
     )
 
 
