@@ -14,25 +14,24 @@ import hashlib
 import json
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from imagine_cli.evaluation.replay import GivenActions
-from torchrl.envs import GymWrapper
 
 import imagine_cli
 from imagine_cli.environments import describe, make_env
+from imagine_cli.evaluation.candidates import Candidate
+from imagine_cli.evaluation.imagining import imagine_run
 from imagine_cli.evaluation.real import RealRun, evaluation_seed, run_real
-from imagine_cli.evaluation.scores import ScoreKeeper
 from imagine_cli.policies import make_policy
+from imagine_cli.progress import Silent
 from imagine_cli.propagation import Propagation, make_propagation
 from imagine_cli.registry import FITS, PROPAGATIONS
-from imagine_cli.rollout.engine import imagine_all
+from imagine_cli.request import RolloutRequest
+from imagine_cli.rollout.prepare import LoadedModel
 from imagine_cli.scores import Scores
 
 HORIZONS = (1, 10, 50)
@@ -118,26 +117,9 @@ def label(propagation: Propagation) -> str:
 def imagined(model: Any, env: Any, run: RealRun, propagation: Propagation) -> Scores:
     """The scores of one propagation over a whole real run. Raises ImagineError."""
     about = describe(env)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        imagined_env = imagine_cli.ImaginedEnv(
-            model, GymWrapper(env), batch_size=[run.trajectories], propagation=propagation
-        )
-        keeper = ScoreKeeper(run.observations, run.lengths)
-        size = about.observation_size
-        imagine_all(
-            imagined_env,
-            GivenActions(run.actions, imagined_env.belief_dtype, torch.device("cpu")),
-            lambda first, b: (run.observations[first : first + b, 0], np.zeros((b, size, size))),
-            keeper,
-            steps=run.steps,
-            trajectories=run.trajectories,
-            action_size=about.action_size,
-            wanted=dict.fromkeys(("action_var", "reward", "reward_var", "particles"), False),
-            names=about.observation_names,
-            seed=evaluation_seed(0),
-        )
-    return keeper.scores()
+    request = RolloutRequest(env=about.id, steps=run.steps, trajectories=run.trajectories)
+    candidate = Candidate("", LoadedModel(model), propagation)
+    return imagine_run(candidate, request, env, about, run, None, Silent())[0]
 
 
 def measured(kind: str, model: Any, env: Any, run: RealRun, propagation: Propagation) -> Row:
