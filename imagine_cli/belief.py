@@ -11,18 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = [
-    "ActionBelief",
-    "Belief",
-    "fit_to_particles",
-    "joint",
-    "lower_root",
-    "nearest_covariance",
-    "point",
-    "product",
-    "symmetrise",
-]
-
 
 class Belief(NamedTuple):
     """``N(mean, var)`` over the observation: ``(*B, D)`` and ``(*B, D, D)``."""

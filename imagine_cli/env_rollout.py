@@ -18,8 +18,6 @@ from imagine_cli.propagation.noise import Noise
 from imagine_cli.unroll import unroll
 from imagine_cli.world_models.interfaces import Prediction
 
-__all__ = ["can_unroll", "unrolled"]
-
 # Options of EnvBase.rollout that change nothing where nothing is ever done and nothing is moved.
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "auto_cast_to_device": (False,),

@@ -17,17 +17,6 @@ from imagine_cli.seeds import Stream, seed_sequence
 if TYPE_CHECKING:
     import gymnasium
 
-__all__ = [
-    "EnvDescription",
-    "describe",
-    "describe_named",
-    "env_errors",
-    "env_named",
-    "make_env",
-    "real_resets",
-    "reset_seed",
-]
-
 
 @dataclass(frozen=True)
 class EnvDescription:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DiskError", "ImagineError", "InputError", "Interrupted", "MissingExtraError", "require"]
-
 
 class ImagineError(Exception):
     """It ran and failed. The command line prints the sentence and exits with status 1."""

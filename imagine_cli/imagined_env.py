@@ -24,8 +24,6 @@ from imagine_cli.unroll import ModelDynamics
 from imagine_cli.world_models import as_world_model
 from imagine_cli.world_models.interfaces import Prediction
 
-__all__ = ["ImaginedEnv"]
-
 
 class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
     """An env that imagines: a world model steps it, the real env only lends its specs and resets.

@@ -8,8 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-__all__ = ["interrupts_held_back"]
-
 
 @contextlib.contextmanager
 def interrupts_held_back() -> Iterator[None]:

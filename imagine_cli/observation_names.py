@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["labelled", "observation_names", "observation_units"]
-
 _NAMES: dict[str, list[str]] = {
     "Pendulum": ["cos(theta)", "sin(theta)", "theta_dot"],
     "CartPole": ["x", "x_dot", "theta", "theta_dot"],

@@ -13,8 +13,6 @@ from typing import Any
 
 from imagine_cli.errors import InputError
 
-__all__ = ["Registry", "resolve"]
-
 
 def resolve(where: str) -> Any:
     """What is at ``module:attribute``; the module itself where no attribute is given."""

@@ -9,8 +9,6 @@ from typing import Any, ClassVar
 
 from imagine_cli.errors import InputError
 
-__all__ = ["RolloutRequest"]
-
 
 @dataclass(frozen=True)
 class RolloutRequest:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["QUANTILES", "Scores", "condense", "errors", "marginal_terms", "score"]
-
 QUANTILES = {50: 0.6744897501960817, 90: 1.6448536269514722, 95: 1.959963984540054}
 """How many standard deviations the central interval of so many percent reaches from the mean."""
 

@@ -10,8 +10,6 @@ from enum import IntEnum, unique
 
 import numpy as np
 
-__all__ = ["Stream", "seed_sequence"]
-
 
 @unique
 class Stream(IntEnum):

@@ -7,8 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["IDLE", "one_thread", "wait_briefly"]
-
 # What threads are called that hold no lock while they wait for work.
 IDLE = "imagine-idle"
 

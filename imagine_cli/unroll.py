@@ -20,8 +20,6 @@ from imagine_cli.rewards.base import Reward
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import Prediction
 
-__all__ = ["Acts", "Dynamics", "ModelDynamics", "Step", "begin", "unroll"]
-
 
 class Dynamics(Protocol):
     """What takes a belief one step on."""

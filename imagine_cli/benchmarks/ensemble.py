@@ -18,8 +18,6 @@ from imagine_cli.benchmarks.table import Bench, Row
 from imagine_cli.benchmarks.timing import Work
 from imagine_cli.world_models import EnsembleWorldModel
 
-__all__ = ["step"]
-
 _SIZE, _ACTIONS, _MEMBERS = 3, 1, 5
 _WIDTHS = (_SIZE + _ACTIONS, 200, 200, 200, 200, 2 * _SIZE)
 

@@ -18,8 +18,6 @@ from imagine_cli.benchmarks.table import Bench, Row
 from imagine_cli.benchmarks.timing import Work
 from imagine_cli.world_models import GaussianProcessWorldModel
 
-__all__ = ["forward", "gp_for", "gradient", "random_gp", "torchrls"]
-
 _SIZE, _ACTIONS = 3, 1
 # torchrl's model makes arrays of B D² n² (D + F) numbers, about four of them at once.
 _LARGEST = 8e9

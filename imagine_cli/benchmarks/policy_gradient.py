@@ -17,8 +17,6 @@ from imagine_cli.benchmarks.table import Bench, Row
 from imagine_cli.benchmarks.timing import Work
 from imagine_cli.imagined_env import ImaginedEnv
 
-__all__ = ["rollouts"]
-
 _KEYS = ("mean", "var")
 
 

@@ -26,8 +26,6 @@ from imagine_cli.rollout.prepare import prepare
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import Conditional, Prediction
 
-__all__ = ["engine", "imagined_env"]
-
 _ENV, _SIZE, _ACTIONS = "Pendulum-v1", 3, 1
 
 

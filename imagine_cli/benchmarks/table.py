@@ -11,8 +11,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.registry import BENCHMARKS
 from imagine_cli.rollout.prepare import device_named
 
-__all__ = ["Bench", "Row", "run_benchmarks"]
-
 
 @dataclass(frozen=True)
 class Row:

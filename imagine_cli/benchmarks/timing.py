@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ["Work", "milliseconds"]
-
 Work = Callable[[], object]
 # Below so many turns a median says little.
 _FEWEST = 5

@@ -17,8 +17,6 @@ from imagine_cli.errors import InputError
 if TYPE_CHECKING:
     from imagine_cli.world_models import WorldModel
 
-__all__ = ["convert_world_model"]
-
 
 def convert_world_model(
     source: str | Path,

@@ -25,8 +25,6 @@ from imagine_cli.world_models.exported import ExportedWorldModel
 from imagine_cli.world_models.output_keys import output_names
 from imagine_cli.world_models.process_noise import check_process_noise
 
-__all__ = ["export_world_model"]
-
 _OUT_KEYS = [["next", of, part] for of in ("observation", "reward") for part in ("mean", "var")]
 
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from imagine_cli.world_models.base import WorldModel
 
-__all__ = ["FORMAT", "VERSION", "Checkpoint"]
-
 FORMAT = "imagine-world-model"
 VERSION = 1
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from imagine_cli.errors import InputError, MissingExtraError
 
-__all__ = ["Told", "config_path", "read_config"]
-
 _LARGEST = 2**20
 
 _ACTIVATIONS = {

@@ -20,8 +20,6 @@ from imagine_cli.checkpoint.pickled_arrays import read_arrays
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
 
-__all__ = ["files", "is_folder", "read_folder"]
-
 _MODEL, _STATISTICS = "model.pth", "env_stats.pickle"
 
 _FLAGS = {

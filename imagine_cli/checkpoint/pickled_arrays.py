@@ -13,8 +13,6 @@ import numpy as np
 from imagine_cli.errors import InputError
 from imagine_cli.files.unpickler import Refused, unpickled
 
-__all__ = ["read_arrays"]
-
 _LARGEST = 2**24
 
 

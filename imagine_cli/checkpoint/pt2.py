@@ -24,8 +24,6 @@ from imagine_cli.checkpoint.pt2_graph import program_of, scalar_type
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
 
-__all__ = ["DECLARATION", "FORMAT", "VERSION", "is_archive", "read_archive"]
-
 FORMAT, VERSION = "imagine-exported-world-model", 1
 DECLARATION = "imagine.json"
 

@@ -10,8 +10,6 @@ import torch
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.program import DEVICE, DTYPES
 
-__all__ = ["program_of", "scalar_type"]
-
 # torch._export.serde.schema.ScalarType
 _SCALAR_TYPES = {
     1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32",

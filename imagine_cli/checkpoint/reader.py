@@ -17,8 +17,6 @@ from imagine_cli.files import plain_data
 if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
 
-__all__ = ["check_env", "checkpoint_files", "load_world_model", "read_checkpoint"]
-
 
 def load_world_model(
     path: str | Path,

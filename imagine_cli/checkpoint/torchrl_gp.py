@@ -11,8 +11,6 @@ from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.gp.base import gram
 
-__all__ = ["is_state_dict", "read_state_dict"]
-
 _BUFFERS = (
     "X_tilde_train", "ell", "alpha_sq", "sigma_sq_eps", "_cached_inv_K_noisy", "_cached_beta",
 )  # fmt: skip

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
     from imagine_cli.world_models import WorldModel
 
-__all__ = ["described", "save_world_model"]
-
 
 def save_world_model(
     model: WorldModel,

@@ -30,8 +30,6 @@ from imagine_cli.errors import ImagineError
 from imagine_cli.recording.probe import probing
 from imagine_cli.threads import wait_briefly
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     name="imagine",
     help="Imagine with a learned world model: what it believes will happen, and how sure it is.",

@@ -15,8 +15,6 @@ from imagine_cli.cli.tables import number_table, significant
 if TYPE_CHECKING:
     from imagine_cli.benchmarks.table import Row
 
-__all__ = ["bench"]
-
 
 def bench(
     only: Annotated[

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation.compare import Comparison
     from imagine_cli.evaluation.two_samples import TwoSamples
 
-__all__ = ["compare", "print_comparison"]
-
 
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A.H5", help="A rollout.")],

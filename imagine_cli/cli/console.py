@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["answers", "as_lines", "error_line", "messages", "warning_line"]
-
 
 def answers() -> Console:
     """The console for what was asked: stdout, wide enough for its tables in a pipe.

@@ -21,8 +21,6 @@ from imagine_cli.cli.options import (
 )
 from imagine_cli.errors import InputError
 
-__all__ = ["convert"]
-
 _Number = TypeVar("_Number", int, float)
 
 

@@ -30,8 +30,6 @@ from imagine_cli.cli.options import (
 from imagine_cli.cli.progress import progress
 from imagine_cli.errors import InputError
 
-__all__ = ["evaluate"]
-
 _OF_THE_EVALUATION = {
     *("env_kwargs", "steps", "trajectories", "policy", "propagation", "particles", "members"),
     *("resample", "seed", "real", "record", "imagined", "device", "compiled", "trust_pickle"),

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation.report import Evaluation
     from imagine_cli.scores import Scores
 
-__all__ = ["print_evaluation", "shown_horizons"]
-
 _JOINT = {
     "rmse": "RMSE",
     "bias": "|bias|",

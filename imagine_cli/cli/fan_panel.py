@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from imagine_cli.belief import Belief
 
-__all__ = ["FanPanel"]
-
 _LEAST_HEIGHT, _MOST_HEIGHT = 9, 15
 _WIDE = 110
 _BELOW = 5  # lines of the bars, and the prompt

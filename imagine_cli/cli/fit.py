@@ -26,8 +26,6 @@ from imagine_cli.cli.tables import number_table, plural, significant, times
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["fit"]
-
 _NOT_OF_THE_FIT = {"env", "env_kwarg", "output", "force", "quiet", "json", "debug"}
 
 

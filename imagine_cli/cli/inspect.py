@@ -12,8 +12,6 @@ from imagine_cli.cli.inspect_kind import ROLLOUT, file_kind
 from imagine_cli.cli.options import Debug, Json
 from imagine_cli.errors import InputError
 
-__all__ = ["inspect"]
-
 
 def inspect(
     file: Annotated[

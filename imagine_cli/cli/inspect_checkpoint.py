@@ -20,8 +20,6 @@ from imagine_cli.cli.tables import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["checkpoint_document", "inspect_checkpoint"]
-
 _LONGEST_LIST = 12
 _SCORE_NAMES = {"rmse": "RMSE", "nll": "NLL (nats)", "coverage_95": "in 95 % interval"}
 

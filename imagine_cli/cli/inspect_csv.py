@@ -13,8 +13,6 @@ from imagine_cli.cli.tables import printable
 if TYPE_CHECKING:
     from imagine_cli.recording.reader import Rollout
 
-__all__ = ["HEADER", "write_csv"]
-
 HEADER = ("trajectory", "step", "dimension", "mean", "sd")
 
 

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from imagine_cli.inspection.statistics import Course, Statistics
     from imagine_cli.recording.reader import Rollout
 
-__all__ = ["as_json", "plain", "rollout_document"]
-
 
 def as_json(document: dict[str, Any]) -> str:
     """Strict JSON, in ASCII, so that any pipeline takes it."""

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from imagine_cli.errors import InputError
 
-__all__ = ["CHECKPOINT", "ROLLOUT", "file_kind"]
-
 ROLLOUT, CHECKPOINT = "rollout", "checkpoint"
 
 _ZIP = b"PK\x03\x04"

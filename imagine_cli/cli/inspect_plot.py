@@ -6,8 +6,6 @@ from pathlib import Path
 
 from imagine_cli.errors import require
 
-__all__ = ["inspect_plot"]
-
 
 def inspect_plot(path: Path, trajectory: int) -> None:
     """Print a chart for each dimension of one trajectory. Raises InputError."""

@@ -26,11 +26,9 @@ from imagine_cli.inspection.checks import check_there
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from imagine_cli.inspection.checks import Finding
     from imagine_cli.inspection.statistics import Course, Statistics
+    from imagine_cli.recording.provenance import Finding
     from imagine_cli.recording.reader import Rollout
-
-__all__ = ["inspect_rollout"]
 
 _SLOW_BYTES = 64 * 1024 * 1024
 _MOST_WARNINGS = 10

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from imagine_cli.recording.reader import Rollout
 
-__all__ = ["Moments", "Step", "print_step", "read_step"]
-
 _STRONGEST = 10
 
 

@@ -13,8 +13,6 @@ from imagine_cli.cli.options import Debug, EnvId, EnvKwargs, Json, Quiet, Seed, 
 if TYPE_CHECKING:
     from imagine_cli.search.learn import Learned
 
-__all__ = ["learn"]
-
 
 def learn(
     env: EnvId,

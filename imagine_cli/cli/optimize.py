@@ -27,8 +27,6 @@ from imagine_cli.cli.options import (
 if TYPE_CHECKING:
     from imagine_cli.search.optimize import OptimizedPolicy
 
-__all__ = ["optimize"]
-
 
 def optimize(
     env: EnvId,

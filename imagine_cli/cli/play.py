@@ -25,8 +25,6 @@ from imagine_cli.cli.options import (
 if TYPE_CHECKING:
     from imagine_cli.evaluation.play import Played
 
-__all__ = ["play"]
-
 
 def play(
     env: EnvId,

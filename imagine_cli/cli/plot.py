@@ -12,8 +12,6 @@ from imagine_cli.cli.options import Debug, Force, Quiet, check_output
 from imagine_cli.cli.progress import progress
 from imagine_cli.errors import InputError
 
-__all__ = ["plot"]
-
 
 def plot(
     file: Annotated[

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from rich.progress import Task
     from rich.text import Text
 
-__all__ = ["Above", "is_live", "progress"]
-
 Above = Callable[[], "RenderableType | None"]
 
 

@@ -19,8 +19,6 @@ from imagine_cli.cli.options import (
 )
 from imagine_cli.cli.progress import progress
 
-__all__ = ["rerun"]
-
 
 def rerun(
     rollout: Annotated[Path, typer.Argument(metavar="ROLLOUT.H5", help="A rollout.")],

@@ -35,8 +35,6 @@ from imagine_cli.request import RolloutRequest
 if TYPE_CHECKING:
     from imagine_cli.rollout import RolloutSummary
 
-__all__ = ["rollout"]
-
 
 def rollout(
     env: EnvId,

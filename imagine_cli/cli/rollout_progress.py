@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from imagine_cli.cli.fan_panel import FanPanel
     from imagine_cli.progress import Progress
 
-__all__ = ["Teller", "growing_panel"]
-
 
 def growing_panel(env: str, steps: int) -> FanPanel | None:
     """The chart that grows; None where there is no terminal to show it on."""

@@ -14,8 +14,6 @@ from types import FrameType
 
 from imagine_cli.errors import DiskError, Interrupted
 
-__all__ = ["Stop", "stopping", "terminates"]
-
 _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from imagine_cli.recording.shard import Shard
     from imagine_cli.rollout.prepare import PreparedRollout
 
-__all__ = ["LocalEngine"]
-
 
 class LocalEngine(Engine):
     """In this process, in order; memory is that of one shard, whatever B and T are."""

@@ -11,8 +11,6 @@ from imagine_cli.evaluation.scores import ScoreKeeper
 from imagine_cli.recording.schema import chunk_lengths
 from imagine_cli.scores import Scores
 
-__all__ = ["LinearGaussian", "fit_linear_gaussian", "linear_gaussian", "no_change"]
-
 
 class LinearGaussian(NamedTuple):
     """``x' = A x + B u + c + ε``, ``ε ~ N(0, Q)``: A ``(D, D)``, B ``(D, F)``, c, Q ``(D, D)``."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from imagine_cli.request import RolloutRequest
     from imagine_cli.rollout.prepare import LoadedModel
 
-__all__ = ["Candidate", "find_candidates"]
-
 
 class Candidate(NamedTuple):
     """One row of the ranking: a model, what it is called, and a propagation."""

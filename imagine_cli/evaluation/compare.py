@@ -12,8 +12,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.recording import Rollout, open_rollout
 from imagine_cli.recording.fields import FIELDS, axis_label
 
-__all__ = ["Comparison", "Difference", "Place", "compare_rollouts"]
-
 _IGNORED = {"created", "command", "complete", "format", "format_version"}
 
 

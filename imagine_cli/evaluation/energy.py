@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["energy_score", "mean_length"]
-
 _STEP = 0.3
 _NODES = np.exp(np.arange(-20.0, 34.0, _STEP))
 _WEIGHTS = np.sqrt(_NODES) * _STEP / np.sqrt(np.pi)

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from imagine_cli.propagation import Propagation
     from imagine_cli.rollout.prepare import LoadedModel
 
-__all__ = ["Evaluation", "evaluate_model"]
-
 
 def evaluate_model(
     models: str | Path | torch.nn.Module | Sequence[str | Path | torch.nn.Module],

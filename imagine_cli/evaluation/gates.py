@@ -21,8 +21,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.evaluation.report import Evaluation, ModelReport
 from imagine_cli.evaluation.scores import JOINT, MARGINAL
 
-__all__ = ["METRICS", "Gate", "Verdict", "check_gates", "judge", "parse_gate"]
-
 METRICS = (*MARGINAL, *JOINT)
 
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}

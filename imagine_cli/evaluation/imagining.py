@@ -14,17 +14,16 @@ import numpy as np
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import ImagineError
 from imagine_cli.evaluation.real import RealRun, evaluation_seed
-from imagine_cli.evaluation.scores import ScoreKeeper, Scores
+from imagine_cli.evaluation.scores import ScoreKeeper
 from imagine_cli.progress import Progress
 from imagine_cli.recording import RolloutWriter
 from imagine_cli.recording.shard import Grid, Shard
+from imagine_cli.scores import Scores
 
 if TYPE_CHECKING:
     from imagine_cli.evaluation.candidates import Candidate
     from imagine_cli.request import RolloutRequest
     from imagine_cli.rollout.prepare import PreparedRollout
-
-__all__ = ["Target", "imagine_run", "imagined_returns"]
 
 
 @dataclass(frozen=True)

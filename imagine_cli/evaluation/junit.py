@@ -8,8 +8,6 @@ from xml.etree import ElementTree
 from imagine_cli.evaluation.gates import Verdict
 from imagine_cli.files.whole_file import whole_file
 
-__all__ = ["write_junit"]
-
 
 def write_junit(verdicts: list[Verdict], path: str | Path) -> None:
     """One suite, a case for each gate of each model. ImagineError where it can't be written."""

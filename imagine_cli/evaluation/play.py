@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from imagine_cli.policies.base import Policy
 
-__all__ = ["Played", "mean_and_error", "play_policy"]
-
 # Episodes of an env that says nothing of their length.
 _STEPS = 1000
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from imagine_cli.policies.base import Policy
     from imagine_cli.rollout.real import RealStep
 
-__all__ = ["RealRun", "evaluation_seed", "read_real", "run_real", "write_real"]
-
 
 @dataclass(frozen=True)
 class RealRun:

@@ -9,8 +9,6 @@ import numpy as np
 
 from imagine_cli.scores import Scores
 
-__all__ = ["Comparison", "Evaluation", "ModelReport", "compare_to"]
-
 
 class Comparison(NamedTuple):
     """A model against a baseline, by CRPS.

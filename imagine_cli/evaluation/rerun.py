@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from imagine_cli.belief import Belief
 
-__all__ = ["rerun_rollout"]
-
 
 def rerun_rollout(
     path: str | Path,

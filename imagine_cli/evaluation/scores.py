@@ -12,8 +12,6 @@ from imagine_cli.errors import require
 from imagine_cli.evaluation.energy import energy_score
 from imagine_cli.scores import QUANTILES, Scores, condense, errors, marginal_terms
 
-__all__ = ["JOINT", "LEVELS", "MARGINAL", "PIT_BINS", "ScoreKeeper", "Scores", "require_scores"]
-
 LEVELS = tuple(QUANTILES)
 PIT_BINS = 20
 _COVERAGE = tuple(f"coverage{level}" for level in LEVELS)

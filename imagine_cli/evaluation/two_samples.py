@@ -12,8 +12,6 @@ import numpy as np
 from imagine_cli.errors import InputError, require
 from imagine_cli.recording import Rollout, open_rollout
 
-__all__ = ["TwoSamples", "compare_distributions"]
-
 _MOST_STEPS = 12
 
 

@@ -22,8 +22,6 @@ from torch import Tensor
 
 from imagine_cli.files.unpickler import Named, Refused, unpickled
 
-__all__ = ["read_archive"]
-
 _DTYPES = {
     "Double": torch.float64, "Float": torch.float32, "Half": torch.float16,
     "BFloat16": torch.bfloat16, "Long": torch.int64, "Int": torch.int32, "Short": torch.int16,

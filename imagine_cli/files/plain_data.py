@@ -15,8 +15,6 @@ from imagine_cli.files.archive import read_archive
 from imagine_cli.files.unpickler import Refused
 from imagine_cli.files.whole_file import check_writable, whole_file
 
-__all__ = ["check_looks", "check_tensors", "plain", "read", "write"]
-
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 

@@ -10,8 +10,6 @@ from typing import BinaryIO
 
 from imagine_cli.errors import ImagineError, InputError
 
-__all__ = ["check_writable", "whole_file"]
-
 
 def check_writable(path: Path, overwrite: bool) -> None:
     """InputError where a file can't or mustn't be written at ``path``."""

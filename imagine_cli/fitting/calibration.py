@@ -20,8 +20,6 @@ from imagine_cli.fitting.one_step import marginals
 from imagine_cli.scores import QUANTILES, score
 from imagine_cli.world_models.gp.base import GPWorldModel
 
-__all__ = ["calibrated", "variance_factors"]
-
 # What part of the calibration transitions the 95 % interval may cover.
 _COVERED = (0.94, 0.96)
 

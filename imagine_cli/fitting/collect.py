@@ -18,8 +18,6 @@ from imagine_cli.world_models.gp.base import LARGEST
 if TYPE_CHECKING:
     import gymnasium
 
-__all__ = ["Transitions", "check_sizes", "collect"]
-
 
 @dataclass(frozen=True)
 class Transitions:

@@ -26,8 +26,6 @@ from imagine_cli.threads import one_thread
 from imagine_cli.world_models.ensemble import EnsembleWorldModel
 from imagine_cli.world_models.networks import bounded, through
 
-__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
-
 OPTIONS = {
     "members": Option(7),
     "elites": Option(5, within="members"),

@@ -13,8 +13,6 @@ from imagine_cli.fitting.data import env_of, join, read_recordings
 from imagine_cli.policies import make_policy
 from imagine_cli.progress import Progress
 
-__all__ = ["Gathered", "read", "run"]
-
 
 class Gathered(NamedTuple):
     """Transitions in order of time, and where they are from: the env and its id as it was given.

@@ -19,8 +19,6 @@ from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gp.exact import GaussianProcessWorldModel
 
-__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
-
 OPTIONS = {"points": Option(300, 2), "restarts": Option(3)}
 MODELS_REWARD = False
 LIBRARIES = ("gpytorch", "botorch")

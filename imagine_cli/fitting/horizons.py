@@ -25,8 +25,6 @@ from imagine_cli.threads import one_thread
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 from imagine_cli.world_models.base import WorldModel
 
-__all__ = ["HORIZONS", "Windows", "score_horizons", "windows"]
-
 HORIZONS = (1, 5, 20)
 
 # The most windows that are imagined: 100, or fewer where covariances are large, but 20. The same

@@ -30,8 +30,6 @@ import torch
 from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.split import scales
 
-__all__ = ["Hyperparameters", "fit_hyperparameters"]
-
 NOISE_FLOOR = 1e-3
 SIGNAL_CEILING = 10.0
 

@@ -22,8 +22,6 @@ from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.hyperparameters import NOISE_FLOOR, positive, raw_bounds
 from imagine_cli.fitting.split import scales
 
-__all__ = ["ITERATIONS", "SparseHyperparameters", "fit_inducing_points"]
-
 ITERATIONS = 100
 _MOST = 5000
 

@@ -11,8 +11,6 @@ from imagine_cli.fitting.split import Split
 from imagine_cli.progress import Progress
 from imagine_cli.world_models.base import WorldModel
 
-__all__ = ["Fit", "Kind", "Option", "settle"]
-
 
 class Fit(NamedTuple):
     """What fitting a kind gives: the model, and plain data for the checkpoint's metadata."""

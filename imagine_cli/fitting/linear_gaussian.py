@@ -16,8 +16,6 @@ from imagine_cli.progress import Progress
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.linear_gaussian import LinearGaussianWorldModel
 
-__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
-
 OPTIONS: dict[str, Option] = {}
 MODELS_REWARD = True
 LIBRARIES = ()

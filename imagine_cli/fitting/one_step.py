@@ -14,8 +14,6 @@ from imagine_cli.scores import Scores, score
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import Conditional
 
-__all__ = ["marginals", "score_reward", "score_world_model", "scores_document"]
-
 # The batch size of transitions that go through a world model.
 _CHUNK = 100
 

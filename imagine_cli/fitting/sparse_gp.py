@@ -18,8 +18,6 @@ from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.gp.sparse import SparseGPWorldModel
 
-__all__ = ["LIBRARIES", "MODELS_REWARD", "OPTIONS", "fit"]
-
 OPTIONS = {"points": Option(100, 2)}
 MODELS_REWARD = False
 LIBRARIES = ("gpytorch", "botorch")

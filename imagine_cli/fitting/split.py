@@ -10,8 +10,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.seeds import Stream, seed_sequence
 
-__all__ = ["Split", "check_fraction", "farthest_points", "scales", "split"]
-
 # No stretch of consecutive transitions is longer than a 200th of them all; but it may be as long
 # as 5, or as 40 where that is at most a 50th. (A long episode is cut into stretches of more than
 # half the most that is allowed, so that of 2000 transitions each one has 20 steps to look ahead.)

@@ -24,8 +24,6 @@ from imagine_cli.registry import FITS
 from imagine_cli.scores import score
 from imagine_cli.world_models.base import WorldModel
 
-__all__ = ["Fitted", "fit_world_model"]
-
 _STEPS, _FEWEST_STEPS = 20000, 50
 
 _VERSIONS = ("imagine-cli", "torch", "gpytorch", "botorch", "gymnasium", "numpy")

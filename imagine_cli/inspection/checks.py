@@ -13,16 +13,6 @@ from imagine_cli.recording.provenance import Finding
 if TYPE_CHECKING:
     from imagine_cli.recording.reader import Rollout
 
-__all__ = [
-    "Block",
-    "BoundsCheck",
-    "CovarianceCheck",
-    "Finding",
-    "FiniteCheck",
-    "check_there",
-    "growth_warnings",
-]
-
 
 def check_there(rollout: Rollout, trajectory: int | None = 0, step: int | None = 0) -> None:
     """InputError where the rollout has no such trajectory or step."""

@@ -12,16 +12,14 @@ from imagine_cli.inspection.checks import (
     Block,
     BoundsCheck,
     CovarianceCheck,
-    Finding,
     FiniteCheck,
     check_there,
     growth_warnings,
 )
+from imagine_cli.recording.provenance import Finding
 
 if TYPE_CHECKING:
     from imagine_cli.recording.reader import Rollout
-
-__all__ = ["Course", "Statistics", "compute", "landmarks"]
 
 
 @dataclass(frozen=True)

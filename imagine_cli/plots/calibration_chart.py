@@ -17,8 +17,6 @@ from imagine_cli.plots.picture import add_title, plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["BAND", "STYLES", "binomial_interval", "calibration_chart"]
-
 STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#0072b2", "ls": "-", "marker": "o"},
     {"color": "#d55e00", "ls": "--", "marker": "s"},

@@ -12,8 +12,6 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 
-__all__ = ["Calibration", "Panel", "Selection", "panels_of", "read_evaluation", "select"]
-
 JOINT = "all together"
 _MOST_CURVES = 4
 _LARGEST = 256 * 1024 * 1024

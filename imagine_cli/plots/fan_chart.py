@@ -17,8 +17,6 @@ from imagine_cli.plots.picture import add_title, plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "fan_chart"]
-
 COLOURS = {
     "background": "#ffffff",
     "95 % band": "#c9e3f4",

@@ -11,8 +11,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.inspection.checks import check_there
 from imagine_cli.recording import Rollout
 
-__all__ = ["BANDS", "Fan", "check_real", "choose_dimensions", "read_fan"]
-
 BANDS = {50: 0.6744897501960817, 95: 1.959963984540054}
 """How many standard deviations the central interval of a Gaussian reaches, by its percentage."""
 

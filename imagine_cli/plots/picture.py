@@ -14,8 +14,6 @@ from imagine_cli.files.whole_file import check_writable, whole_file
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "add_title", "check_picture", "plain", "save_picture"]
-
 FORMATS = (".png", ".svg", ".pdf", ".html")
 
 

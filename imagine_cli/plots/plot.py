@@ -19,8 +19,6 @@ from imagine_cli.recording import Rollout, open_rollout
 if TYPE_CHECKING:
     from imagine_cli.evaluation.report import Evaluation
 
-__all__ = ["plot_evaluation", "plot_rollout"]
-
 _MOST_TRAJECTORIES = 4
 
 

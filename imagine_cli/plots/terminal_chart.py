@@ -7,8 +7,6 @@ import numpy as np
 from imagine_cli.errors import require
 from imagine_cli.plots.fan_data import Fan
 
-__all__ = ["legend_line", "terminal_chart"]
-
 _HEIGHT = 15
 _MARKS = {True: ("⣀", "·", ":"), False: ("*", ".", ":")}
 _TO_ASCII = str.maketrans("┌┐└┘┬┴├┤┼─│", "+++++++++-|")

@@ -14,8 +14,6 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 
-__all__ = ["ActionFile", "RolloutFile", "open_actions"]
-
 _CSV_LIMIT = 64 * 2**20
 
 

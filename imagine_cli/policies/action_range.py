@@ -8,8 +8,6 @@ from torch import Tensor
 
 from imagine_cli.environments import EnvDescription
 
-__all__ = ["ActionRange"]
-
 
 class ActionRange:
     """Between bounds, or one-hot choices: where a search begins, and candidates around a mean.

@@ -6,8 +6,6 @@ import numpy as np
 
 from imagine_cli.environments import EnvDescription
 
-__all__ = ["is_one_hot", "one_hot", "outside_bounds", "sizes", "symmetric_bounds"]
-
 
 def sizes(env: EnvDescription) -> str:
     """The env and its sizes, for the end of a sentence."""

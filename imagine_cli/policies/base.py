@@ -14,8 +14,6 @@ from imagine_cli.belief import ActionBelief, Belief
 if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
 
-__all__ = ["Policy", "PolicyContext", "PolicyState"]
-
 PolicyState = dict[str, Tensor]
 """What a policy carries from step to step: tensors ``(B, ...)`` by name."""
 

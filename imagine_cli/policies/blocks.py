@@ -11,8 +11,6 @@ from torch import Tensor
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.policies.base import Policy, PolicyState
 
-__all__ = ["BLOCK", "BlockPolicy"]
-
 # Steps in a block: enough to make a step cheap, few enough that memory stays small for large B.
 BLOCK = 64
 

@@ -22,8 +22,6 @@ from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.parametric import ParametricPolicy
 from imagine_cli.policies.registry import kind_named
 
-__all__ = ["FORMAT", "VERSION", "load_policy", "make", "save_policy"]
-
 FORMAT = "imagine-policy"
 VERSION = 1
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["coloured_noise"]
-
 
 def coloured_noise(
     generator: np.random.Generator, shape: tuple[int, int, int], beta: float

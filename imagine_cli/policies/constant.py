@@ -13,8 +13,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import outside_bounds
 from imagine_cli.policies.base import Policy, PolicyContext, PolicyState
 
-__all__ = ["ConstantPolicy", "make", "make_zero", "parse_action"]
-
 
 class ConstantPolicy(Policy):
     """The same action ``(F,)`` at every step of every trajectory."""

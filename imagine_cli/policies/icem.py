@@ -18,8 +18,6 @@ from imagine_cli.policies.coloured_noise import coloured_noise
 from imagine_cli.policies.parameters import number, one_of, read_parameters
 from imagine_cli.policies.planning import Search, shifted
 
-__all__ = ["ICEM", "ICEMParameters", "make"]
-
 
 @dataclass(frozen=True)
 class ICEMParameters(CEMParameters):

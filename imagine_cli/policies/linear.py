@@ -13,8 +13,6 @@ from imagine_cli.policies.parametric import take
 from imagine_cli.policies.squashed import SquashedPolicy, max_action_for
 from imagine_cli.world_models.tiles import padded
 
-__all__ = ["LinearPolicy"]
-
 
 class LinearPolicy(SquashedPolicy):
     """``u = W x + b``, or ``u = m sin(W x + b)``.

@@ -16,8 +16,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.policies.parametric import ParametricPolicy, choice, take
 from imagine_cli.world_models.tiles import padded
 
-__all__ = ["MLPPolicy"]
-
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 

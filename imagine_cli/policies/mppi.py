@@ -18,8 +18,6 @@ from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.parameters import number, read_parameters
 from imagine_cli.policies.planning import Planner, PlannerParameters, Search
 
-__all__ = ["MPPI", "MPPIParameters", "make"]
-
 
 @dataclass(frozen=True)
 class MPPIParameters(PlannerParameters):

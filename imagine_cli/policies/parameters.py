@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from imagine_cli.errors import InputError
 
-__all__ = ["number", "one_of", "read_parameters"]
-
 _Parameters = TypeVar("_Parameters")
 
 

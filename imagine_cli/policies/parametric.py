@@ -15,8 +15,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.world_models.tiles import in_tiles
 
-__all__ = ["ParametricPolicy", "choice", "take"]
-
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 

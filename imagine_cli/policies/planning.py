@@ -22,8 +22,6 @@ from imagine_cli.threads import one_thread
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 from imagine_cli.world_models.interfaces import SupportsPoints
 
-__all__ = ["Planner", "PlannerParameters", "Search"]
-
 
 @dataclass(frozen=True)
 class PlannerParameters:

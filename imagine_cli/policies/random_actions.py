@@ -15,8 +15,6 @@ from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.blocks import BLOCK, BlockPolicy
 from imagine_cli.seeds import Stream, seed_sequence
 
-__all__ = ["RandomPolicy", "make"]
-
 
 class RandomPolicy(BlockPolicy):
     """Samples of the action space, a random stream of its own for each trajectory.

@@ -16,8 +16,6 @@ from imagine_cli.policies.squash import scaled_expm1
 from imagine_cli.policies.squashed import SquashedPolicy, max_action_for
 from imagine_cli.world_models.tiles import padded
 
-__all__ = ["RBFPolicy"]
-
 
 class RBFPolicy(SquashedPolicy):
     """``u = m sin(v)``, ``v = Σ_i w_i φ_i(x)``, ``φ_i(x) = exp(-½ (x - c_i)ᵀ Λ⁻¹ (x - c_i))``.

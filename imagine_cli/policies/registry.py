@@ -16,8 +16,6 @@ from imagine_cli.registry import POLICIES, POLICY_FILES, POLICY_KINDS
 if TYPE_CHECKING:
     from imagine_cli.policies.parametric import ParametricPolicy
 
-__all__ = ["kind_named", "make_policy"]
-
 # Each is called as factory(argument, context).
 Factory = Callable[[str, PolicyContext], Policy]
 

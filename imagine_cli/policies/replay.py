@@ -16,8 +16,6 @@ from imagine_cli.policies.actions import is_one_hot, one_hot, outside_bounds
 from imagine_cli.policies.base import Policy, PolicyContext, PolicyState
 from imagine_cli.policies.blocks import BLOCK, BlockPolicy
 
-__all__ = ["GivenActions", "ReplayPolicy", "make"]
-
 # check() looks at so many numbers at a time.
 _PIECE = 2**20
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from imagine_cli.seeds import Stream, seed_sequence
 
-__all__ = ["Purpose", "Scenarios", "generators", "keys"]
-
 
 class Purpose(IntEnum):
     """The second word of a Philox counter; the third is the step."""

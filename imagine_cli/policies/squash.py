@@ -7,8 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Squashed", "scaled_expm1", "squash_sin"]
-
 
 class Squashed(NamedTuple):
     """``mean`` ``(*B, F)``, ``var`` ``(*B, F, F)``, and ``slope`` ``(*B, F)``.

@@ -16,8 +16,6 @@ from imagine_cli.policies.actions import sizes, symmetric_bounds
 from imagine_cli.policies.parametric import ParametricPolicy, choice
 from imagine_cli.policies.squash import squash_sin
 
-__all__ = ["SquashedPolicy", "max_action_for"]
-
 
 class SquashedPolicy(ParametricPolicy):
     """A policy of continuous actions, with the moments of what it gives.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
     from imagine_cli.rewards.base import Reward
 
-__all__ = ["Carried", "Propagation", "State"]
-
 State = dict[str, "Tensor"]
 """What a propagation carries from step to step beside the belief: tensors ``(*B, ...)`` by name."""
 

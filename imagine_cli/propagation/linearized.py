@@ -13,8 +13,6 @@ from imagine_cli.world_models.linearize import linearize
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
 
-__all__ = ["Linearized"]
-
 
 @dataclass(frozen=True)
 class Linearized(Propagation):

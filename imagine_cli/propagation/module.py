@@ -15,8 +15,6 @@ from imagine_cli.world_models.interfaces import Prediction
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
 
-__all__ = ["Module"]
-
 
 @dataclass(frozen=True)
 class Module(Propagation):

@@ -12,8 +12,6 @@ from imagine_cli.world_models.interfaces import Prediction, SupportsMoments
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
 
-__all__ = ["Moments"]
-
 
 @dataclass(frozen=True)
 class Moments(Propagation):

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from imagine_cli.seeds import Stream, seed_sequence
 
-__all__ = ["Noise", "TorchNoise", "TrajectoryNoise"]
-
 
 class Noise(Protocol):
     """Random numbers for a batch of shape ``*B``."""

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
     from imagine_cli.rewards.base import Reward
 
-__all__ = ["Particles", "deviation"]
-
 
 @dataclass(frozen=True)
 class Particles(Propagation):

@@ -9,8 +9,6 @@ from imagine_cli.propagation.base import Propagation
 from imagine_cli.registry import PROPAGATIONS
 from imagine_cli.world_models.base import WorldModel
 
-__all__ = ["fitting", "make_propagation"]
-
 
 def fitting(model: WorldModel) -> list[str]:
     """The names of the propagations that fit a world model."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
     from imagine_cli.rewards.base import Reward
 
-__all__ = ["Sampled"]
-
 
 @dataclass(frozen=True)
 class Sampled(Propagation):

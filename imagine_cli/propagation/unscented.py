@@ -24,8 +24,6 @@ from imagine_cli.world_models.interfaces import Prediction, SupportsPoints
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
 
-__all__ = ["Unscented"]
-
 
 @dataclass(frozen=True)
 class Unscented(Propagation):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_FIELDS", "FIELDS", "LETTERS", "REQUIRED_FIELDS", "Field", "axis_label"]
-
 LETTERS = {"trajectory": "B", "particle": "P", "step": "T", "observation": "D", "action": "F"}
 """Of each axis's label: the size that it has in shapes."""
 

@@ -12,8 +12,6 @@ from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.fields import FIELDS, LETTERS, REQUIRED_FIELDS, Field, axis_label
 from imagine_cli.recording.schema import FORMAT, FORMAT_VERSION, MAX_SIZE
 
-__all__ = ["check_format", "read_layout", "read_names"]
-
 
 def check_format(attributes: dict[str, Any], path: Path) -> int:
     """The format's version; InputError where the file is something else or from the future."""

@@ -17,8 +17,6 @@ from imagine_cli.recording.fields import FIELDS, REQUIRED_FIELDS
 from imagine_cli.recording.schema import MAX_SIZE, RolloutHeader
 from imagine_cli.recording.shard import Grid
 
-__all__ = ["MANIFEST", "Manifest"]
-
 MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "imagine-rollout-shards", 1
 _LARGEST = 16 * 2**20

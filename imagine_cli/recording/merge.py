@@ -19,8 +19,6 @@ from imagine_cli.recording.manifest import Manifest
 from imagine_cli.recording.partial_folder import MERGED, disk_errors
 from imagine_cli.recording.shard import FILTERS, LIBVER, Shard, open_shard
 
-__all__ = ["merge"]
-
 _SLAB = 65536
 
 

@@ -20,8 +20,6 @@ try:
 except ImportError:  # Windows, where a file that is open elsewhere can't be removed
     fcntl = None
 
-__all__ = ["MERGED", "PartialFolder", "disk_errors", "put_whole"]
-
 MERGED = "merged.h5"
 _LOCK = "lock"
 _SHARD = re.compile(r"shard-\d+-\d+\.h5")

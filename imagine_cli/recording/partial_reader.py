@@ -15,8 +15,6 @@ from imagine_cli.recording.fields import FIELDS
 from imagine_cli.recording.manifest import MANIFEST, Manifest
 from imagine_cli.recording.shard import Shard, open_shard
 
-__all__ = ["PartialDataset", "PartialRollout"]
-
 
 class PartialRollout:
     """The folder of shards, as they are there at each moment.

@@ -19,8 +19,6 @@ from pathlib import Path
 from imagine_cli.errors import InputError
 from imagine_cli.threads import IDLE
 
-__all__ = ["check_survives", "probing"]
-
 # Of processor time, for what takes some hundredths.
 _SECONDS = 10
 

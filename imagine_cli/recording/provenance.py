@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 from imagine_cli.recording.schema import LIBRARIES
 
-__all__ = ["Finding", "Provenance"]
-
 _OWN = {
     *("format", "format_version", "complete", "created", "command", "env_id", "env_kwargs"),
     *("policy", "propagation", "seed", "steps", "trajectories"),

@@ -18,8 +18,6 @@ from imagine_cli.recording.partial_reader import PartialRollout
 from imagine_cli.recording.probe import check_survives
 from imagine_cli.recording.provenance import Finding, Provenance
 
-__all__ = ["Rollout", "open_rollout"]
-
 _SLAB_BYTES = 16 * 1024 * 1024
 
 Index = int | slice

@@ -8,8 +8,6 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 
-__all__ = ["real_lengths"]
-
 
 def real_lengths(observations: np.ndarray, path: str | Path) -> np.ndarray:
     """Steps of each trajectory ``(B,)`` int64, where ``(B, T+1, D)`` is NaN after their ends.

@@ -14,10 +14,6 @@ import numpy as np
 from imagine_cli.errors import InputError
 from imagine_cli.recording.watched_file import WatchedFile
 
-__all__ = [
-    "attributes", "child_dataset", "child_group", "close", "open_file", "read", "read_strings",
-]  # fmt: skip
-
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_CHUNK_BYTES = 256 * 1024 * 1024
 _MAX_EXPANSION = 10_000  # gzip's own limit is about 1032; unwritten chunks take no room at all

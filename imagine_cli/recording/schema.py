@@ -19,11 +19,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "FORMAT", "FORMAT_VERSION", "LIBRARIES", "MAX_SIZE", "RolloutHeader", "chunk_lengths",
-    "installed_versions",
-]  # fmt: skip
-
 FORMAT = "imagine-rollout"
 FORMAT_VERSION = 1
 

@@ -23,8 +23,6 @@ from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.fields import FIELDS, Field
 from imagine_cli.recording.schema import chunk_lengths
 
-__all__ = ["FILTERS", "LIBVER", "Grid", "Shard", "encode", "open_shard", "read_state"]
-
 FILTERS: dict[str, Any] = {
     "compression": "gzip",
     "compression_opts": 1,  # beliefs are mostly noise to gzip: a higher level finds no more in them

@@ -11,8 +11,6 @@ from __future__ import annotations
 import io
 import os
 
-__all__ = ["WatchedFile"]
-
 _SIGNATURE = b"GCOL"
 _HEAD = 16
 _LARGEST = 2**22

@@ -21,8 +21,6 @@ from imagine_cli.recording.partial_folder import PartialFolder, disk_errors, put
 from imagine_cli.recording.schema import RolloutHeader
 from imagine_cli.recording.shard import Grid, Shard, encode, open_shard, read_state
 
-__all__ = ["RolloutWriter", "write_rollout"]
-
 # Means are not known to compress to less than this part.
 _SMALLEST = 20
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from imagine_cli.world_models.base import WorldModel
     from imagine_cli.world_models.interfaces import Prediction
 
-__all__ = ["Reads", "Reward", "RewardContext", "RewardMoments"]
-
 
 class Reads(NamedTuple):
     """Which dimensions of x, u and x' a reward depends on: their numbers, or None for all."""

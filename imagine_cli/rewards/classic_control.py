@@ -11,8 +11,6 @@ from torch import Tensor
 from imagine_cli.rewards.base import Reads
 from imagine_cli.rewards.env import EnvReward
 
-__all__ = ["Acrobot", "CartPole", "MountainCar", "MountainCarContinuous", "Pendulum"]
-
 
 @dataclass(eq=False)
 class Pendulum(EnvReward):

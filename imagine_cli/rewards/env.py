@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 from imagine_cli.errors import InputError
 from imagine_cli.rewards.base import Reward, RewardContext
 
-__all__ = ["ENV_REWARDS", "EnvReward", "env_reward", "make"]
-
 _CLASSIC, _MUJOCO = "imagine_cli.rewards.classic_control", "imagine_cli.rewards.mujoco"
 _LOCOMOTION = "imagine_cli.rewards.locomotion"
 

@@ -12,8 +12,6 @@ from torch import Tensor
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.rewards.base import Reward
 
-__all__ = ["FunctionReward", "find_function"]
-
 Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 

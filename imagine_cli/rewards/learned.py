@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from imagine_cli.world_models.base import WorldModel
     from imagine_cli.world_models.interfaces import Prediction
 
-__all__ = ["LearnedReward", "make"]
-
 
 class LearnedReward(Reward):
     """At points the mean of the model's reward given x and u; on beliefs what it predicted."""

@@ -19,8 +19,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.rewards.base import Reads
 from imagine_cli.rewards.env import EnvReward
 
-__all__ = ["Ant", "HalfCheetah", "Hopper", "Humanoid", "Swimmer", "Walker2d"]
-
 _INFINITE = float("inf")
 
 

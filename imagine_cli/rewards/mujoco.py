@@ -15,8 +15,6 @@ from imagine_cli.rewards.env import EnvReward
 if TYPE_CHECKING:
     from imagine_cli.world_models.interfaces import Prediction
 
-__all__ = ["HumanoidStandup", "InvertedDoublePendulum", "InvertedPendulum", "Pusher", "Reacher"]
-
 
 @dataclass(eq=False)
 class InvertedPendulum(EnvReward):

@@ -15,8 +15,6 @@ from imagine_cli.rewards.spec import read_numbers
 if TYPE_CHECKING:
     from imagine_cli.world_models.interfaces import Prediction
 
-__all__ = ["QuadraticReward", "make"]
-
 
 class QuadraticReward(Reward):
     """``r = -Σ w (x' - z)² - Σ v u²``, as a linear-quadratic regulator has it.

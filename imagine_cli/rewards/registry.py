@@ -8,8 +8,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.registry import REWARDS
 from imagine_cli.rewards.base import Reward, RewardContext
 
-__all__ = ["make_reward"]
-
 
 def make_reward(spec: str, context: RewardContext) -> Reward:
     """The reward that ``spec`` names.

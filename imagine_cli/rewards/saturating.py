@@ -15,8 +15,6 @@ from imagine_cli.rewards.spec import read_numbers
 if TYPE_CHECKING:
     from imagine_cli.world_models.interfaces import Prediction
 
-__all__ = ["SaturatingReward", "make"]
-
 
 class SaturatingReward(Reward):
     """``r = exp(-½ |y|²)`` with ``y = (x' - z) / width``: 1 less PILCO's cost.

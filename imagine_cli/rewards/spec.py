@@ -11,8 +11,6 @@ from torch import Tensor
 from imagine_cli.errors import InputError
 from imagine_cli.rewards.base import RewardContext
 
-__all__ = ["read_numbers"]
-
 
 def read_numbers(
     name: str, argument: str, sizes: Mapping[str, int], context: RewardContext

@@ -15,8 +15,6 @@ from imagine_cli.rollout.nonfinite import Failure
 from imagine_cli.rollout.prepare import PreparedRollout
 from imagine_cli.rollout.shards import ImaginedShard, OnStep
 
-__all__ = ["Engine", "EngineProgress", "Shards", "make_engine"]
-
 
 class Shards(Protocol):
     """Where shards go: a :class:`imagine_cli.recording.RolloutWriter`, or scores of them."""

@@ -12,8 +12,6 @@ import numpy as np
 from imagine_cli.environments import EnvDescription, real_resets
 from imagine_cli.errors import InputError
 
-__all__ = ["Initial", "make_initial"]
-
 # (first trajectory, how many) -> means (b, D) and covariances (b, D, D), float64.
 Initial = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 

@@ -17,8 +17,6 @@ from imagine_cli.rollout.position import Position
 from imagine_cli.unroll import Dynamics, Step, unroll
 from imagine_cli.world_models.interfaces import Prediction
 
-__all__ = ["CANT_GO_ON", "Failure", "blame", "check_finite", "mask_failures"]
-
 CANT_GO_ON = (ImagineError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
 
 _Part = TypeVar("_Part")

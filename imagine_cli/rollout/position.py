@@ -17,8 +17,6 @@ from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.rewards.base import Reward
 from imagine_cli.unroll import Dynamics, Step, begin
 
-__all__ = ["Position", "as_numpy"]
-
 
 @dataclass
 class Position:

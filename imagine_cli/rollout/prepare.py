@@ -25,15 +25,6 @@ from imagine_cli.rollout.initial import Initial, make_initial
 from imagine_cli.unroll import ModelDynamics
 from imagine_cli.world_models import WorldModel, as_world_model
 
-__all__ = [
-    "LoadedModel",
-    "PreparedRollout",
-    "device_named",
-    "load_model",
-    "make_dynamics",
-    "prepare",
-]
-
 # The most numbers that particles, and what they follow, may be in memory: 64 MiB of float64.
 _NUMBERS = 2**23
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from imagine_cli.policies.base import Policy
 
-__all__ = ["RealStep", "real_episode"]
-
 
 class RealStep(NamedTuple):
     """One step of a real env, float64.

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from imagine_cli.belief import Belief
     from imagine_cli.rollout.engine import Engine, EngineProgress
 
-__all__ = ["RolloutSummary", "run_rollout"]
-
 
 @dataclass(frozen=True)
 class RolloutSummary:

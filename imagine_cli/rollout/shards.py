@@ -26,8 +26,6 @@ from imagine_cli.rollout.position import Position, as_numpy
 from imagine_cli.rollout.prepare import PreparedRollout
 from imagine_cli.unroll import Step, unroll
 
-__all__ = ["ImaginedShard", "OnStep", "imagine_shard"]
-
 OnStep = Callable[[int, Belief], None]
 """Called with how many trajectories went one step on, and their beliefs there."""
 

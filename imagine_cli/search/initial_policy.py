@@ -20,8 +20,6 @@ from imagine_cli.policies.parametric import ParametricPolicy
 from imagine_cli.policies.rbf import RBFPolicy
 from imagine_cli.seeds import Stream, seed_sequence
 
-__all__ = ["check_policy", "initial_policy", "is_file"]
-
 # Of the weights: small, so that the first actions are, and not all alike.
 _SPREAD = 0.1
 

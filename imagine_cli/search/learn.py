@@ -27,8 +27,6 @@ from imagine_cli.registry import METHODS
 from imagine_cli.request import RolloutRequest
 from imagine_cli.seeds import Stream, seed_sequence
 
-__all__ = ["LearnRequest", "Learned", "Method", "Round", "learn_policy", "parse_until"]
-
 _LIMIT = 1000  # steps of an episode where the env says nothing of them
 
 

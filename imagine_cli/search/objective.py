@@ -15,8 +15,6 @@ from imagine_cli.propagation.sampled import Sampled
 from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 
-__all__ = ["ImaginedReturn"]
-
 
 class ImaginedReturn:
     """``J(θ) = 1/B Σ_b Σ_t E[r_t]``, t = 1 to T: the mean over B initial beliefs.

@@ -31,8 +31,6 @@ from imagine_cli.threads import one_thread
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 from imagine_cli.world_models.interfaces import SupportsPoints
 
-__all__ = ["CurvePoint", "OptimizedPolicy", "optimize_policy"]
-
 _RESETS = 16  # initial beliefs where each is a reset
 _VISITS = 16  # trajectories of random actions, whose states basis functions may be at
 

@@ -13,8 +13,6 @@ from torch.nn.utils import clip_grad_norm_, vector_to_parameters
 from imagine_cli.errors import ImagineError, InputError, MissingExtraError
 from imagine_cli.rollout.nonfinite import CANT_GO_ON
 
-__all__ = ["METHODS", "Found", "Iteration", "adam", "lbfgs", "require"]
-
 METHODS = ("lbfgs", "adam")
 
 Objective = Callable[[Any], Tensor]

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["writing"]
-
 # One frame is in memory at a time, so that each has 256 colours of its own.
 _COLOURS = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=none"
 _FORMATS: dict[str, dict[str, Any]] = {

@@ -17,8 +17,6 @@ from imagine_cli.video.states import Setter
 if TYPE_CHECKING:
     from imagine_cli.recording import Rollout
 
-__all__ = ["MUJOCO_HINT", "frames", "prepare", "side_by_side"]
-
 MUJOCO_HINT = "MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw"
 _HEAD, _GAP = 24, 4
 

@@ -18,8 +18,6 @@ from imagine_cli.video.ffmpeg import writing
 from imagine_cli.video.frames import MUJOCO_HINT, frames, prepare
 from imagine_cli.video.states import setter_for
 
-__all__ = ["FORMATS", "check_video", "render_video"]
-
 FORMATS = (".gif", ".mp4")
 _FASTEST = {".gif": 50.0, ".mp4": 60.0}
 _FPS = 30.0

@@ -14,8 +14,6 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 
-__all__ = ["Setter", "setter_for"]
-
 Setter = Callable[[Any, np.ndarray, "np.ndarray | None"], None]
 
 _FREE_JOINT = 0  # mjtJoint.mjJNT_FREE

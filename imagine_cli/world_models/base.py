@@ -14,8 +14,6 @@ from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.world_models.interfaces import Prediction, SupportsMoments
 from imagine_cli.world_models.linearize import linearize
 
-__all__ = ["DTYPES", "WorldModel", "read_action", "read_observation"]
-
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 

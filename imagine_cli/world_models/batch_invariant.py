@@ -18,8 +18,6 @@ from torch.overrides import TorchFunctionMode
 
 from imagine_cli.world_models.tiles import padded
 
-__all__ = ["PRODUCTS", "BatchInvariantProducts", "linear", "widened"]
-
 
 def linear(
     input: Tensor,

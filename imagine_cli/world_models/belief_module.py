@@ -21,8 +21,6 @@ from imagine_cli.world_models.module import (
 )
 from imagine_cli.world_models.output_keys import check_shapes, output_name
 
-__all__ = ["BeliefModule", "as_world_model", "module_step", "pilco_action", "writes_reward"]
-
 
 def as_world_model(
     module: torch.nn.Module,

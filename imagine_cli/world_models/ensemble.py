@@ -17,8 +17,6 @@ from imagine_cli.world_models.networks import ACTIVATIONS, bounded_variance, thr
 from imagine_cli.world_models.process_noise import process_variances
 from imagine_cli.world_models.tiles import group_rows, in_groups, in_tiles, padded
 
-__all__ = ["EnsembleWorldModel"]
-
 
 class EnsembleWorldModel(WorldModel):
     """M networks, each of which gives a mean and a variance (Chua et al. 2018, appendix A.1).

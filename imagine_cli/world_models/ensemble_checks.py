@@ -10,8 +10,6 @@ from torch import Tensor
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.process_noise import check_process_noise
 
-__all__ = ["BOUNDS", "SCALES", "check_state"]
-
 SCALES = ("input_mean", "input_scale", "target_mean", "target_scale")
 BOUNDS = ("min_logvar", "max_logvar")
 

@@ -17,8 +17,6 @@ from imagine_cli.world_models.process_noise import check_process_noise, process_
 from imagine_cli.world_models.program import check_program, layers_of, run_program
 from imagine_cli.world_models.tiles import in_tiles
 
-__all__ = ["ExportedWorldModel"]
-
 _INPUTS = ("observation", "action")
 
 

@@ -18,8 +18,6 @@ from torch.autograd import forward_ad
 from imagine_cli.world_models.networks import through
 from imagine_cli.world_models.tensor_versions import Versions, unchanged, versions_of
 
-__all__ = ["FusedLayers", "may_fuse"]
-
 Layers = list[tuple[Tensor, Tensor]]
 
 # What oneDNN calls an activation, and its parameters.

@@ -9,16 +9,6 @@ from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief
 
-__all__ = [
-    "UNLIMITED",
-    "Conditional",
-    "HasMembers",
-    "Prediction",
-    "SupportsMoments",
-    "SupportsPoints",
-    "member_count",
-]
-
 UNLIMITED = 2**62
 """How many members a distribution over functions has: each whole number below names one."""
 

@@ -12,8 +12,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import DTYPES, WorldModel
 from imagine_cli.world_models.interfaces import Conditional, Prediction
 
-__all__ = ["LinearGaussianWorldModel"]
-
 _DATA = ("transition", "control", "offset", "noise_covariance")
 _REWARD = ("reward_weights", "reward_offset", "reward_variance")
 

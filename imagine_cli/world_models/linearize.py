@@ -8,8 +8,6 @@ from torch import Tensor
 from imagine_cli.belief import ActionBelief, Belief, joint, product, symmetrise
 from imagine_cli.world_models.interfaces import Conditional, Prediction, SupportsPoints
 
-__all__ = ["linearize"]
-
 
 def linearize(model: SupportsPoints, belief: Belief, action: ActionBelief) -> Prediction:
     """One step: ``μ' = m(μ̃)``, ``Σ' = J Σ̃ Jᵀ + Q(μ̃)``, as the extended Kalman filter predicts.

@@ -17,8 +17,6 @@ from imagine_cli.world_models.output_keys import as_conditional, output_name, pr
 from imagine_cli.world_models.process_noise import check_process_noise, process_variances
 from imagine_cli.world_models.tiles import in_tiles
 
-__all__ = ["Key", "ModuleWorldModel", "WrappedModule", "declared_dtype", "written"]
-
 _REWARD = ("next", "reward")
 
 Key = str | tuple[str, ...]

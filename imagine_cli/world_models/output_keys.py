@@ -11,8 +11,6 @@ from torch import Tensor
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.interfaces import Conditional
 
-__all__ = ["as_conditional", "check_shapes", "output_name", "output_names", "present"]
-
 _OBSERVATION = (("next", "observation"), ("next_observation",))
 _REWARD = (("next", "reward"), ("reward",))
 

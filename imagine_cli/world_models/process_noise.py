@@ -11,8 +11,6 @@ from torch import Tensor
 
 from imagine_cli.errors import InputError
 
-__all__ = ["check_process_noise", "process_variances"]
-
 _NUMBERS = (int, float, np.integer, np.floating)
 
 

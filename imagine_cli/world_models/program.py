@@ -20,8 +20,6 @@ from torch import Tensor
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.batch_invariant import PRODUCTS, linear
 
-__all__ = ["DEVICE", "DTYPES", "check_program", "layers_of", "run_program"]
-
 DTYPES = {
     name: getattr(torch, name)
     for name in ("float16", "bfloat16", "float32", "float64", "int32", "int64", "uint8", "bool")

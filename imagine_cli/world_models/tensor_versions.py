@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-__all__ = ["Versions", "unchanged", "versions_of"]
-
 # A tensor, how often it was written to, and where its numbers are.
 Versions = list[tuple[Tensor, int, int]]
 

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["group_rows", "in_groups", "in_tiles", "padded", "tile_rows"]
-
 _WIDTH = 8
 _SMALLEST_GROUP = 40
 # In bytes of a column.

@@ -10,8 +10,6 @@ from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import is_one_hot, one_hot
 
-__all__ = ["encode"]
-
 
 def encode(actions: np.ndarray, env: EnvDescription, place: Callable[[int], str]) -> np.ndarray:
     """``(N, F)`` float64, one-hot where the env's actions are discrete.

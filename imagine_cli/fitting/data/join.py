@@ -13,8 +13,6 @@ from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.data.actions import encode
 from imagine_cli.fitting.data.recording import Recording
 
-__all__ = ["env_of", "join"]
-
 # A transition follows the one before where it starts, to this part of the largest number there
 # is, where that ended: float32 beside float64 is no gap.
 _SAME = 1e-6

@@ -21,8 +21,6 @@ from imagine_cli.fitting.data.recording import Recording
 from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.probe import check_survives
 
-__all__ = ["read", "recognises"]
-
 _MAIN = "main_data.hdf5"
 _METADATA = "metadata.json"
 _MOST_METADATA = 16 * 2**20

@@ -17,8 +17,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.files.digest import sha256_of
 from imagine_cli.fitting.data.recording import Recording
 
-__all__ = ["read", "recognises"]
-
 _NEEDED = ("observations", "actions", "next_observations")
 _KNOWN = (*_NEEDED, "rewards", "episode")
 

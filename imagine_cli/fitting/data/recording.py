@@ -12,8 +12,6 @@ import numpy as np
 from imagine_cli.errors import InputError
 from imagine_cli.registry import DATA_FORMATS
 
-__all__ = ["Recording", "read_recordings"]
-
 
 @dataclass(frozen=True)
 class Recording:

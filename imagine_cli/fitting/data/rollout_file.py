@@ -16,8 +16,6 @@ from imagine_cli.recording.probe import check_survives
 from imagine_cli.recording.real_lengths import real_lengths
 from imagine_cli.recording.schema import FORMAT
 
-__all__ = ["read", "recognises"]
-
 
 def recognises(path: Path) -> bool:
     """Whether it is an HDF5 file that calls itself a rollout."""

@@ -23,8 +23,6 @@ from imagine_cli.world_models.tiles import in_tiles, padded
 if TYPE_CHECKING:
     from imagine_cli.world_models.gp.compiled.step import CompiledStep
 
-__all__ = ["LARGEST", "GPWorldModel", "check_values", "gram", "shapes"]
-
 _Model = TypeVar("_Model", bound="GPWorldModel")
 _CONSTANTS = tuple(f"_constants_{name}" for name in Constants._fields)
 _POSTERIOR = tuple(f"_posterior_{name}" for name in GPPosterior._fields)

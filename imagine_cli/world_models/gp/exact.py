@@ -11,8 +11,6 @@ from imagine_cli.errors import InputError
 from imagine_cli.world_models.gp.base import GPWorldModel, check_values, gram, shapes
 from imagine_cli.world_models.gp.posterior import GPPosterior
 
-__all__ = ["GaussianProcessWorldModel"]
-
 
 class GaussianProcessWorldModel(GPWorldModel):
     """GPs given all of their data. Made by :meth:`from_hyperparameters`, ``imagine fit`` or

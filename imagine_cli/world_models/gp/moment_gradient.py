@@ -19,8 +19,6 @@ from torch import Tensor
 from imagine_cli.world_models.gp.moment_terms import Constants, Terms, terms_of, times
 from imagine_cli.world_models.gp.pair_sum import pair_sums_for_gradient
 
-__all__ = ["gradient"]
-
 
 def gradient(
     c: Constants,

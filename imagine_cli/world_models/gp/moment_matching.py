@@ -31,8 +31,6 @@ from imagine_cli.world_models.gp.moment_gradient import gradient
 from imagine_cli.world_models.gp.moment_terms import Constants, terms_of, times
 from imagine_cli.world_models.gp.pair_sum import pair_sum, pair_sum_whole
 
-__all__ = ["blocks", "moment_match", "moment_step"]
-
 # The most numbers that one block of beliefs has in any of its arrays: 16 MiB of float64.
 _BLOCK = 2**21
 

@@ -14,8 +14,6 @@ from torch.nn.functional import pad
 
 from imagine_cli.errors import ImagineError
 
-__all__ = ["Constants", "Terms", "no_covariance", "terms_of", "times"]
-
 # Dimensions that are certain are added up to a multiple of four: E x E matrices then begin at even
 # addresses, and a belief's bits do not depend on its place in a batch.
 _DIMENSIONS = 4

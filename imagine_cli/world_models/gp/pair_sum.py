@@ -20,8 +20,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["pair_sum", "pair_sum_whole", "pair_sums_for_gradient"]
-
 # A tile of this many float64 (2 MiB) stays in the second-level caches of two cores. Up to so many,
 # all problems of a belief are one tile: fewer operations outweigh that the lower halves of its
 # symmetric problems are computed too.

@@ -35,8 +35,6 @@ from torch import Tensor
 from imagine_cli.world_models.gp.posterior import GPPosterior
 from imagine_cli.world_models.tiles import in_tiles, tile_rows
 
-__all__ = ["WAVES", "Functions", "Waves", "draw", "evaluate", "function_size"]
-
 WAVES = 64
 """F: how many waves a function of the prior has for each output."""
 

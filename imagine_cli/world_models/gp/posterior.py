@@ -9,8 +9,6 @@ from torch import Tensor
 
 from imagine_cli.world_models.tiles import padded
 
-__all__ = ["GPPosterior"]
-
 
 class GPPosterior(NamedTuple):
     """D independent GPs given data at n inputs, or what data say of n inducing points.

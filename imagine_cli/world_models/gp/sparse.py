@@ -17,8 +17,6 @@ from imagine_cli.world_models.gp.base import (
 )
 from imagine_cli.world_models.gp.posterior import GPPosterior
 
-__all__ = ["SparseGPWorldModel"]
-
 
 class SparseGPWorldModel(GPWorldModel):
     """GPs given what their data say of m inducing points, which all of them share (Titsias 2009).

@@ -15,8 +15,6 @@ import numpy as np
 from imagine_cli.world_models.gp.compiled.kernel import kernel
 from imagine_cli.world_models.gp.compiled.vectors import fma
 
-__all__ = ["LARGEST", "exp", "expm1"]
-
 # Beyond these exp is no ordinary number: see pair_sum._LARGEST, which is the first.
 LARGEST = 700.0
 _SMALLEST = -708.0

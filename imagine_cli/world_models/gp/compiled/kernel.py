@@ -19,8 +19,6 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from imagine_cli.files.digest import sha256_of
 from imagine_cli.interrupts import interrupts_held_back
 
-__all__ = ["kernel"]
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 

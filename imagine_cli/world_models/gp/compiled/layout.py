@@ -9,8 +9,6 @@ import torch
 
 from imagine_cli.world_models.gp.moment_terms import Constants
 
-__all__ = ["Array", "Gradients", "Layout", "Terms"]
-
 Array = np.ndarray
 
 

@@ -13,8 +13,6 @@ from imagine_cli.world_models.gp.compiled.moment_terms import input_output
 from imagine_cli.world_models.gp.compiled.pair_sum import STEP, add_rows, carry, exponents, weigh
 from imagine_cli.world_models.gp.compiled.vectors import add_multiple, add_product, dot
 
-__all__ = ["by_beliefs", "by_forms", "by_moments", "by_pairs"]
-
 
 @kernel
 def by_moments(

@@ -35,8 +35,6 @@ from imagine_cli.world_models.gp.compiled.moment_terms import (
 from imagine_cli.world_models.gp.compiled.pair_sum import ROWS, pair_sums, rooted
 from imagine_cli.world_models.gp.compiled.vectors import dot
 
-__all__ = ["backward", "forward", "prepare"]
-
 # To hand work to a sleeping thread takes as long as so many exponentials.
 _FEWEST = 400_000
 # A derivative's sums along columns are kept for each block of rows; so many blocks at most.

@@ -14,8 +14,6 @@ from imagine_cli.world_models.gp.compiled.kernel import kernel
 from imagine_cli.world_models.gp.compiled.layout import Array, Layout, Terms
 from imagine_cli.world_models.gp.compiled.vectors import add_multiple, add_product, dot, short_sum
 
-__all__ = ["forms_at_points", "input_output", "matrices"]
-
 
 @kernel
 def matrices(first: int, last: int, c: Layout, mean: Array, var: Array, t: Terms) -> None:

@@ -13,8 +13,6 @@ from imagine_cli.world_models.gp.compiled.kernel import kernel
 from imagine_cli.world_models.gp.compiled.layout import Array, Layout, Terms
 from imagine_cli.world_models.gp.compiled.vectors import add_multiple, dot, fma
 
-__all__ = ["ROWS", "STEP", "add_rows", "carry", "exponents", "pair_sums", "rooted", "weigh"]
-
 # Rows of an item: their weights stay in the second-level cache from one belief to the next.
 ROWS = 32
 # So many rows go together, and what is symmetric is computed from the squares of so many rows and

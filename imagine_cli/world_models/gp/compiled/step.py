@@ -14,8 +14,6 @@ from imagine_cli.world_models.gp.compiled.moment_matching import backward, forwa
 from imagine_cli.world_models.gp.moment_matching import moment_step
 from imagine_cli.world_models.gp.moment_terms import Constants, no_covariance
 
-__all__ = ["CompiledStep"]
-
 
 class CompiledStep:
     """The :func:`~imagine_cli.world_models.gp.moment_matching.moment_step` of copied GPs.

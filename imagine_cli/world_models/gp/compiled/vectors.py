@@ -12,8 +12,6 @@ from numba.extending import intrinsic
 from imagine_cli.world_models.gp.compiled.kernel import kernel
 from imagine_cli.world_models.gp.compiled.layout import Array
 
-__all__ = ["add_multiple", "add_product", "dot", "fma", "short_sum"]
-
 _VECTOR = ir.VectorType(ir.DoubleType(), 8)
 _INDEX = ir.IntType(64)
 _SUMS = 4
