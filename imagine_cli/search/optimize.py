@@ -226,8 +226,8 @@ class _Search:
                 failed[restart] = error
         if not found:
             raise failed[0]
-        for restart, error in failed.items():
-            warnings.warn(f"restart {restart} is left out: {error}", stacklevel=3)
+        for restart, failure in failed.items():
+            warnings.warn(f"restart {restart} is left out: {failure}", stacklevel=3)
         return max(found, key=lambda one: one.value)
 
     def _restart(self, restart: int, learning_rate: float) -> _Best:
