@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -130,6 +131,8 @@ def optimize_policy(
         request = env_id
     else:
         _check_names(options)
+        if horizon < 1:
+            raise InputError(f"--horizon is {horizon}; it must be 1 or more")
         if trajectories is None:
             trajectories = _RESETS if start == "reset" else 1
         named = str(model) if isinstance(model, (str, Path)) else ""
@@ -209,7 +212,7 @@ class _Search:
     def run(self, restarts: int, learning_rate: float) -> _Best:
         """The best of all. ImagineError where each of them fails at its first evaluation."""
         found: list[_Best] = []
-        failure: ImagineError | None = None
+        failed: dict[int, ImagineError] = {}
         for restart in range(restarts):
             of = f" {restart + 1} of {restarts}" if restarts > 1 else ""
             self._progress.stage(f"searching{of}", self._iterations)
@@ -218,9 +221,11 @@ class _Search:
             except InputError:
                 raise
             except ImagineError as error:
-                failure = error
-        if not found and failure is not None:
-            raise failure
+                failed[restart] = error
+        if not found:
+            raise failed[0]
+        for restart, failure in failed.items():
+            warnings.warn(f"restart {restart} is left out: {failure}", stacklevel=3)
         return max(found, key=lambda one: one.value)
 
     def _restart(self, restart: int, learning_rate: float) -> _Best:
@@ -248,8 +253,10 @@ class _Search:
 def _visited(
     objective: ImaginedReturn, env: EnvDescription, request: RolloutRequest
 ) -> torch.Tensor:
-    """Where imagination gets to by random actions, ``(K, D)``: none where it fails."""
+    """States that random actions lead to in imagination, for basis functions, ``(K, D)``."""
     belief, model = objective.belief, objective.dynamics.model
+    if not request.policy.startswith("rbf"):  # no other policy has a place
+        return belief.mean
     points = isinstance(model, SupportsPoints)
     dynamics = ModelDynamics(model, Sampled()) if points else objective.dynamics
     count = max(_VISITS, len(belief.mean))

@@ -93,7 +93,7 @@ def test_other_kinds_and_their_own_rewards(kind: str, method: str) -> None:
         ({"method": "sgd"}, "--method 'sgd' is not lbfgs or adam"),
         ({"iterations": 0}, "--iterations is 0; it must be 1 or more"),
         ({"restarts": 0}, "--restarts is 0; it must be 1 or more"),
-        ({"horizon": 0}, "--steps is 0; it must be 1 or more"),
+        ({"horizon": 0}, "--horizon is 0; it must be 1 or more"),
         ({"learning_rate": 0.0}, "--learning-rate is 0.0; it must be above 0"),
         ({"policy": "random"}, "no policy 'random' to search for"),
         ({"policy": "p.pt", "restarts": 2}, "and p.pt is one; leave --restarts out"),
@@ -122,3 +122,23 @@ def test_without_scipy_adam_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingExtraError, match=r"imagine-cli\[search\]"):
         imagine_cli.optimize_policy("Pendulum-v1", GP, **SMALL)
     imagine_cli.optimize_policy("Pendulum-v1", GP, method="adam", **SMALL)
+
+
+def test_a_restart_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from imagine_cli.search import optimize
+
+    climb, failed = optimize.lbfgs, []
+
+    def fail_once(*given: Any, **named: Any) -> Any:
+        if not failed:
+            failed.append(True)
+            raise imagine_cli.ImagineError("it failed")
+        return climb(*given, **named)
+
+    monkeypatch.setattr(optimize, "lbfgs", fail_once)
+    with pytest.warns(UserWarning, match="restart 0 is left out: it failed"):
+        found = imagine_cli.optimize_policy("Pendulum-v1", GP, restarts=2, **SMALL)
+    assert {point.restart for point in found.curve} == {1}
+    failed.clear()
+    with pytest.raises(imagine_cli.ImagineError, match="it failed"):
+        imagine_cli.optimize_policy("Pendulum-v1", GP, **SMALL)
