@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,14 +39,6 @@ def test_every_command_is_documented(name: str, capsys: pytest.CaptureFixture[st
         assert parameter.help, f"{name} {parameter.opts} has no help"
     assert main([name, "--help"]) == 0
     assert f"imagine {name} " in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_is_in_the_readme(name: str) -> None:
-    for parameter in COMMANDS[name].params:
-        for option in parameter.opts:
-            if option.startswith("--") and option != "--help":
-                assert re.search(rf"`([^`]*[/ ])?{option}`", README), f"{name} {option}"
 
 
 def test_help_imports_nothing_heavy() -> None:
