@@ -52,7 +52,7 @@ def test_another_package_adds_a_propagation_and_replaces_none() -> None:
     assert PROPAGATIONS.load("moments") is Moments
     made: Propagation = make_propagation("outsider", small_gp(2, 1))
     assert isinstance(made, Outsider)
-    with pytest.raises(InputError, match="particles, outsider$"):
+    with pytest.raises(InputError, match="particles, module, outsider$"):
         make_propagation("magic", small_gp(2, 1))
 
 

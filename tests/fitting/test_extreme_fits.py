@@ -142,7 +142,7 @@ def test_an_env_where_nothing_happens(kind: str) -> None:
 def test_an_env_that_goes_wrong(
     kind: str, capsys: pytest.CaptureFixture[str], tmp_path: Any
 ) -> None:
-    with pytest.raises(ImagineError, match="not finite at step 2 of episode 0"):
+    with pytest.raises(ImagineError, match="not finite at step 3 of episode 0"):
         fit_world_model("ImagineOdd-v0", env_kwargs={"way": "nan"}, kind=kind, steps=60)
     sentence = r"is 1e\+200 at step 2 of episode 0, and numbers beyond 1e\+75 can't be fitted to"
     with pytest.raises(InputError, match=sentence):

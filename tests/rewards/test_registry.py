@@ -13,7 +13,8 @@ from imagine_cli.belief import ActionBelief, point
 from imagine_cli.environments import describe, make_env
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.rewards import RewardContext, make_reward
-from imagine_cli.world_models.base import Conditional, Prediction, WorldModel
+from imagine_cli.world_models.base import WorldModel
+from imagine_cli.world_models.interfaces import Conditional, Prediction
 
 CONTEXT = RewardContext(describe(make_env("Pendulum-v1")))
 X = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, -2.0]], dtype=torch.float64)

@@ -40,12 +40,12 @@ class Brittle(Propagation):
     def begin(self, model: WorldModel, belief: Belief, noise: Noise) -> State:
         return self.inner.begin(model, belief, noise)
 
-    def step(
+    def advance(
         self, model: WorldModel, belief: Belief, action: ActionBelief, state: State, noise: Noise
     ) -> Any:
         out = (belief.mean[:, 0].abs() > self.limit).unsqueeze(-1)
         # Not before the step has drawn, so that what it drew has to be drawn again.
-        prediction, state = self.inner.step(model, belief, action, state, noise)
+        prediction, state = self.inner.advance(model, belief, action, state, noise)
         if self.how == "nan":
             mean = prediction.mean.clone()
             mean[:, 1:2] = torch.where(out, torch.nan, mean[:, 1:2])
