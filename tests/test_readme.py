@@ -84,7 +84,12 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / link).exists(), f"{page}: {link}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+# The rooms' pages take a minute and more together.
+@pytest.mark.parametrize(
+    "page",
+    [page if page.parent == ROOT else pytest.param(page, marks=pytest.mark.long) for page in PAGES],
+    ids=NAMES,
+)
 def test_every_command_but_the_fits_and_every_python_block(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

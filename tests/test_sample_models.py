@@ -40,6 +40,7 @@ def test_they_are_there_small_and_explained() -> None:
         assert command in text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", MODELS, ids=[path.stem for path in MODELS])
 def test_its_95_percent_interval_covers_90_to_99_percent_of_fresh_transitions(path: Path) -> None:
     model, known = load_world_model(path), read_checkpoint(path).env

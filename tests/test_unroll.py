@@ -39,7 +39,7 @@ def cost(model: GaussianProcessWorldModel, policy: RBFPolicy, steps: int) -> Ten
     return torch.stack([s.belief.mean.square().sum() + s.belief.var.sum() for s in taken]).sum()
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_the_gradient_through_40_steps_is_that_of_finite_differences(compiled: bool) -> None:
     if compiled:
         pytest.importorskip("numba")

@@ -171,6 +171,7 @@ def test_bad_input_gives_one_sentence_and_status_2(
     assert Path("there.h5").read_text() == "precious"
 
 
+@pytest.mark.long
 def test_compiled_it_is_the_same_to_rounding_and_runs_again(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
