@@ -91,7 +91,7 @@ class ModelDynamics:
     def _settled(self, prediction: Prediction) -> Prediction:
         """The prediction in :attr:`dtype`, with covariances that are some."""
         mean, var = prediction.mean.to(self.dtype), prediction.var.to(self.dtype)
-        if self.propagation.certain:  # a tenth of a planner's step
+        if self.propagation.certain:  # its covariances are zeros
             return prediction._replace(mean=mean, var=var)
         var, repaired = nearest_covariance(var)
         if repaired:

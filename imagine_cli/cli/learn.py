@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagine_cli.cli.options import Debug, EnvId, EnvKwargs, Json, Quiet, Seed, parse_env_kwargs
+from imagine_cli.cli.options import (
+    Debug,
+    EnvId,
+    EnvKwargs,
+    Json,
+    Quiet,
+    Seed,
+    command_line,
+    parse_env_kwargs,
+)
 
 if TYPE_CHECKING:
     from imagine_cli.search.learn import Learned
@@ -83,8 +91,6 @@ def learn(
 
     Example: imagine learn --env Pendulum-v1 --method pets --rounds 5 --until 'return >= -200'
     """
-    import shlex
-
     from imagine_cli.cli.progress import progress
 
     with progress(quiet) as display:
@@ -92,7 +98,7 @@ def learn(
 
         found = learn_policy(
             env, output, env_kwargs=parse_env_kwargs(env_kwarg), resume=resume,
-            command=shlex.join(["imagine", *sys.argv[1:]]), progress=display,
+            command=command_line(), progress=display,
             method=method, reward=reward, policy=policy, rounds=rounds,
             random_steps=random_steps, trial_steps=trial_steps, horizon=horizon,
             iterations=iterations, start=start, until=until, seed=seed,

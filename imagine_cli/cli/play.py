@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,14 +10,18 @@ import typer
 from imagine_cli.cli.options import (
     Compile,
     Debug,
+    Device,
     EnvId,
     EnvKwargs,
     Force,
     Json,
+    Policy,
     Quiet,
     Reward,
     Seed,
+    TrustPickle,
     check_output,
+    command_line,
     parse_env_kwargs,
 )
 
@@ -28,9 +31,7 @@ if TYPE_CHECKING:
 
 def play(
     env: EnvId,
-    policy: Annotated[
-        str, typer.Option("--policy", help="What acts: as imagine rollout takes it.")
-    ],
+    policy: Policy,
     trajectories: Annotated[
         int, typer.Option("--trajectories", "-n", min=1, help="How many episodes.")
     ] = 100,
@@ -67,12 +68,9 @@ def play(
         ),
     ] = None,
     env_kwarg: EnvKwargs = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    device: Device = "cpu",
     compiled: Compile = False,
-    trust_pickle: Annotated[
-        bool,
-        typer.Option("--trust-pickle", help="Load a pickled model; that can run any code in it."),
-    ] = False,
+    trust_pickle: TrustPickle = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -87,7 +85,6 @@ def play(
 
     Example: imagine play --env Pendulum-v1 --policy icem --model wm.pt -n 5 --record real.h5
     """
-    import shlex
     import tempfile
 
     from imagine_cli.cli.progress import progress
@@ -109,7 +106,7 @@ def play(
             env, policy, trajectories=trajectories, steps=steps, model=model, record=recorded,
             overwrite=force, trust_pickle=trust_pickle, progress=display, reward=reward,
             propagation=propagation, seed=seed, env_kwargs=kwargs, device=device,
-            compiled=compiled, command=shlex.join(["imagine", *sys.argv[1:]]),
+            compiled=compiled, command=command_line(),
         )  # fmt: skip
         if video is not None:
             assert recorded is not None
