@@ -1,4 +1,4 @@
-"""``imagine inspect`` of a world-model checkpoint."""
+"""``imagine inspect`` of a world-model or a policy checkpoint."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ _SCORE_NAMES = {"rmse": "RMSE", "nll": "NLL (nats)", "coverage_95": "in 95 % int
 
 def inspect_checkpoint(path: Path, *, json: bool) -> None:
     """Print what ``imagine inspect`` prints of the checkpoint at ``path``. Raises InputError."""
-    document = checkpoint_document(path)
+    from imagine_cli.policies.checkpoint import is_policy
+
+    policy = path.is_file() and is_policy(path)
+    document = policy_document(path) if policy else checkpoint_document(path)
     if json:
         from imagine_cli.cli.inspect_document import as_json
 
         print(as_json(document))
         return
     console = answers()
-    for title, shown in _sections(document):
+    for title, shown in (_policy_sections if policy else _sections)(document):
         if title:
             console.print(f"\n{printable(title)}", style="bold", markup=False)
         if shown is not None:
@@ -71,6 +74,36 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
         "env": dict(checkpoint.env),
         "metadata": dict(checkpoint.metadata),
     }
+
+
+def policy_document(path: Path) -> dict[str, Any]:
+    """What ``--json`` prints of a policy: ``"kind": "policy"``, ``file``, ``bytes``,
+    ``policy_kind``, ``config``, ``parameters`` (their shapes), ``env`` and ``metadata``."""
+    from imagine_cli.policies.checkpoint import describe_policy
+
+    found = describe_policy(path)
+    kind = found.pop("kind")
+    size = path.stat().st_size
+    return {"kind": "policy", "file": str(path), "bytes": size, "policy_kind": kind, **found}
+
+
+def _policy_sections(document: dict[str, Any]) -> Iterator[tuple[str, Table | None]]:
+    env, metadata = document["env"], dict(document["metadata"])
+    curve = metadata.pop("curve", None)
+    shapes = (f"{name} {tuple(shape)}" for name, shape in document["parameters"].items())
+    facts = [
+        ("policy", f"{document['file']}, {bytes_text(document['bytes'])}"),
+        ("kind", str(document["policy_kind"])),
+        ("parameters", ", ".join(shapes)),
+        *_lines(document["config"]),
+        ("env", str(env.get("id", "not said"))),
+    ]
+    yield "", fact_table(facts)
+    if metadata:
+        yield "Searched for", fact_table(list(_lines(metadata)))
+    returns = [point["imagined_return"] for point in _listed(curve) if isinstance(point, dict)]
+    if len(returns) > 1:
+        yield f"Imagined return: {returns[0]:.6g} to {max(returns):.6g}", None
 
 
 def _sections(document: dict[str, Any]) -> Iterator[tuple[str, Table | None]]:

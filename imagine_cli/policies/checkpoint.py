@@ -43,11 +43,7 @@ def load_policy(
     Raises InputError: no policy checkpoint, damaged, or not for an env like this one.
     """
     path = Path(path)
-    content = plain_data.read(
-        path, "policy", instead="save it as plain data with imagine_cli.policies.save_policy"
-    )
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, not a policy checkpoint")
+    content = _read(path)
     kind, config, state = _parts(path, content)
     cls = kind_named(kind)
     if cls is None:
@@ -60,6 +56,33 @@ def load_policy(
         raise InputError(f"the policy {path} doesn't fit: {error} ({sizes(env)})") from error
     policy.name = str(path)
     return policy.to(device=device, dtype=dtype)
+
+
+def describe_policy(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a checkpoint says of itself, for any env: plain data.
+
+    ``kind``, ``config``, ``parameters`` (the shape of each), ``env`` and ``metadata``.
+
+    Raises InputError as :func:`load_policy`.
+    """
+    content = _read(Path(path))
+    kind, config, state = _parts(Path(path), content)
+    plain_data.check_tensors(state, Path(path), "policy")
+    return {
+        "kind": kind,
+        "config": config,
+        "parameters": {name: list(tensor.shape) for name, tensor in state.items()},
+        "env": content.get("env") or {},
+        "metadata": content.get("metadata") or {},
+    }
+
+
+def is_policy(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says that it is a policy checkpoint."""
+    try:
+        return _read(Path(path)).get("format") == FORMAT
+    except InputError:
+        return False
 
 
 def save_policy(
@@ -106,6 +129,15 @@ def save_policy(
 def make(argument: str, context: PolicyContext) -> ParametricPolicy:
     """A path ending in .pt or .pth."""
     return load_policy(argument, context.env, dtype=context.dtype, device=context.device)
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    content = plain_data.read(
+        path, "policy", instead="save it as plain data with imagine_cli.policies.save_policy"
+    )
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}, not a policy checkpoint")
+    return content
 
 
 def _parts(path: Path, content: Mapping[Any, Any]) -> tuple[str, dict[str, Any], Mapping[Any, Any]]:

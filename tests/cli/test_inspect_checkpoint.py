@@ -9,7 +9,8 @@ import torch
 
 from imagine_cli import save_world_model
 from imagine_cli.cli import main
-from imagine_cli.environments import EnvDescription
+from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.policies import LinearPolicy, save_policy
 from imagine_cli.world_models import GaussianProcessWorldModel
 
 METADATA = {
@@ -137,3 +138,23 @@ def test_a_broken_checkpoint_is_one_sentence(
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
+
+
+def test_a_policy_says_its_kind_its_shapes_and_how_it_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "policy.pt")
+    metadata = {"reward": "env", "curve": [{"imagined_return": -3.0}, {"imagined_return": -1.5}]}
+    policy = LinearPolicy(torch.ones(1, 3), torch.zeros(1), torch.tensor([2.0]))
+    save_policy(policy, path, env=describe(make_env("Pendulum-v1")), metadata=metadata)
+    assert main(["inspect", path]) == 0
+    out = capsys.readouterr().out
+    for part in ("linear", "weight (1, 3)", "Pendulum-v1", "Imagined return: -3 to -1.5"):
+        assert part in out
+    assert main(["inspect", path, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["kind"] == "policy"
+    assert document["parameters"] == {"weight": [1, 3], "bias": [1]}
+    assert document["metadata"] == metadata
+    Path(path).write_bytes(Path(path).read_bytes()[:-40])
+    assert main(["inspect", path]) == 2
