@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation.rerun import rerun_rollout as rerun_rollout
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
+    from imagine_cli.plots.learning_curve import plot_learning as plot_learning
     from imagine_cli.plots.plot import plot_evaluation as plot_evaluation
     from imagine_cli.plots.plot import plot_rollout as plot_rollout
     from imagine_cli.policies import load_policy as load_policy
@@ -58,6 +59,7 @@ _HOME = {
     "optimize_policy": "search.optimize",
     "play_policy": "evaluation.play",
     "plot_evaluation": "plots.plot",
+    "plot_learning": "plots.learning_curve",
     "plot_rollout": "plots.plot",
     "render_video": "video.render",
     "rerun_rollout": "evaluation.rerun",

@@ -67,14 +67,15 @@ def plot(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Draw a rollout's fan chart, or how honest an evaluation's intervals are.
+    """Draw a rollout's fan chart, how honest an evaluation's intervals are, or a learning curve.
 
     A fan chart has the means with their 50 and 95 % bands, step by step.
     Particles, where the rollout keeps any, are thin grey lines; a real run is
     a dashed black one. With a .gif or .mp4 output the env itself is drawn
     (extra "video"). An evaluation's picture has observed against nominal
-    coverage and histograms of the probability integral transform. The
-    picture's path goes to stdout. Needs the extra "plot".
+    coverage and histograms of the probability integral transform; that of a
+    folder of imagine learn the real return against real steps. The picture's
+    path goes to stdout. Needs the extra "plot".
 
     Example: imagine plot rollout.h5 -o fan.svg
 
@@ -85,11 +86,11 @@ def plot(
     target = file.with_suffix(".png") if output is None else output
     check_output(target, force, file, real)
     video = target.suffix.lower() in (".gif", ".mp4")
-    kind = "a video" if video else "an evaluation" if _is_json(file) else "a fan chart"
+    kind = "a video" if video else _kind(file)
     unused = {
         "--real": real is not None and kind != "a fan chart",
-        "--trajectory": bool(trajectory) and kind == "an evaluation",
-        "--dimension": bool(dimension) and video,
+        "--trajectory": bool(trajectory) and kind in ("an evaluation", "a learning curve"),
+        "--dimension": bool(dimension) and kind in ("a video", "a learning curve"),
         "--horizon": bool(horizon) and kind != "an evaluation",
         "--env": env is not None and not video,
     }
@@ -109,6 +110,10 @@ def plot(
                 progress=display,
             )  # fmt: skip
             display.finish()
+    elif kind == "a learning curve":
+        from imagine_cli.plots.learning_curve import plot_learning
+
+        plot_learning(file, target, overwrite=force)
     elif kind == "an evaluation":
         from imagine_cli.plots.plot import plot_evaluation
 
@@ -126,6 +131,14 @@ def plot(
     print(target)
     if left_out and not quiet:
         warning_line(f"{left_out} {what}")
+
+
+def _kind(file: Path) -> str:
+    from imagine_cli.plots.learning_curve import is_run
+
+    if is_run(file):
+        return "a learning curve"
+    return "an evaluation" if _is_json(file) else "a fan chart"
 
 
 def _is_json(file: Path) -> bool:
