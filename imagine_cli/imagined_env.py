@@ -202,13 +202,13 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
         self.base_env.set_seed(seed)
 
     def _real_resets(self, shape: torch.Size) -> Tensor:
-        wanted = math.prod(shape)
+        count = math.prod(shape)
         each = max(1, self.base_env.batch_size.numel())
-        starts = [
+        observations = [
             self.base_env.reset().get("observation").reshape(each, -1)
-            for _ in range(math.ceil(wanted / each))
+            for _ in range(math.ceil(count / each))
         ]
-        return torch.cat(starts)[:wanted].reshape(*shape, -1)
+        return torch.cat(observations)[:count].reshape(*shape, -1)
 
     def _carried_specs(self, shape: tuple[int, ...]) -> dict[str, Composite]:
         """The spec of ``"propagation"``, where there is anything to carry."""

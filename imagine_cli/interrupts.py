@@ -27,10 +27,10 @@ def interrupts_held_back() -> Iterator[None]:
     with contextlib.ExitStack() as restore:
         restore.callback(deliver)
         if threading.current_thread() is threading.main_thread():  # which alone gets signals
-            for wanted in (signal.SIGINT, signal.SIGTERM):
-                handler = signal.getsignal(wanted)
+            for one in (signal.SIGINT, signal.SIGTERM):
+                handler = signal.getsignal(one)
                 if callable(handler):
-                    handlers[wanted] = handler
-                    restore.callback(signal.signal, wanted, handler)
-                    signal.signal(wanted, lambda number, frame: held.append((number, frame)))
+                    handlers[one] = handler
+                    restore.callback(signal.signal, one, handler)
+                    signal.signal(one, lambda number, frame: held.append((number, frame)))
         yield

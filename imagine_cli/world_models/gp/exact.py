@@ -67,11 +67,11 @@ class GaussianProcessWorldModel(GPWorldModel):
                 f"{cls.called} needs inputs (n, D+F) and targets (n, D): {shapes(data)}"
             )
         (n, size), outputs = inputs.shape, targets.shape[1]
-        wanted = ((n, size), (n, outputs), (outputs, size), (outputs,), (outputs,))
-        fits = [tuple(value.shape) for value in data.values()] == list(wanted)
+        expected = ((n, size), (n, outputs), (outputs, size), (outputs,), (outputs,))
+        fits = [tuple(value.shape) for value in data.values()] == list(expected)
         if size < outputs or not fits:
             raise InputError(
-                f"the data of {cls.called} don't fit together: wanted inputs (n, D+F), targets "
+                f"the data of {cls.called} don't fit together: expected inputs (n, D+F), targets "
                 f"(n, D), lengthscales (D, D+F), variances (D,); got {shapes(data)}"
             )
         check_values(cls.called, data, jitter, "lengthscales", "signal_variances")

@@ -78,7 +78,7 @@ def moment_match(c: Constants, mean: Tensor, var: Tensor) -> Moments:
     Differentiable, twice too, in ``mean`` and ``var``. The graph keeps the two arguments and
     nothing else: the backward pass computes the rest again, by the derivative written out
     (:mod:`imagine_cli.world_models.gp.moment_gradient`). Where a derivative of the derivative is
-    wanted, the matrices of n² numbers are in memory as a whole.
+    needed, the matrices of n² numbers are in memory as a whole.
     """
     if torch.is_grad_enabled() and (mean.requires_grad or var.requires_grad):
         found: Moments = _MomentMatch.apply(mean, var, c)  # type: ignore[no-untyped-call]
@@ -106,8 +106,8 @@ class _MomentMatch(torch.autograd.Function):
             return *(_together([each[k] for each in found]) for k in (0, 1)), None
         moments = _moments(ctx.c, mean, var, pair_sum_whole)
         inputs = [x for x in (mean, var) if x.requires_grad]
-        wanted = iter(torch.autograd.grad(moments, inputs, grads, create_graph=True))
-        return *(next(wanted) if x.requires_grad else None for x in (mean, var)), None
+        gradients = iter(torch.autograd.grad(moments, inputs, grads, create_graph=True))
+        return *(next(gradients) if x.requires_grad else None for x in (mean, var)), None
 
 
 def blocks(c: Constants, batch: int) -> list[slice]:

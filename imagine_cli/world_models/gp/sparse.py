@@ -92,10 +92,10 @@ class SparseGPWorldModel(GPWorldModel):
                 f"{shapes(data)}"
             )
         outputs, size = y.shape[1], z.shape[1]
-        wanted = (z.shape, (len(x), size), (len(x), outputs), *_of_kernel(outputs, size))
-        if size < outputs or any(data[k].shape != w for k, w in zip(names, wanted, strict=True)):
+        expected = (z.shape, (len(x), size), (len(x), outputs), *_of_kernel(outputs, size))
+        if size < outputs or any(data[k].shape != w for k, w in zip(names, expected, strict=True)):
             raise InputError(
-                f"the data of {cls.called} don't fit together: wanted inducing_points (m, D+F), "
+                f"the data of {cls.called} don't fit together: expected inducing_points (m, D+F), "
                 "inputs (n, D+F), targets (n, D), lengthscales (D, D+F), variances (D,); got "
                 f"{shapes(data)}"
             )
@@ -113,10 +113,12 @@ class SparseGPWorldModel(GPWorldModel):
                 f"{cls.called} needs inducing_points (m, D+F) and responses (D, m): {shapes(data)}"
             )
         (m, size), outputs = z.shape, len(responses)
-        wanted = (z.shape, (outputs, m, m), (outputs, m), *_of_kernel(outputs, size))
-        if size < outputs or any(data[k].shape != w for k, w in zip(cls.data, wanted, strict=True)):
+        expected = (z.shape, (outputs, m, m), (outputs, m), *_of_kernel(outputs, size))
+        if size < outputs or any(
+            data[k].shape != w for k, w in zip(cls.data, expected, strict=True)
+        ):
             raise InputError(
-                f"the data of {cls.called} don't fit together: wanted inducing_points (m, D+F), "
+                f"the data of {cls.called} don't fit together: expected inducing_points (m, D+F), "
                 "design (D, m, m), responses (D, m), lengthscales (D, D+F), variances (D,); got "
                 f"{shapes(data)}"
             )

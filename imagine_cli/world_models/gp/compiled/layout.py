@@ -1,4 +1,4 @@
-"""GPs as this room's functions take them: plain arrays in plain order."""
+"""GPs as compiled functions take them: plain arrays in plain order."""
 
 from __future__ import annotations
 

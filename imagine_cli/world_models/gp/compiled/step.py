@@ -76,8 +76,8 @@ class _Step(torch.autograd.Function):
         again = torch.is_grad_enabled()
         with torch.enable_grad():
             found = moment_step(ctx.step.constants, ctx.noise, mean, var)
-        wanted = iter(torch.autograd.grad(found, inputs, grads, create_graph=again))
-        return *(next(wanted) if x.requires_grad else None for x in (mean, var)), None, None
+        gradients = iter(torch.autograd.grad(found, inputs, grads, create_graph=again))
+        return *(next(gradients) if x.requires_grad else None for x in (mean, var)), None, None
 
 
 def _array(values: Tensor) -> Array:
