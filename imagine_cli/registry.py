@@ -126,9 +126,9 @@ POLICY_KINDS = Registry("policy_kinds", "kind of policy {}", {
 
 # Each a Method: how imagine learn learns.
 METHODS = Registry("methods", "method {} of learning", {
-    "pilco": "imagine_cli.search.learn:PILCO",
-    "mc-pilco": "imagine_cli.search.learn:MC_PILCO",
-    "pets": "imagine_cli.search.learn:PETS",
+    "pilco": "imagine_cli.search.methods:PILCO",
+    "mc-pilco": "imagine_cli.search.methods:MC_PILCO",
+    "pets": "imagine_cli.search.methods:PETS",
 })  # fmt: skip
 # Each makes a Reward of what follows its name, and a RewardContext.
 REWARDS = Registry("rewards", "reward {}", {

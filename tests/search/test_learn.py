@@ -14,7 +14,8 @@ import pytest
 from imagine_cli import InputError, learn_policy, open_rollout
 from imagine_cli.cli import main
 from imagine_cli.registry import METHODS
-from imagine_cli.search.learn import Method, parse_until
+from imagine_cli.search.learn import parse_until
+from imagine_cli.search.methods import Method
 
 OPTIONS: dict[str, Any] = {
     "method": "quick", "reward": "quadratic:target=1,0,0;weight=1,1,0.1", "rounds": 2,
