@@ -75,6 +75,7 @@ class _TensorDictLoop(Policy):
         self._ends = dict(env.full_done_spec.zero().items())
         self._own = {"observation", "propagation", *self._ends}
         self.tensordict = TensorDict()
+        self._beside: dict[str, Any] = {}
         self.others: list[dict[str, Any]] = []
 
     def act(
@@ -84,6 +85,7 @@ class _TensorDictLoop(Policy):
         if acted is not self.tensordict:
             self.tensordict.update(acted)
         beside = {key: value for key, value in self.tensordict.items() if key not in self._own}
+        self._beside = beside
         # A policy writes into the same nested entry again at the next step.
         self.others.append({k: v if isinstance(v, Tensor) else v.copy() for k, v in beside.items()})
         return ActionBelief(self.tensordict.get("action")), state
@@ -95,11 +97,10 @@ class _TensorDictLoop(Policy):
         self, belief: Belief, action: ActionBelief, state: State, noise: Noise
     ) -> tuple[Prediction, State]:
         env = self._env
-        beside = {key: value for key, value in self.tensordict.items() if key not in self._own}
         prediction, state = env.transition(self.tensordict)
         observation = {"mean": prediction.mean, "var": prediction.var}
         place: dict[str, Any] = {"batch_size": env.batch_size, "device": env.device}
-        entries = {**self._ends, **beside, "observation": TensorDict(observation, **place)}
+        entries = {**self._ends, **self._beside, "observation": TensorDict(observation, **place)}
         if state:
             entries["propagation"] = TensorDict(dict(state), **place)
         self.tensordict = TensorDict(entries, **place)

@@ -119,12 +119,17 @@ def _position(
     return Position.at_start(rollout.dynamics, rollout.policy, belief, noise, first)
 
 
+# A tensor of one step of one trajectory takes many times the memory of its numbers.
+_TENSORS = 512
+
+
 class _Record:
     """The steps of a shard, as the datasets of the file have them."""
 
     def __init__(self, rollout: PreparedRollout, at: Position) -> None:
         self._fields = rollout.fields
         self._parts: dict[str, list[Tensor | None]] = {name: [] for name in self._fields}
+        self._arrays: dict[str, list[np.ndarray]] = {name: [] for name in self._fields}
         self._put("observation/mean", at.belief.mean)
         self._put("observation/var", at.belief.var)
         self._put("particles/observation", at.state.get("particles"))
@@ -151,18 +156,23 @@ class _Record:
     def _put(self, name: str, part: Tensor | None) -> None:
         if name in self._parts:
             self._parts[name].append(part)
+            if len(self._parts[name]) == _TENSORS:
+                self._stack(name)
+
+    def _stack(self, name: str) -> None:
+        parts, self._parts[name] = self._parts[name], []
+        known = [self._unknown[name] if part is None else part for part in parts]
+        self._arrays[name].append(as_numpy(torch.stack(known, dim=FIELDS[name].step_axis)))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every dataset's; beliefs and particles have one more step, the last one's end."""
+        for name, parts in self._parts.items():
+            if parts:
+                self._stack(name)
         return {
-            name: as_numpy(
-                torch.stack(
-                    [self._unknown[name] if part is None else part for part in parts],
-                    dim=FIELDS[name].step_axis,
-                )
-            )
-            for name, parts in self._parts.items()
-            if parts
+            name: np.concatenate(arrays, FIELDS[name].step_axis)
+            for name, arrays in self._arrays.items()
+            if arrays
         }
 
 
