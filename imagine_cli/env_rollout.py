@@ -93,6 +93,9 @@ class _TensorDictLoop(Policy):
     def begin(self, observation: Belief, trajectories: Any) -> Any:
         raise NotImplementedError  # the env's reset has begun both
 
+    def points(self, state: State) -> None:
+        """None: an env takes one action."""
+
     def step(
         self, belief: Belief, action: ActionBelief, state: State, noise: Noise
     ) -> tuple[Prediction, State]:

@@ -22,6 +22,7 @@ class RolloutRequest:
         model: the path of the world model; empty for one that is handed over as an object.
         env_kwargs: arguments for the env.
         policy: as :func:`imagine_cli.policies.make_policy` takes it.
+        open_loop: whether the policy sees the mean of a belief alone.
         start: as :func:`imagine_cli.rollout.initial.make_initial` takes it.
         propagation: the name of a propagation; None for the model's own default.
         parameters: of that propagation, such as ``particles``; None is its default.
@@ -46,6 +47,7 @@ class RolloutRequest:
     model: str = ""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     policy: str = "random"
+    open_loop: bool = False
     start: str = "reset"
     propagation: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from tensordict import TensorDictBase
 
-from imagine_cli.belief import ActionBelief, Belief, nearest_covariance
+from imagine_cli.belief import ActionBelief, Belief, fit_to_particles, nearest_covariance
 from imagine_cli.propagation.base import Propagation, State
 from imagine_cli.propagation.noise import Noise
 from imagine_cli.rewards.base import Reward
@@ -27,6 +27,9 @@ class Dynamics(Protocol):
     def begin(self, belief: Belief, noise: Noise) -> State:
         """What is carried at a belief that a trajectory begins from: often nothing."""
 
+    def points(self, state: State) -> torch.Tensor | None:
+        """The points ``(*B, P, D)`` that the belief is of, where it is of any."""
+
     def step(
         self, belief: Belief, action: ActionBelief, state: State, noise: Noise
     ) -> tuple[Prediction, State]:
@@ -36,11 +39,16 @@ class Dynamics(Protocol):
 class Acts(Protocol):
     """What acts: a :class:`imagine_cli.policies.Policy`."""
 
+    acts_at_points: bool
+
     def begin(self, observation: Belief, trajectories: torch.Tensor) -> State:
         """What it carries at the initial beliefs of the trajectories of these numbers."""
 
     def act(self, step: int, observation: Belief, state: State) -> tuple[ActionBelief, State]:
         """The action at a step, and what it carries to the next."""
+
+    def at(self, x: torch.Tensor) -> torch.Tensor:
+        """The actions ``(*S, F)`` at points ``(*S, D)``, where it acts at points."""
 
 
 class ModelDynamics:
@@ -73,6 +81,9 @@ class ModelDynamics:
 
     def begin(self, belief: Belief, noise: Noise) -> State:
         return self.propagation.begin(self.model, belief, noise)
+
+    def points(self, state: State) -> torch.Tensor | None:
+        return self.propagation.points(state)
 
     def step(
         self, belief: Belief, action: ActionBelief, state: State, noise: Noise
@@ -148,6 +159,8 @@ def unroll(
 ) -> Iterator[Step]:
     """``steps`` imagined steps, one after the other.
 
+    Where a belief is of points, and the policy acts at points, each point has its own action.
+
     Args:
         dynamics: what takes a belief one step on.
         policy: what acts.
@@ -159,7 +172,13 @@ def unroll(
     """
     carried, acting = state
     for step in range(first_step, first_step + steps):
-        action, acting = policy.act(step, belief, acting)
+        points = dynamics.points(carried) if policy.acts_at_points else None
+        if points is None:
+            action, acting = policy.act(step, belief, acting)
+        else:
+            action = ActionBelief(policy.at(points))
         prediction, carried = dynamics.step(belief, action, carried, noise)
+        if points is not None:
+            action = ActionBelief(*fit_to_particles(action.mean))
         belief = Belief(prediction.mean, prediction.var)
         yield Step(action, prediction, carried, acting)

@@ -20,6 +20,10 @@ MODELS = ["gp.pt", "sparse-gp.pt", "linear.pt", "ensemble.pt", "exported.pt2", "
 POLICIES = ["policy-linear.pt", "policy-rbf.pt", "policy-mlp.pt", "policy-torchrl.pt"]
 ROLLOUTS = ["moments.h5", "linearized.h5", "unscented.h5", "particles.h5"]
 
+# Their policies saw less of a belief than now: one its mean alone, one had an action drawn for each
+# particle where it acts at the particle now.
+REACTING = ["linearized.h5", "particles.h5"]
+
 # Where they were made. Elsewhere the same numbers are the same but for rounding.
 MADE_ON = ("2.13.0+cpu", "AVX512", "x86_64")
 
@@ -77,7 +81,9 @@ def test_a_rollout_is_read_and_comes_out_the_same_again(
     assert said["shape"]["trajectories"] == 2
     assert said["shape"]["steps"] == 5
     assert said["shape"]["particles"] == (6 if rollout == "particles.h5" else None)
-    main(["rerun", rollout, "-o", "again.h5", "-q"])
+    assert main(["rerun", rollout, "-o", "again.h5", "-q"]) == int(rollout in REACTING)
+    if rollout in REACTING:
+        return
     rounding = 0.0 if here() == MADE_ON else 1e-6
     found = imagine_cli.compare_rollouts(rollout, "again.h5", rtol=rounding, atol=rounding)
     assert found.same, found

@@ -49,6 +49,14 @@ def rollout(
         int, typer.Option("--trajectories", "-n", min=1, help="How many trajectories.")
     ] = 1,
     policy: Policy = "random",
+    open_loop: Annotated[
+        bool,
+        typer.Option(
+            "--open-loop",
+            help="The policy sees the mean of a belief alone; else it acts at each particle, or "
+            "on mean and covariance.",
+        ),
+    ] = False,
     start: Annotated[
         str,
         typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.belief import ActionBelief, Belief, point
 
 if TYPE_CHECKING:
     from imagine_cli.environments import EnvDescription
@@ -48,10 +48,13 @@ class Policy(ABC):
     Attributes:
         name: how it was asked for; goes into the rollout file.
         gives_variance: whether every action it gives has a ``var`` (so that the file has room).
+        acts_at_points: whether it reacts to where it is by :meth:`at`, so that each of many
+            particles has its own action.
     """
 
     name: str
     gives_variance: bool = False
+    acts_at_points: bool = False
 
     def check(self, steps: int, trajectories: int) -> None:  # noqa: B027 (most have no limit)
         """Whether it can act for so many steps and trajectories: InputError where it can't.
@@ -81,3 +84,26 @@ class Policy(ABC):
         Args:
             state: of :meth:`begin` or of the step before.
         """
+
+    def at(self, x: Tensor) -> Tensor:
+        """The actions ``(*S, F)`` at points ``(*S, D)``, where it :attr:`acts_at_points`."""
+        raise NotImplementedError
+
+
+class OpenLoop(Policy):
+    """A policy that sees where it is believed to be and no spread: one action for the belief."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy, self.name = policy, policy.name
+
+    def check(self, steps: int, trajectories: int) -> None:
+        self._policy.check(steps, trajectories)
+
+    def begin(self, observation: Belief, trajectories: Tensor) -> PolicyState:
+        return self._policy.begin(point(observation.mean), trajectories)
+
+    def act(
+        self, step: int, observation: Belief, state: PolicyState
+    ) -> tuple[ActionBelief, PolicyState]:
+        action, state = self._policy.act(step, point(observation.mean), state)
+        return ActionBelief(action.mean), state

@@ -41,8 +41,9 @@ class LinearPolicy(SquashedPolicy):
         u_var = symmetrise((wide @ wide_var @ wide.mT)[..., :size, :size])
         return u, u_var, weight.mT.expand(*mean.shape[:-1], -1, -1)
 
-    def at(self, x: Tensor) -> Tensor:
-        u = x @ self.weight.to(x).mT + self.bias.to(x)
+    def respond_at(self, x: Tensor) -> Tensor:
+        wide = padded(self.weight.to(x), -1, -2)
+        u = (padded(x, -1) @ wide.mT)[..., : self.action_size] + self.bias.to(x)
         return u if self.max_action is None else self.max_action.to(x) * u.sin()
 
     @classmethod

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from imagine_cli.belief import ActionBelief, Belief, point
+from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.world_models.tiles import in_tiles
 
+_POINTS = 128  # that are answered at a time
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -27,6 +28,8 @@ class ParametricPolicy(nn.Module, Policy):
         observation_size: D.
         action_size: F.
     """
+
+    acts_at_points = True
 
     kind: ClassVar[str]
     batch_size: ClassVar[int] = 32
@@ -62,8 +65,14 @@ class ParametricPolicy(nn.Module, Policy):
         """
 
     def at(self, x: Tensor) -> Tensor:
-        """The actions ``(B, F)`` at points ``(B, D)``, to rounding those of :meth:`forward`."""
-        return self.respond(point(x)).mean
+        """The actions ``(*S, F)`` at points ``(*S, D)``, to rounding those of :meth:`forward`."""
+        rows = x.reshape(-1, self.observation_size)
+        (u,) = in_tiles(lambda some: (self.respond_at(some),), rows, _POINTS)
+        return u.reshape(*x.shape[:-1], -1)
+
+    @abstractmethod
+    def respond_at(self, x: Tensor) -> Tensor:
+        """The actions ``(N, F)`` at points ``(N, D)``: what :meth:`respond` is at beliefs."""
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

@@ -64,14 +64,11 @@ class Search(NamedTuple):
     elites: Tensor
 
 
-class _Candidates:
+class _Candidates(Policy):
     """Acts by sequences of actions ``(B, C, H, F)``, each for P particles side by side."""
 
     def __init__(self, actions: Tensor, particles: int) -> None:
         self._actions, self._particles = actions, particles
-
-    def begin(self, observation: Belief, trajectories: Tensor) -> PolicyState:
-        return {}
 
     def act(
         self, step: int, observation: Belief, state: PolicyState

@@ -61,9 +61,11 @@ class RBFPolicy(SquashedPolicy):
         self.weights = nn.Parameter(weights)
         self.lengthscales = nn.Parameter(lengthscales)
 
-    def at(self, x: Tensor) -> Tensor:
-        z = (x.unsqueeze(-2) - self.centers.to(x)) / self.lengthscales.to(x)
-        v = (-0.5 * z.square().sum(-1)).exp() @ self.weights.to(x)
+    def respond_at(self, x: Tensor) -> Tensor:
+        centers, weights = self._wide(x)
+        scales = padded(self.lengthscales.to(x), -1, fill=1.0)
+        z = (padded(x, -1).unsqueeze(-2) - centers) / scales
+        v = ((-0.5 * z.square().sum(-1)).exp() @ weights)[..., : self.action_size]
         return v if self.max_action is None else self.max_action.to(x) * v.sin()
 
     def before_squashing(self, observation: Belief) -> tuple[Tensor, Tensor, Tensor]:

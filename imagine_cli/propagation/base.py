@@ -69,6 +69,10 @@ class Propagation(ABC):
         """The state at a belief ``(*B, D)``, ``(*B, D, D)`` that a trajectory starts from."""
         return {}
 
+    def points(self, state: State) -> Tensor | None:
+        """The points ``(*B, P, D)`` that a policy acts at, where the belief is of any."""
+        return None
+
     @abstractmethod
     def advance(
         self, model: Any, belief: Belief, action: ActionBelief, state: State, noise: Noise
@@ -78,7 +82,7 @@ class Propagation(ABC):
         Args:
             model: the world model, which is what :attr:`needs` says.
             belief: ``(*B, D)``, ``(*B, D, D)``, in the model's dtype.
-            action: ``(*B, F)``, perhaps with a covariance.
+            action: ``(*B, F)``, perhaps with a covariance; ``(*B, P, F)`` at :meth:`points`.
             state: of :meth:`begin` or the step before.
             noise: where random numbers come from, ``(*B, ...)`` each.
         """

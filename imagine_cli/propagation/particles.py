@@ -42,9 +42,9 @@ class Particles(Propagation):
     ``resample`` (distribution sampling) draws the particles of each step anew from the Gaussian
     with the mean and covariance of those before.
 
-    All particles of a trajectory are acted on by the same policy at the same belief. Where its
-    action has a covariance, each gets an action drawn given where it is. Where the model has a
-    reward, its mean and variance are those over the particles.
+    A policy that reacts acts at each particle. Of one that has a single action for the belief, or
+    where the particles are drawn anew, all get that; where it has a covariance, each gets an
+    action drawn given where it is. A reward's mean and variance are those over the particles.
 
     Attributes:
         particles: P, 2 or more.
@@ -112,6 +112,9 @@ class Particles(Propagation):
             state["member"] = noise.shares(self.particles, member_count(model))
         return state
 
+    def points(self, state: State) -> Tensor | None:
+        return None if self.resample else state["particles"]
+
     def step(
         self,
         model: SupportsPoints,
@@ -157,6 +160,8 @@ class Particles(Propagation):
 
 def _actions(x: Tensor, belief: Belief, action: ActionBelief, noise: Noise) -> Tensor:
     """An action for each particle ``(*B, P, F)``: given where it is, as the joint belief has it."""
+    if action.mean.ndim == x.ndim:
+        return action.mean
     u = action.mean.unsqueeze(-2)
     var, cross = action.var, action.cross_covariance
     if cross is not None:

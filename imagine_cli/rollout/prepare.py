@@ -15,7 +15,7 @@ from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.files.digest import sha256_of
 from imagine_cli.policies import make_policy
-from imagine_cli.policies.base import Policy, PolicyContext
+from imagine_cli.policies.base import OpenLoop, Policy, PolicyContext
 from imagine_cli.propagation import Propagation, make_propagation
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.recording.schema import RolloutHeader
@@ -139,7 +139,9 @@ class PreparedRollout:
     def fields(self) -> list[str]:
         """The datasets that its file has."""
         fields = ["observation/mean", "observation/var", "action/mean"]
-        if self.policy.gives_variance:
+        propagation = self.dynamics.propagation
+        many = isinstance(propagation, Particles) and not propagation.resample
+        if self.policy.gives_variance or (many and self.policy.acts_at_points):
             fields.append("action/var")
         if self.dynamics.has_reward:
             fields.append("reward/mean")
@@ -228,6 +230,8 @@ def prepare(
             description, request.seed, dynamics.dtype, device_named(request.device), dynamics
         )
         policy = make_policy(request.policy, context)
+    if request.open_loop:
+        policy = OpenLoop(policy)
     policy.check(request.steps, request.trajectories)
     if initial is None:
         count = request.trajectories

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, lower_root, point, product
 from imagine_cli.errors import InputError
-from imagine_cli.policies.base import PolicyState
+from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.policies.parametric import ParametricPolicy
 from imagine_cli.propagation.noise import TorchNoise
 from imagine_cli.propagation.particles import Particles
@@ -90,7 +90,7 @@ class ImaginedReturn:
         return TorchNoise((count,), self.dynamics.dtype, device, generator)
 
 
-class _Acts:
+class _Acts(Policy):
     """A policy all of whose beliefs are answered at once, or at points as such.
 
     Rollouts have them answered in tiles of one size, so that their bits don't depend on how many
@@ -100,12 +100,9 @@ class _Acts:
     def __init__(self, policy: ParametricPolicy, points: bool) -> None:
         self._policy, self._points = policy, points
 
-    def begin(self, observation: Belief, trajectories: Tensor) -> PolicyState:
-        return {}
-
     def act(
         self, step: int, observation: Belief, state: PolicyState
     ) -> tuple[ActionBelief, PolicyState]:
         if self._points:
-            return ActionBelief(self._policy.at(observation.mean)), state
+            return ActionBelief(self._policy.respond_at(observation.mean)), state
         return self._policy.respond(observation), state

@@ -35,14 +35,30 @@ def test_as_written_out_in_numpy(activation: str, f: Any) -> None:
     want = UNEVEN.action_low + (UNEVEN.action_high - UNEVEN.action_low) * (1 + np.tanh(value)) / 2
     action = policy(point(torch.as_tensor(x)))
     np.testing.assert_allclose(action.mean.detach(), want, rtol=1e-13)
-    assert action.var is None
-    assert action.cross_covariance is None
-    assert not policy.gives_variance
+    np.testing.assert_array_equal(action.var.detach(), 0.0)
+    assert policy.gives_variance
+    np.testing.assert_allclose(policy.at(torch.as_tensor(x)).detach(), want, rtol=1e-13)
     plain = network(UNEVEN, activation=activation, squash="none")(point(torch.as_tensor(x)))
     np.testing.assert_allclose(plain.mean.detach(), value, rtol=1e-13, atol=1e-15)
 
 
-def test_it_stays_within_bounds_and_sees_the_mean_alone() -> None:
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("squash", ["tanh", "none"])
+def test_a_belief_goes_through_its_derivative(activation: str, squash: str) -> None:
+    policy = network(UNEVEN, activation=activation, squash=squash)
+    generator = torch.Generator().manual_seed(0)
+    mean, root = (torch.randn(4, *shape, generator=generator).double() for shape in [(3,), (3, 3)])
+    var = root @ root.mT
+    action = policy(Belief(mean, var))
+    for k in range(4):
+        slope = torch.autograd.functional.jacobian(
+            lambda x: policy.at(x.unsqueeze(0))[0], mean[k]
+        ).detach()
+        torch.testing.assert_close(action.var[k], slope @ var[k] @ slope.T, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(action.cross_covariance[k], slope.T, rtol=1e-12, atol=1e-14)
+
+
+def test_it_stays_within_bounds() -> None:
     mean = 1e3 * torch.randn(
         100, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
@@ -52,9 +68,6 @@ def test_it_stays_within_bounds_and_sees_the_mean_alone() -> None:
     assert (action <= policy.high).all()
     assert (action == policy.low).any()
     assert (action == policy.high).any()
-    wide = policy(Belief(mean, torch.eye(3, dtype=torch.float64).expand(100, 3, 3)))
-    assert torch.equal(wide.mean, action)
-    assert wide.var is None
 
 
 def test_discrete_takes_the_largest_of_each_choice() -> None:
@@ -64,6 +77,7 @@ def test_discrete_takes_the_largest_of_each_choice() -> None:
     action = policy(point(x)).mean
     free = network(box_env([-INF] * 5, [INF] * 5), squash="none")(point(x)).mean.detach()
     assert action.dtype == torch.float64
+    assert not policy.gives_variance
     np.testing.assert_array_equal(action[:, :2].argmax(1), free[:, :2].argmax(1))
     np.testing.assert_array_equal(action[:, 2:].argmax(1), free[:, 2:].argmax(1))
     np.testing.assert_array_equal(action.sum(1), 2.0)
