@@ -10,35 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imagine_cli.belief import ActionBelief, Belief, symmetrise
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.parametric import ParametricPolicy, choice, take
 from imagine_cli.world_models.tiles import padded
 
-
-def _tanh(value: Tensor) -> tuple[Tensor, Tensor]:
-    result = torch.tanh(value)
-    return result, 1.0 - result.square()
-
-
-def _relu(value: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.relu(value), (value > 0).to(value)
-
-
-# Each with its derivative.
-_ACTIVATIONS = {"tanh": _tanh, "relu": _relu}
+_ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 
 class MLPPolicy(ParametricPolicy):
-    """A deterministic network.
+    """A deterministic network, through which a belief goes by its linearization.
 
-    For a Box, ``u = low + (high - low) (1 + tanh(y)) / 2`` or ``u = y``. A belief goes through it
-    by its linearization at the mean, ``u(x) ≈ u(μ) + J (x - μ)``: ``E[u] = u(μ)``, ``cov[u] =
-    J Σ Jᵀ``, ``cov[x, u] = Σ Jᵀ``.
-
-    For a discrete env it is the largest of the outputs of each choice, one-hot, at the mean: it has
-    no gradient, and nothing of the belief's covariance gets through.
+    For a Box, ``u = low + (high - low) (1 + tanh(y)) / 2`` or ``u = y``; for a discrete env the
+    largest of the outputs of each choice, one-hot (and so without a gradient).
 
     Args:
         env: whose sizes and bounds it has.
@@ -81,44 +65,25 @@ class MLPPolicy(ParametricPolicy):
         self.register_buffer("low", torch.as_tensor(bounds[0], dtype=dtype), persistent=False)
         self.register_buffer("high", torch.as_tensor(bounds[1], dtype=dtype), persistent=False)
 
-    def respond(self, observation: Belief) -> ActionBelief:
-        mean, var = observation
-        if self._choices:
-            return ActionBelief(self.respond_at(mean))
-        size = self.observation_size
-        eye = torch.eye(size, dtype=self.low.dtype, device=self.low.device)
-        u, slope = self._forward(mean, padded(eye, -1, -2).expand(len(mean), -1, -1))
-        assert slope is not None
-        slope = slope.to(mean.dtype)
-        u_var = symmetrise(slope @ padded(var, -1, -2) @ slope.mT)
-        actions = self.action_size
-        return ActionBelief(u, u_var[..., :actions, :actions], slope[..., :actions, :size].mT)
-
     def respond_at(self, x: Tensor) -> Tensor:
-        return self._forward(x)[0]
-
-    def _forward(self, x: Tensor, slope: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The actions ``(N, F)``, and their derivative times ``slope``; its F and D are padded."""
         value = padded(x.to(self.low.dtype), -1)
         for k in range(len(self.layers)):
             if k > 0:
-                value, gain = _ACTIVATIONS[self._activation](value)
-                slope = None if slope is None else gain.unsqueeze(-1) * slope
+                value = _ACTIVATIONS[self._activation](value)
             weight = padded(self.get_parameter(f"layers.{k}.weight"), -1, -2)
             bias = padded(self.get_parameter(f"layers.{k}.bias"), -1)
             value = nn.functional.linear(value, weight, bias)
-            slope = None if slope is None else weight @ slope
-        value = value[..., : self.action_size]
+        return self._to_action(value[..., : self.action_size]).to(x.dtype)
+
+    def _to_action(self, value: Tensor) -> Tensor:
         if self._choices:
             parts = torch.split(value, self._choices, dim=-1)
             codes = [nn.functional.one_hot(p.argmax(-1), p.shape[-1]) for p in parts]
-            return torch.cat(codes, dim=-1).to(x.dtype), None
-        if self._squash == "tanh":
-            share = 0.5 * (1.0 + torch.tanh(value))
-            gain = 2.0 * share * (1.0 - share) * (self.high - self.low)
-            slope = None if slope is None else padded(gain, -1).unsqueeze(-1) * slope
-            value = self.low * (1.0 - share) + self.high * share
-        return value.to(x.dtype), slope
+            return torch.cat(codes, dim=-1)
+        if self._squash == "none":
+            return value
+        share = 0.5 * (1.0 + torch.tanh(value))
+        return self.low * (1.0 - share) + self.high * share
 
     def config(self) -> dict[str, Any]:
         return {"hidden": self._hidden, "activation": self._activation, "squash": self._squash}

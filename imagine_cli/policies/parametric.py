@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from imagine_cli.belief import ActionBelief, Belief
+from imagine_cli.belief import ActionBelief, Belief, product, symmetrise
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.policies.base import Policy, PolicyState
+from imagine_cli.world_models.linearize import jacobian
 from imagine_cli.world_models.tiles import in_tiles
 
 _POINTS = 128  # that are answered at a time
@@ -21,6 +22,8 @@ _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 class ParametricPolicy(nn.Module, Policy):
     """A policy with parameters, which can be saved, loaded and trained.
+
+    It acts at points as :meth:`respond_at` says, and at beliefs as :meth:`respond` does.
 
     Attributes:
         kind: the name it has in checkpoints.
@@ -56,13 +59,18 @@ class ParametricPolicy(nn.Module, Policy):
         parts = in_tiles(answer, rows, self.batch_size)
         return ActionBelief(*(part.reshape(*shape, *part.shape[1:]) for part in parts))
 
-    @abstractmethod
     def respond(self, observation: Belief) -> ActionBelief:
         """The action at a belief ``(B, D)``, ``(B, D, D)``, where B is always :attr:`batch_size`.
+
+        Where a subclass has nothing better it is by linearization at the mean, ``u(x) ≈ u(μ) +
+        J (x - μ)``: ``E[u] = u(μ)``, ``cov[u] = J Σ Jᵀ``, ``cov[x, u] = Σ Jᵀ``.
 
         With matrices that are :func:`~imagine_cli.world_models.tiles.padded`, a belief's action
         then depends on that belief alone, whatever else is acted on, to the bit.
         """
+        mean, var = observation
+        slope, u = jacobian(lambda x: (self.respond_at(x),) * 2, mean)
+        return ActionBelief(u, symmetrise(product(product(slope, var), slope.mT)), slope.mT)
 
     def at(self, x: Tensor) -> Tensor:
         """The actions ``(*S, F)`` at points ``(*S, D)``, to rounding those of :meth:`forward`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -25,16 +28,9 @@ def linearize(model: SupportsPoints, belief: Belief, action: ActionBelief) -> Pr
             return at.mean, parts
         return torch.cat([at.mean, at.reward_mean.unsqueeze(-1)], dim=-1), parts
 
-    # Row i of the output depends on row i of the input alone, so that one product with a vector
-    # that picks an output in every row gives that row of every Jacobian.
-    outputs, pullback, parts = torch.func.vjp(means, around.mean, has_aux=True)  # type: ignore[misc]
+    slope, parts = jacobian(means, around.mean)  # (*B, D or D + 1, D + F)
     found = Conditional(**parts)
-    count = outputs.shape[-1]
-    picks = torch.eye(count, dtype=outputs.dtype, device=outputs.device)
-    picks = picks.view(count, *(1,) * (outputs.ndim - 1), count).expand(count, *outputs.shape)
-    (rows,) = torch.func.vmap(pullback)(picks)
-    jacobian = rows.movedim(0, -2)  # (*B, D or D + 1, D + F)
-    spread = product(product(jacobian, around.var), jacobian.mT)
+    spread = product(product(slope, around.var), slope.mT)
     reward_var = None
     if found.reward_mean is not None:
         reward_var = spread[..., size, size]
@@ -42,3 +38,18 @@ def linearize(model: SupportsPoints, belief: Belief, action: ActionBelief) -> Pr
             reward_var = reward_var + found.reward_var
     var = symmetrise(spread[..., :size, :size] + found.covariance)
     return Prediction(found.mean, var, found.reward_mean, reward_var)
+
+
+def jacobian(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Tensor, Any]:
+    """The Jacobians ``(*S, K, E)`` of ``function`` at points ``(*S, E)``, and what it gives beside.
+
+    Args:
+        function: from ``(*S, E)`` to ``(*S, K)``, each of its own point alone; and anything else.
+    """
+    # One product with a vector that picks an output in every row gives that row of every Jacobian.
+    outputs, pullback, beside = torch.func.vjp(function, x, has_aux=True)  # type: ignore[misc]
+    count = outputs.shape[-1]
+    picks = torch.eye(count, dtype=outputs.dtype, device=outputs.device)
+    picks = picks.view(count, *(1,) * (outputs.ndim - 1), count).expand(count, *outputs.shape)
+    (rows,) = torch.func.vmap(pullback)(picks)
+    return rows.movedim(0, -2), beside

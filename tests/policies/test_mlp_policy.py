@@ -35,6 +35,7 @@ def test_as_written_out_in_numpy(activation: str, f: Any) -> None:
     want = UNEVEN.action_low + (UNEVEN.action_high - UNEVEN.action_low) * (1 + np.tanh(value)) / 2
     action = policy(point(torch.as_tensor(x)))
     np.testing.assert_allclose(action.mean.detach(), want, rtol=1e-13)
+    assert action.var is not None
     np.testing.assert_array_equal(action.var.detach(), 0.0)
     assert policy.gives_variance
     np.testing.assert_allclose(policy.at(torch.as_tensor(x)).detach(), want, rtol=1e-13)
