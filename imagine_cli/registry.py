@@ -115,6 +115,7 @@ POLICY_FILES = Registry("policy_files", "policy in a file {}", {
     ".hdf5": "imagine_cli.policies.replay:make",
     ".pt": "imagine_cli.policies.checkpoint:make",
     ".pth": "imagine_cli.policies.checkpoint:make",
+    ".pt2": "imagine_cli.policies.exported:make",
 })  # fmt: skip
 
 # Each a subclass of ParametricPolicy, by the kind that its checkpoints say.
@@ -122,6 +123,7 @@ POLICY_KINDS = Registry("policy_kinds", "kind of policy {}", {
     "linear": "imagine_cli.policies.linear:LinearPolicy",
     "rbf": "imagine_cli.policies.rbf:RBFPolicy",
     "mlp": "imagine_cli.policies.mlp:MLPPolicy",
+    "exported": "imagine_cli.policies.exported:ExportedPolicy",
 })  # fmt: skip
 
 # Each a Method: how imagine learn learns.

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ import torch
 from torch import Tensor
 
 from imagine_cli.checkpoint.pt2 import DECLARATION, FORMAT, VERSION, read_archive
+from imagine_cli.checkpoint.torch_export import archive, evaluating, line, program_from
 from imagine_cli.checkpoint.writer import described
 from imagine_cli.environments import EnvDescription, describe_named
 from imagine_cli.errors import InputError
@@ -85,7 +82,7 @@ def export_world_model(
     dtype = _dtype(module)
     points = _points(dtype, sizes[0], sizes[1])
     given = [points[key] for key in reads]
-    with _evaluating(module):
+    with evaluating(module):
         found = _called(_Plain(module, reads), given)
     writes = list(out_keys or getattr(module, "out_keys", _OUT_KEYS[: len(found)]))
     writes = [list(key) if isinstance(key, tuple) else key for key in writes]
@@ -106,8 +103,9 @@ def export_world_model(
         "env": described(env),
         "metadata": plain_data.plain(metadata or {}, "metadata"),
     }
-    with _evaluating(module):
-        content = _exported(_Plain(module, reads), given, declared)
+    with evaluating(module):
+        program = program_from(_Plain(module, reads), given)
+    content = archive(program, {DECLARATION: json.dumps(declared)}, _read)
     _compare(content, found, difference, points)
     check_writable(Path(path), overwrite)
     with whole_file(Path(path), f"the world model {path}") as file:
@@ -157,40 +155,10 @@ def _called(module: torch.nn.Module, given: list[Tensor]) -> tuple[Tensor, ...]:
             found = module(*given)
     except Exception as error:  # a module may raise anything at all
         shapes = " and ".join(str(tuple(each.shape)) for each in given)
-        raise InputError(f"the module fails at points {shapes}: {_line(error)}") from error
+        raise InputError(f"the module fails at points {shapes}: {line(error)}") from error
     if not all(isinstance(each, Tensor) for each in found):
         raise InputError("the module gives something that is no tensor")
     return tuple(found)
-
-
-def _exported(module: torch.nn.Module, given: list[Tensor], declared: dict[str, Any]) -> bytes:
-    batch = torch.export.Dim("batch")
-    shapes = tuple({0: batch} for _ in given)
-    extra = {DECLARATION: json.dumps(declared)}
-    try:
-        with _quiet(), torch.no_grad():
-            program = torch.export.export(module, tuple(given), dynamic_shapes=shapes)
-    except Exception as error:  # torch.export raises many kinds
-        raise InputError(f"torch.export can't export the module: {_line(error)}") from error
-    content = _saved(program, extra)
-    try:
-        _read(content)
-    except InputError as error:
-        # What is not run here may be made of what is.
-        try:
-            with _quiet():
-                content = _saved(program.run_decompositions(), extra)
-            _read(content)
-        except Exception:  # as above
-            raise error from None
-    return content
-
-
-def _saved(program: Any, extra: dict[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    with _quiet():
-        torch.export.save(program, buffer, extra_files=extra)
-    return buffer.getvalue()
 
 
 def _read(content: bytes) -> ExportedWorldModel:
@@ -215,33 +183,3 @@ def _compare(
         raise InputError(
             "the exported program gives other numbers than the module: does it draw any at random?"
         )
-
-
-@contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """The module and all in it as after ``eval()``, and afterwards as they were."""
-    training = [each for each in module.modules() if each.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for each in training:
-            each.training = True
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export warns and logs of what is no concern of who exports."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -13,6 +13,8 @@ import json
 import math
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +58,39 @@ def read_archive(path: Path) -> Checkpoint:
         InputError: an archive that is damaged, swells, holds what could run, or doesn't declare
             what it is.
     """
-    plain_data.check_looks(path, "world model")
+    with _opened(path, "world model") as members:
+        declared = _declaration(members, path)
+        given = [str(key) for key in declared["in_keys"]]
+        program, state = _program(members, path, given, "world model")
+        told = {key: declared.get(key) for key in ("observation_size", "action_size", "dtype")}
+        config = {
+            **told,
+            "computes_in": told["dtype"],
+            "in_keys": given,
+            "out_keys": declared["out_keys"],
+            "difference": declared.get("difference", False),
+            "process_noise": declared.get("process_noise") or [],
+            "program": program,
+        }
+        env, metadata = (dict(declared.get(key) or {}) for key in ("env", "metadata"))
+        return Checkpoint("exported", config, state, env, metadata, source="torch.export")
+
+
+def read_policy(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The program from observations to actions in an archive, and its tensors. Nothing runs.
+
+    Raises InputError as :func:`read_archive`; what the program is for need not be declared.
+    """
+    with _opened(path, "policy") as members:
+        return _program(members, path, ["observation"], "policy")
+
+
+@contextmanager
+def _opened(path: Path, what: str) -> Iterator[_Members]:
+    plain_data.check_looks(path, what)
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read(_Members(archive, path), path)
+            yield _Members(archive, path)
     except InputError:
         raise
     except Exception as error:  # whatever a file made of arbitrary bytes can provoke
@@ -92,30 +123,19 @@ class _Members:
         return json.loads(self.bytes(name))
 
 
-def _read(members: _Members, path: Path) -> Checkpoint:
-    declared = _declaration(members, path)
-    graph_module = members.json(_MODEL)["graph_module"]
-    given = [str(key) for key in declared["in_keys"]]
+def _program(
+    members: _Members, path: Path, given: list[str], what: str
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         tensors = {**_tensors(members, "weights"), **_tensors(members, "constants")}
+        graph_module = members.json(_MODEL)["graph_module"]
         program, used = program_of(graph_module, given, set(tensors))
     except InputError as error:
-        raise InputError(f"{path} can't be used as a world model: {error}") from error
+        raise InputError(f"{path} can't be used as a {what}: {error}") from error
     # Names with dots can't be buffers, and nobody asks for them.
     state = {f"tensor_{k}": tensors[name] for k, name in enumerate(used)}
-    plain_data.check_tensors(state, path, "world model")
-    told = {key: declared.get(key) for key in ("observation_size", "action_size", "dtype")}
-    config = {
-        **told,
-        "computes_in": told["dtype"],
-        "in_keys": given,
-        "out_keys": declared["out_keys"],
-        "difference": declared.get("difference", False),
-        "process_noise": declared.get("process_noise") or [],
-        "program": program,
-    }
-    env, metadata = (dict(declared.get(key) or {}) for key in ("env", "metadata"))
-    return Checkpoint("exported", config, state, env, metadata, source="torch.export")
+    plain_data.check_tensors(state, path, what)
+    return program, state
 
 
 def _declaration(members: _Members, path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from imagine_cli.cli import (
     compare,
     convert,
     evaluate,
+    export,
     fit,
     inspect,
     learn,
@@ -47,6 +48,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("optimize")(optimize.optimize)
 app.command("learn")(learn.learn)
 app.command("play")(play.play)
+app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)
 app.command("bench")(bench.bench)

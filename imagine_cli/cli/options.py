@@ -27,7 +27,7 @@ Policy = Annotated[
         "--policy",
         help="What acts: random, zero, constant:0.5,-1, a planner (cem, icem or mppi, such as "
         "icem:horizon=15), a .npy, .csv or rollout .h5 file of actions to replay, or a policy "
-        "checkpoint .pt.",
+        ".pt or .pt2.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same numbers.")]

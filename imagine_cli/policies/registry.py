@@ -25,10 +25,10 @@ def make_policy(spec: str, context: PolicyContext | EnvDescription, **described:
 
     Args:
         spec: ``random``, ``zero``, ``constant:0.5,-1``, a planner (``cem``, ``icem``, ``mppi``,
-            ``icem:horizon=15,elites=4``), the path of a file of actions (.npy, .csv, .h5) or of a
-            policy checkpoint (.pt), or ``name`` or ``name:argument`` of a policy that another
-            package adds by an entry point in the group ``imagine_cli.policies``: a callable
-            ``(argument, context)``.
+            ``icem:horizon=15,elites=4``), the path of a file of actions (.npy, .csv, .h5), of a
+            policy checkpoint (.pt) or an exported policy (.pt2), or ``name`` or ``name:argument``
+            of a policy that another package adds by an entry point in the group
+            ``imagine_cli.policies``: a callable ``(argument, context)``.
         context: what it may be made from; or an env's description, with ``described`` being the
             rest of a :class:`~imagine_cli.policies.base.PolicyContext`.
 
@@ -80,6 +80,6 @@ def _find(spec: str) -> tuple[Factory, str]:
         why = "there is no such file; "
     names = ", ".join("constant:..." if name == "constant" else name for name in POLICIES)
     raise InputError(
-        f"no policy {spec!r}: {why}use {names}, a .npy/.csv/.h5 file of actions, or a .pt policy "
-        "checkpoint"
+        f"no policy {spec!r}: {why}use {names}, a .npy/.csv/.h5 file of actions, or a .pt or .pt2 "
+        "policy"
     )

@@ -79,7 +79,7 @@ def test_an_unknown_policy_lists_what_there_is() -> None:
         make_policy("randm", box_env(), seed=0)
     assert str(caught.value) == (
         "no policy 'randm': use random, zero, constant:..., cem, icem, mppi, a .npy/.csv/.h5 "
-        "file of actions, or a .pt policy checkpoint"
+        "file of actions, or a .pt or .pt2 policy"
     )
 
 

@@ -1,0 +1,1 @@
+"""What is ours as files of other tools."""

@@ -1,0 +1,121 @@
+"""Programs that ``torch.export`` wrote, as policies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imagine_cli.checkpoint.pt2 import read_policy
+from imagine_cli.environments import EnvDescription
+from imagine_cli.errors import InputError
+from imagine_cli.policies.actions import sizes
+from imagine_cli.policies.base import PolicyContext
+from imagine_cli.policies.parametric import ParametricPolicy
+from imagine_cli.world_models.batch_invariant import widened
+from imagine_cli.world_models.program import check_program, layers_of, run_program
+
+_INPUTS = ("observation",)
+
+
+class ExportedPolicy(ParametricPolicy):
+    """Any module's program from observations ``(N, D)`` to actions.
+
+    Actions are ``(N, F)``; for a discrete env they may be the numbers of the choices instead,
+    ``(N,)`` or ``(N, C)`` integers. The program is run operator by operator
+    (:mod:`~imagine_cli.world_models.program`) in the dtype of its tensors.
+    """
+
+    kind = "exported"
+
+    def __init__(
+        self, program: dict[str, Any], state: Mapping[str, Tensor], env: EnvDescription
+    ) -> None:
+        super().__init__()
+        self.observation_size, self.action_size = env.observation_size, env.action_size
+        self.gives_variance = not env.is_discrete
+        self._choices, self._program, self._state = list(env.choices), program, list(state)
+        for name, value in state.items():
+            self.register_buffer(name, value)
+        self._layers = layers_of(program, state)
+
+    def respond_at(self, x: Tensor) -> Tensor:
+        tensors = {name: self.get_buffer(name) for name in self._state}
+        wide = {
+            k: widened(tensors[weight], None if bias is None else tensors[bias])
+            for k, (weight, bias) in self._layers.items()
+        }
+        given = {"observation": x.to(self._dtype).contiguous()}
+        (u,) = run_program(self._program, tensors, given, wide)
+        return as_codes(u, self._choices).to(x.dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        floats = [value.dtype for value in self.buffers() if value.is_floating_point()]
+        return floats[0] if floats else torch.get_default_dtype()
+
+    def config(self) -> dict[str, Any]:
+        return {"program": self._program}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], state: Mapping[str, Tensor], env: EnvDescription
+    ) -> ExportedPolicy:
+        odd = [name for name in state if not re.fullmatch(r"tensor_\d+", name)]
+        if odd:
+            raise InputError(f"the tensors of an exported policy are tensor_0 and up, not {odd[0]}")
+        program = config.get("program")
+        check_program(program, list(state), _INPUTS)
+        assert isinstance(program, dict)
+        if len(program["outputs"]) != 1:
+            raise InputError(
+                f"its program has {len(program['outputs'])} outputs; a policy's is the action alone"
+            )
+        policy = cls(program, state, env)
+        for rows in (2, 3, 32):  # any number of rows goes
+            policy._try(rows)
+        return policy
+
+    def _try(self, rows: int) -> None:
+        """Raises InputError where the program gives no actions at so many points."""
+        x = torch.zeros(rows, self.observation_size, dtype=self._dtype)
+        try:
+            with torch.no_grad():
+                shape = tuple(self.respond_at(x).shape)
+        except InputError as error:
+            raise InputError(f"its program can't be used: {error}") from error
+        except Exception as error:  # operators raise what they like
+            reason = (str(error).splitlines() or [""])[0][:200]
+            raise InputError(
+                f"its program fails at observations {tuple(x.shape)}: {reason}"
+            ) from error
+        if shape != (rows, self.action_size):
+            raise InputError(
+                f"its program gives actions {shape} at observations {tuple(x.shape)}, not "
+                f"{(rows, self.action_size)}"
+            )
+
+
+def as_codes(u: Tensor, choices: list[int]) -> Tensor:
+    """Actions ``(N, F)``, where the numbers of C choices, integers ``(N, C)``, are one-hot."""
+    if not choices or u.is_floating_point() or u.numel() != len(u) * len(choices):
+        return u
+    numbers = u.long().reshape(len(u), -1)
+    codes = [nn.functional.one_hot(numbers[:, k], n) for k, n in enumerate(choices)]
+    return torch.cat(codes, dim=-1)
+
+
+def make(argument: str, context: PolicyContext) -> ExportedPolicy:
+    """A path ending in .pt2."""
+    program, state = read_policy(Path(argument))
+    try:
+        policy = ExportedPolicy.from_config({"program": program}, state, context.env)
+    except InputError as error:
+        reason = f"the policy {argument} doesn't fit: {error} ({sizes(context.env)})"
+        raise InputError(reason) from error
+    policy.name = argument
+    return policy
