@@ -77,6 +77,14 @@ def learn(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the folder, killed or ended.")
     ] = False,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log",
+            metavar="tensorboard",
+            help='The numbers of each round for TensorBoard too. Needs the extra "tensorboard".',
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -97,7 +105,7 @@ def learn(
         from imagine_cli.search.learn import learn_policy
 
         found = learn_policy(
-            env, output, env_kwargs=parse_env_kwargs(env_kwarg), resume=resume,
+            env, output, env_kwargs=parse_env_kwargs(env_kwarg), resume=resume, log=log,
             command=command_line(), progress=display,
             method=method, reward=reward, policy=policy, rounds=rounds,
             random_steps=random_steps, trial_steps=trial_steps, horizon=horizon,

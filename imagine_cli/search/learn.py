@@ -25,6 +25,7 @@ from imagine_cli.files.whole_file import whole_file
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.registry import METHODS
 from imagine_cli.request import RolloutRequest
+from imagine_cli.search.log import check_log, log_round
 from imagine_cli.search.methods import Method
 from imagine_cli.seeds import Stream, seed_sequence
 
@@ -131,6 +132,7 @@ def learn_policy(
     *,
     env_kwargs: dict[str, Any] | None = None,
     resume: bool = False,
+    log: str | None = None,
     command: str = "imagine_cli.learn_policy",
     progress: Progress | None = None,
     **options: Any,
@@ -147,6 +149,7 @@ def learn_policy(
         folder: where everything goes; made where it isn't there.
         env_kwargs: arguments for the env.
         resume: go on with a folder that a run with the same request left.
+        log: ``"tensorboard"``: the rounds' numbers go to ``folder/tensorboard`` too.
         command: what the files say made them.
         progress: told of what goes on.
         **options: of :class:`LearnRequest`.
@@ -156,7 +159,8 @@ def learn_policy(
         ImagineError: the env, a fit or a search failed; the folder stays.
     """
     request = LearnRequest(env_id, dict(env_kwargs or {}), **options)
-    run = _Run(request, Path(folder), command, progress or Silent())
+    check_log(log)
+    run = _Run(request, Path(folder), command, progress or Silent(), log)
     run.claim(resume)
     enough, rounds = parse_until(request.until), [run.round(0)]
     while rounds[-1].number < request.rounds:
@@ -174,9 +178,9 @@ class _Run:
     """A run in its folder: what is there whole is not done again."""
 
     def __init__(
-        self, request: LearnRequest, folder: Path, command: str, progress: Progress
+        self, request: LearnRequest, folder: Path, command: str, progress: Progress, log: str | None
     ) -> None:
-        self.request, self.folder, self.progress = request, folder, progress
+        self.request, self.folder, self.progress, self._log = request, folder, progress, log
         self._command = command
         self.method: Method = METHODS.load(request.method)
         self._policy = request.policy or self.method.policy
@@ -241,6 +245,8 @@ class _Run:
         )  # fmt: skip
         with whole_file(done) as file:
             file.write(json.dumps(asdict(found)).encode())
+        if self._log is not None:
+            log_round(self.folder / self._log, found)
         return found
 
     def write_table(self, rounds: list[Round]) -> None:

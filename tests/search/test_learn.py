@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from imagine_cli import InputError, learn_policy, open_rollout
 from imagine_cli.cli import main
@@ -34,7 +35,11 @@ QUICK = Method("linear", "linear")
 
 
 def test_every_round_has_its_files_and_every_real_step_counts(tmp_path: Path) -> None:
-    learned = learn_policy("Pendulum-v1", tmp_path / "run", **OPTIONS)
+    learned = learn_policy("Pendulum-v1", tmp_path / "run", log="tensorboard", **OPTIONS)
+    logged = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload().Scalars("real_return")
+    assert [(one.step, one.value) for one in logged] == [
+        (one.real_steps, pytest.approx(one.real_return, rel=1e-6)) for one in learned.rounds
+    ]  # which are float32 there
     assert [one.number for one in learned.rounds] == [0, 1, 2]
     steps = 0
     for one in learned.rounds:
@@ -92,6 +97,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
         ({"until": "return is 3"}, "is not like 'return >= 900'"),
         ({"method": "sac"}, "no method 'sac' of learning; there is pilco"),
         ({"rounds": 0}, "--rounds is 0"),
+        ({"log": "wandb"}, "--log 'wandb' is not tensorboard"),
         ({"random_steps": 10}, "--random-steps is 10; it must be 100 or more"),
     ],
 )
