@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from imagine_cli.policies.parametric import ParametricPolicy
 from imagine_cli.propagation.noise import TorchNoise
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.propagation.sampled import Sampled
+from imagine_cli.search.closed_loop import ClosedLoop
 from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 
@@ -69,11 +72,15 @@ class ImaginedReturn:
             standard = noise.normal(1, belief.mean.shape[-1])
             drawn = product(standard, lower_root(belief.var).mT)[..., 0, :]
             belief = point(belief.mean + drawn)
-        acts = _Acts(policy, points=self._sampled)
+        acts: Policy = _Acts(policy, points=self._sampled)
+        dynamics: Any = self.dynamics
+        if ClosedLoop.suits(policy, dynamics):
+            parameters = {name: p.unsqueeze(0) for name, p in policy.named_parameters()}
+            acts = dynamics = ClosedLoop(acts, dynamics, policy, parameters)
         total = torch.zeros_like(belief.mean[..., 0])
         ended = torch.zeros_like(total, dtype=torch.bool)
-        x, state = belief.mean, begin(self.dynamics, acts, belief, noise)
-        for step in unroll(self.dynamics, acts, belief, state, noise, self.horizon):
+        x, state = belief.mean, begin(dynamics, acts, belief, noise)
+        for step in unroll(dynamics, acts, belief, state, noise, self.horizon):
             reward, x_next = step.prediction.reward_mean, step.prediction.mean
             assert reward is not None  # as the dynamics have one
             total = torch.where(ended, total, total + reward)

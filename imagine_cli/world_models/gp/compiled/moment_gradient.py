@@ -97,6 +97,19 @@ def by_pairs(first: int, last: int, c: Layout, rows: int, t: Terms, g: Gradients
 
 
 @kernel
+def sums_of_pairs(c: Layout, t: Terms, g: Gradients, sums: Array) -> None:
+    """``Σ_ij a_i b_j w_ij (exp(d_ij) - 1)``, ``(B, P, 1)``, from what :func:`by_pairs` found."""
+    for belief in range(len(t.nu)):
+        for pair in range(len(c.left_weight)):
+            a = t.values[belief, c.left_weight[pair]]
+            total = dot(a, g.along_rows[belief, pair, 0])
+            if pair < len(c.beta):
+                for block in range(g.along_columns.shape[2]):
+                    total += dot(a, g.along_columns[belief, pair, block, 0])
+            sums[belief, pair, 0] = total
+
+
+@kernel
 def _add_weights(weights: Array, i: int, values: Array, column: int) -> None:
     for row in range(STEP):
         weight, value = weights[i + row, column:], values[row, column:]
@@ -245,7 +258,7 @@ def by_beliefs(
                     inner[k, m] *= 2.0
                     if number < outputs:
                         inner[k, m] -= by_source[count + number, k, m]
-            _add_by_scaled(t.inverse[b, number], inner, by_log_det, c.half_scales[number], half)
+            add_by_scaled(t.inverse[b, number], inner, by_log_det, c.half_scales[number], half)
         for k in range(size):
             for m in range(size):
                 by_var[b, k, m] = half[k, m] + half[m, k]
@@ -268,7 +281,7 @@ def _by_bilinear(g: Gradients, b: int, pair: int, k: int, m: int, symmetric: boo
 
 
 @kernel
-def _add_by_scaled(
+def add_by_scaled(
     inverse: Array, inner: Array, by_log_det: float, half_scales: Array, half: Array
 ) -> None:
     """Adds what goes through one ``X = Λ^(-1/2) Σ̃ Λ^(-1/2)``: ``s sᵀ ∘ (A inner A + c A)``."""
