@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,58 +23,78 @@ from imagine_cli.world_models.gp.base import GPWorldModel
 from imagine_cli.world_models.gp.moment_terms import no_covariance
 from imagine_cli.world_models.interfaces import Prediction
 
+if TYPE_CHECKING:
+    from imagine_cli.rewards.compiled.saturating import Saturating
+    from imagine_cli.world_models.gp.compiled.layout import Array, Layout
+
+_NAMES = ("centers", "weights", "lengthscales")
+
+
+class _Arrays(NamedTuple):
+    """What no step changes: the GPs and their noise, the reward, the bounds of actions."""
+
+    gp: Layout
+    noise: Array
+    reward: Saturating
+    max_action: Array
+
 
 class ClosedLoop(Policy):
-    """R policies and the dynamics that they act in: what ``unroll`` takes for both.
+    """R policies in the dynamics that they act in: what ``unroll`` takes for both.
 
-    The step is one function for autograd: forward it finds the exponentials of moment matching,
-    each once, and the sums of them that its derivative needs, so that backward is next to nothing.
+    A step is one function for autograd. Forward it finds every exponential of moment matching
+    once, and from them the sums that its derivative needs, so that backward has none to find.
     The action is inside of it, and none is said.
 
-    A step whose next covariance has to be repaired goes by ``acts`` and ``dynamics``.
-
-    Args:
-        acts, dynamics: the same, apart.
-        policy: an RBFPolicy in float64, whose bounds all have.
-        parameters: of R policies, ``(R, ...)`` by name.
+    A step whose next covariance has to be repaired goes by the policies and the dynamics apart.
     """
 
     def __init__(
-        self,
+        self, acts: Policy, dynamics: ModelDynamics, parameters: list[Tensor], arrays: _Arrays
+    ) -> None:
+        self._acts, self._dynamics = acts, dynamics
+        self._parameters, self._arrays = parameters, arrays
+
+    @classmethod
+    def of(
+        cls,
         acts: Policy,
         dynamics: ModelDynamics,
-        policy: RBFPolicy,
+        policy: ParametricPolicy,
         parameters: Mapping[str, Tensor],
-    ) -> None:
-        from imagine_cli.rewards.compiled.saturating import Saturating
+    ) -> ClosedLoop | None:
+        """None where there is no such step: for other policies, rewards, propagations or models.
 
-        self._acts, self._dynamics = acts, dynamics
+        Args:
+            acts, dynamics: the same, apart.
+            policy: one of the policies.
+            parameters: of all R, ``(R, ...)`` by name.
+        """
         model, reward = dynamics.model, dynamics.reward
-        assert isinstance(model, GPWorldModel) and isinstance(reward, SaturatingReward)
-        step = model.compiled_step()
-        assert step is not None
-        self.gp, self.noise = step.layout, model.noise.numpy()
-        self.reward = Saturating(*(x.double().numpy() for x in (reward.target, reward.scale)))
-        bound = policy.max_action
-        self.max_action = np.empty(0) if bound is None else bound.numpy()
-        self._parameters = [parameters[name] for name in ("centers", "weights", "lengthscales")]
-
-    @staticmethod
-    def suits(policy: ParametricPolicy, dynamics: ModelDynamics) -> bool:
-        """Whether there is one for such a policy in such dynamics."""
-        model = dynamics.model
-        return (
-            type(policy) is RBFPolicy
-            and all(p.dtype == torch.float64 and p.is_cpu for p in policy.parameters())
-            and type(dynamics.propagation) is Moments
-            and type(dynamics.reward) is SaturatingReward
+        if not (
+            isinstance(policy, RBFPolicy)
+            and all(part.dtype == torch.float64 and part.is_cpu for part in parameters.values())
+            and isinstance(dynamics.propagation, Moments)
+            and isinstance(reward, SaturatingReward)
             and isinstance(model, GPWorldModel)
             and model.dtype == torch.float64
-            and model.compiled_step() is not None
-        )
+        ):
+            return None
+        step = model.compiled_step()
+        if step is None:
+            return None
+        from imagine_cli.rewards.compiled.saturating import Saturating
+
+        target, scale = (part.double().numpy() for part in (reward.target, reward.scale))
+        bound = np.empty(0) if policy.max_action is None else policy.max_action.numpy()
+        arrays = _Arrays(step.layout, model.noise.numpy(), Saturating(target, scale), bound)
+        return cls(acts, dynamics, [parameters[name] for name in _NAMES], arrays)
 
     def begin(self, observation: Belief, trajectories: Any) -> Any:
         return {}
+
+    def points(self, state: State) -> None:
+        """None: there is one action for a belief."""
 
     def act(
         self, step: int, observation: Belief, state: PolicyState
@@ -84,7 +104,7 @@ class ClosedLoop(Policy):
     def step(
         self, belief: Belief, action: ActionBelief, state: State, noise: Noise
     ) -> tuple[Prediction, State]:
-        mean, var, reward, sound = _Step.apply(*belief, *self._parameters, self)  # type: ignore[no-untyped-call]
+        mean, var, reward, sound = _Step.apply(*belief, *self._parameters, self._arrays)  # type: ignore[no-untyped-call]
         if not sound:
             action, _ = self._acts.act(0, belief, {})
             return self._dynamics.step(belief, action, state, noise)
@@ -93,39 +113,40 @@ class ClosedLoop(Policy):
 
 class _Step(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor, Tensor, bool]:
+    def forward(ctx: Any, *given: Any) -> tuple[Any, ...]:
         from imagine_cli.policies.compiled.rbf import Policies
         from imagine_cli.search.compiled.step import forward
         from imagine_cli.world_models.gp.compiled.layout import Gradients, Terms
 
-        loop: ClosedLoop = given[-1]
-        mean, var, *parameters = (x.detach().contiguous().numpy() for x in given[:-1])
-        policies = Policies(*parameters, loop.max_action)
-        (batch, size), actions = mean.shape, parameters[1].shape[-1]
+        arrays: _Arrays = given[-1]
+        mean, var, *parts = (x.detach().contiguous().numpy() for x in given[:-1])
+        policies = Policies(*parts, arrays.max_action)  # type: ignore[call-arg]
+        (batch, size), actions = mean.shape, policies.weights.shape[-1]
         joined = size + actions
         joint_mean, joint_var = np.empty((batch, joined)), np.empty((batch, joined, joined))
-        cross, reward = np.empty((batch, size, actions)), np.empty(batch)
-        t, g = Terms.empty(loop.gp, batch), Gradients.empty(loop.gp, batch, 1)
-        next_mean, next_var = np.empty(mean.shape), np.empty(var.shape)
+        cross = np.empty((batch, size, actions))
+        t, g = Terms.empty(arrays.gp, batch), Gradients.empty(arrays.gp, batch, 1)
+        next_mean, next_var, reward = np.empty(mean.shape), np.empty(var.shape), np.empty(batch)
         sound = np.empty(batch, dtype=np.bool_)
-        out = next_mean, next_var, reward
+        fixed = arrays.gp, policies, arrays.reward
         forward(
-            loop.gp, policies, loop.reward, loop.noise, mean, var,
-            joint_mean, joint_var, cross, t, g, *out, sound,
+            *fixed, arrays.noise, mean, var, joint_mean, joint_var, cross, t, g,
+            next_mean, next_var, reward, sound,
         )  # fmt: skip
         if t.failed.any():
             raise no_covariance(int(t.failed.argmax()))
-        ctx.kept = loop.gp, policies, loop.reward, mean, var, joint_var, cross, t, g, *out[:2]
-        return *map(torch.from_numpy, out), bool(sound.all())
+        ctx.kept = *fixed, mean, var, joint_var, cross, t, g, next_mean, next_var
+        return *map(torch.from_numpy, (next_mean, next_var, reward)), bool(sound.all())
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         from imagine_cli.search.compiled.step import backward
 
-        policies, mean, var = ctx.kept[1], *ctx.kept[3:5]
-        given = [np.array(x.numpy()) for x in grads[:3]]
-        by = type(policies)(*map(np.zeros_like, policies))
-        by_mean, by_var = np.zeros_like(mean), np.zeros_like(var)
-        backward(*ctx.kept, *given, by_mean, by_var, by)
+        kept: tuple[Any, ...] = ctx.kept
+        by_next: list[Any] = [np.array(x.numpy()) for x in grads[:3]]
+        by = type(kept[1])(*map(np.zeros_like, kept[1]))
+        by_mean, by_var = np.zeros_like(kept[3]), np.zeros_like(kept[4])
+        gradients: tuple[Any, ...] = by_mean, by_var, by
+        backward(*kept, *by_next, *gradients)
         return *map(torch.from_numpy, (by_mean, by_var, *by[:3])), None

@@ -44,9 +44,7 @@ class CompiledStep:
 
     def forward(self, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Without a graph."""
-        next_mean, next_var, failed = forward(
-            self.layout, _array(mean), _array(var), _array(noise)
-        )
+        next_mean, next_var, failed = forward(self.layout, _array(mean), _array(var), _array(noise))
         if failed.any():
             raise no_covariance(int(failed.argmax()))
         return torch.from_numpy(next_mean), torch.from_numpy(next_var)
