@@ -99,9 +99,11 @@ class ImaginedReturn:
         for step in unroll(dynamics, acts, belief, state, noise, self.horizon):
             reward, x_next = step.prediction.reward_mean, step.prediction.mean
             assert reward is not None  # as the dynamics have one
-            total = torch.where(ended, total, total + reward)
             if self._sampled and self.dynamics.reward is not None:
+                total = torch.where(ended, total, total + reward)
                 ended = ended | self.dynamics.reward.ended(x, step.action.mean, x_next)
+            else:
+                total = total + reward
             x = x_next
         return total.view(policies, -1).mean(-1)
 
