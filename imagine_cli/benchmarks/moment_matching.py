@@ -36,9 +36,11 @@ def random_gp(n: int, size: int = _SIZE, actions: int = _ACTIONS) -> GaussianPro
     )
 
 
-def gp_for(n: int, bench: Bench) -> GaussianProcessWorldModel:
+def gp_for(
+    n: int, bench: Bench, size: int = _SIZE, actions: int = _ACTIONS
+) -> GaussianProcessWorldModel:
     """:func:`random_gp` where and as it is measured."""
-    model: GaussianProcessWorldModel = random_gp(n).to(bench.device)
+    model: GaussianProcessWorldModel = random_gp(n, size, actions).to(bench.device)
     if bench.compiled:
         model.compile()
     return model

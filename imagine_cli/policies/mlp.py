@@ -67,11 +67,11 @@ class MLPPolicy(ParametricPolicy):
 
     def respond_at(self, x: Tensor) -> Tensor:
         value = padded(x.to(self.low.dtype), -1)
-        for k in range(len(self.layers)):
+        layer: Any
+        for k, layer in enumerate(self.layers):
             if k > 0:
                 value = _ACTIVATIONS[self._activation](value)
-            weight = padded(self.get_parameter(f"layers.{k}.weight"), -1, -2)
-            bias = padded(self.get_parameter(f"layers.{k}.bias"), -1)
+            weight, bias = padded(layer.weight, -1, -2), padded(layer.bias, -1)
             value = nn.functional.linear(value, weight, bias)
         return self._to_action(value[..., : self.action_size]).to(x.dtype)
 

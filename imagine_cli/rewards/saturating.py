@@ -29,20 +29,23 @@ class SaturatingReward(Reward):
     Args:
         target: z ``(D,)``.
         width: ``(D,)``, above 0; inf for a dimension that doesn't count.
+
+    Attributes:
+        scale: 1 / width.
     """
 
     reads = Reads(x=(), u=())
 
     def __init__(self, target: Tensor, width: Tensor) -> None:
-        self._target, self._scale = target, 1.0 / width
+        self.target, self.scale = target, 1.0 / width
 
     def at(self, x: Tensor, u: Tensor, x_next: Tensor) -> Tensor:
-        y = (x_next - self._target.to(x_next)) * self._scale.to(x_next)
+        y = (x_next - self.target.to(x_next)) * self.scale.to(x_next)
         return torch.exp(-0.5 * y.square().sum(-1))
 
     def moments(self, x: Belief, u: ActionBelief, x_next: Prediction) -> RewardMoments:
-        scale = self._scale.to(x_next.mean)
-        mean = (x_next.mean - self._target.to(scale)) * scale
+        scale = self.scale.to(x_next.mean)
+        mean = (x_next.mean - self.target.to(scale)) * scale
         spread = x_next.var * (scale * scale.unsqueeze(-1))
         both = torch.stack([spread, 2.0 * spread], dim=-3)  # c S for both c, (*B, 2, D, D)
         eye = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)

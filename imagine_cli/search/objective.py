@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from imagine_cli.belief import ActionBelief, Belief, lower_root, point, product
 from imagine_cli.errors import InputError
 from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.policies.parametric import ParametricPolicy
-from imagine_cli.propagation.noise import TorchNoise
+from imagine_cli.propagation.noise import Noise, TorchNoise
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.propagation.sampled import Sampled
+from imagine_cli.search.closed_loop import ClosedLoop
 from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 
@@ -61,26 +66,46 @@ class ImaginedReturn:
         self.belief = Belief(*(part.to(dynamics.dtype) for part in belief))
         self.horizon, self.seed = horizon, seed
 
-    def __call__(self, policy: ParametricPolicy) -> Tensor:
-        """J, a scalar."""
+    def __call__(
+        self, policy: ParametricPolicy, parameters: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """J, a scalar; of R policies with ``parameters`` ``(R, ...)`` by name, ``(R,)``.
+
+        R policies are imagined as one batch of R B trajectories, with the same random numbers.
+        """
+        if parameters is None:
+            own = {name: part.unsqueeze(0) for name, part in policy.named_parameters()}
+            return self(policy, own)[0]
+        policies = len(next(iter(parameters.values())))
         belief = Belief(*(part.repeat_interleave(self._count, 0) for part in self.belief))
-        noise = self.noise(len(belief.mean))
+        noise: Noise = self.noise(len(belief.mean))
         if self._sampled:
             standard = noise.normal(1, belief.mean.shape[-1])
             drawn = product(standard, lower_root(belief.var).mT)[..., 0, :]
             belief = point(belief.mean + drawn)
-        acts = _Acts(policy, points=self._sampled)
+        if policies > 1:
+            belief, noise = (
+                Belief(*(_repeated(x, policies) for x in belief)),
+                _Same(noise, policies),
+            )
+        acts: Policy = _Acts(policy, parameters, points=self._sampled)
+        dynamics: Any = self.dynamics
+        loop = ClosedLoop.of(acts, dynamics, policy, parameters)
+        if loop is not None:
+            acts = dynamics = loop
         total = torch.zeros_like(belief.mean[..., 0])
         ended = torch.zeros_like(total, dtype=torch.bool)
-        x, state = belief.mean, begin(self.dynamics, acts, belief, noise)
-        for step in unroll(self.dynamics, acts, belief, state, noise, self.horizon):
+        x, state = belief.mean, begin(dynamics, acts, belief, noise)
+        for step in unroll(dynamics, acts, belief, state, noise, self.horizon):
             reward, x_next = step.prediction.reward_mean, step.prediction.mean
             assert reward is not None  # as the dynamics have one
-            total = torch.where(ended, total, total + reward)
             if self._sampled and self.dynamics.reward is not None:
+                total = torch.where(ended, total, total + reward)
                 ended = ended | self.dynamics.reward.ended(x, step.action.mean, x_next)
+            else:
+                total = total + reward
             x = x_next
-        return total.mean()
+        return total.view(policies, -1).mean(-1)
 
     def noise(self, count: int) -> TorchNoise:
         """What ``count`` trajectories draw: the same whenever it is asked for."""
@@ -90,19 +115,61 @@ class ImaginedReturn:
         return TorchNoise((count,), self.dynamics.dtype, device, generator)
 
 
+def _repeated(x: Tensor, times: int) -> Tensor:
+    return x.repeat(times, *(1,) * (x.ndim - 1))
+
+
+class _Same:
+    """The same random numbers for each of R policies."""
+
+    def __init__(self, noise: Noise, policies: int) -> None:
+        self._noise, self._policies = noise, policies
+
+    def normal(self, *shape: int) -> Tensor:
+        return _repeated(self._noise.normal(*shape), self._policies)
+
+    def shares(self, count: int, among: int) -> Tensor:
+        return _repeated(self._noise.shares(count, among), self._policies)
+
+
 class _Acts(Policy):
-    """A policy all of whose beliefs are answered at once, or at points as such.
+    """R policies, each of as many beliefs in a row, all answered at once, or at points as such.
 
     Rollouts have them answered in tiles of one size, so that their bits don't depend on how many
     there are (:mod:`imagine_cli.world_models.tiles`); a single belief costs a whole tile there.
     """
 
-    def __init__(self, policy: ParametricPolicy, points: bool) -> None:
-        self._policy, self._points = policy, points
+    def __init__(
+        self, policy: ParametricPolicy, parameters: Mapping[str, Tensor], points: bool
+    ) -> None:
+        self._answer, self._points = _Answer(policy, points), points
+        self._parameters = {f"policy.{name}": part for name, part in parameters.items()}
+        self._count = len(next(iter(parameters.values())))
 
     def act(
         self, step: int, observation: Belief, state: PolicyState
     ) -> tuple[ActionBelief, PolicyState]:
+        if self._count == 1:
+            alone = {name: part[0] for name, part in self._parameters.items()}
+            return ActionBelief(*functional_call(self._answer, alone, (observation,))), state
+        shared = Belief(*(x.view(self._count, -1, *x.shape[1:]) for x in observation))
+
+        def answer(parameters: dict[str, Tensor], belief: Belief) -> tuple[Tensor, ...]:
+            found: tuple[Tensor, ...] = functional_call(self._answer, parameters, (belief,))
+            return found
+
+        parts = torch.func.vmap(answer)(self._parameters, shared)
+        return ActionBelief(*(x.flatten(0, 1) for x in parts)), state
+
+
+class _Answer(torch.nn.Module):
+    """A policy as a module for ``functional_call``, which asks a module's ``forward``."""
+
+    def __init__(self, policy: ParametricPolicy, points: bool) -> None:
+        super().__init__()
+        self.policy, self._points = policy, points
+
+    def forward(self, observation: Belief) -> tuple[Tensor, ...]:
         if self._points:
-            return ActionBelief(self._policy.respond_at(observation.mean)), state
-        return self._policy.respond(observation), state
+            return (self.policy.respond_at(observation.mean),)
+        return tuple(part for part in self.policy.respond(observation) if part is not None)

@@ -27,7 +27,7 @@ from imagine_cli.rollout.nonfinite import CANT_GO_ON
 from imagine_cli.rollout.prepare import LoadedModel, device_named, load_model, make_dynamics
 from imagine_cli.search.initial_policy import check_policy, initial_policy, is_file
 from imagine_cli.search.objective import ImaginedReturn
-from imagine_cli.search.optimizers import METHODS, Iteration, adam, lbfgs, require
+from imagine_cli.search.optimizers import METHODS, Iteration, climb, require
 from imagine_cli.threads import one_thread
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 from imagine_cli.world_models.interfaces import SupportsPoints
@@ -191,7 +191,7 @@ class _Best(NamedTuple):
 
 
 class _Search:
-    """The restarts, one after the other."""
+    """The restarts, as one batch."""
 
     def __init__(
         self,
@@ -211,43 +211,39 @@ class _Search:
 
     def run(self, restarts: int, learning_rate: float) -> _Best:
         """The best of all. ImagineError where each of them fails at its first evaluation."""
-        found: list[_Best] = []
-        failed: dict[int, ImagineError] = {}
-        for restart in range(restarts):
-            of = f" {restart + 1} of {restarts}" if restarts > 1 else ""
-            self._progress.stage(f"searching{of}", self._iterations)
-            try:
-                found.append(self._restart(restart, learning_rate))
-            except InputError:
-                raise
-            except ImagineError as error:
-                failed[restart] = error
-        if not found:
-            raise failed[0]
-        for restart, failure in failed.items():
-            warnings.warn(f"restart {restart} is left out: {failure}", stacklevel=3)
-        return max(found, key=lambda one: one.value)
+        policies = [self._initial(restart) for restart in range(restarts)]
+        of = f", {restarts} restarts at once" if restarts > 1 else ""
+        self._progress.stage(f"searching{of}", restarts * self._iterations)
 
-    def _restart(self, restart: int, learning_rate: float) -> _Best:
-        request, objective = self._request, self._objective
-        dynamics, belief = objective.dynamics, objective.belief
-        policy = initial_policy(
-            request.policy, self._env, belief, states=self._states, seed=request.seed,
-            restart=restart, dtype=dynamics.dtype, device=belief.mean.device,
-        )  # fmt: skip
-        first = len(self.curve)
-
-        def tell(at: Iteration) -> None:
+        def tell(restart: int, at: Iteration) -> None:
             self.curve.append(CurvePoint(restart, *at))
             note = f"return {at.value:.5g}, gradient {at.gradient_norm:.2g}"
             self._progress.advance(min(at.number, 1), note)
 
-        climb = lbfgs if self._method == "lbfgs" else adam
         found = climb(
-            objective, policy, iterations=self._iterations, tell=tell, learning_rate=learning_rate
-        )
-        self.evaluations += found.evaluations
-        return _Best(policy, found.value, self.curve[first].imagined_return)
+            self._method, self._objective, policies,
+            iterations=self._iterations, tell=tell, learning_rate=learning_rate,
+        )  # fmt: skip
+        self.curve.sort()
+        initial = {at.restart: at.imagined_return for at in self.curve if at.iteration == 0}
+        best: list[_Best] = []
+        for restart, one in enumerate(found):
+            if not isinstance(one, ImagineError):
+                self.evaluations += one.evaluations
+                best.append(_Best(policies[restart], one.value, initial[restart]))
+            elif len(self.curve) > 0:
+                warnings.warn(f"restart {restart} is left out: {one}", stacklevel=3)
+            else:
+                raise one
+        return max(best, key=lambda one: one.value)
+
+    def _initial(self, restart: int) -> ParametricPolicy:
+        request, objective = self._request, self._objective
+        belief = objective.belief
+        return initial_policy(
+            request.policy, self._env, belief, states=self._states, seed=request.seed,
+            restart=restart, dtype=objective.dynamics.dtype, device=belief.mean.device,
+        )  # fmt: skip
 
 
 def _visited(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +12,11 @@ from torch.nn.utils import clip_grad_norm_, vector_to_parameters
 
 from imagine_cli.errors import ImagineError, InputError, MissingExtraError
 from imagine_cli.rollout.nonfinite import CANT_GO_ON
+from imagine_cli.search.lockstep import in_lockstep
 
 METHODS = ("lbfgs", "adam")
 
-Objective = Callable[[Any], Tensor]
+Objective = Callable[[Any, dict[str, Tensor]], Tensor]
 
 
 class Iteration(NamedTuple):
@@ -27,6 +28,7 @@ class Iteration(NamedTuple):
 
 
 Tell = Callable[[Iteration], None]
+Ask = Callable[[Tensor], "Value"]
 
 
 class Found(NamedTuple):
@@ -36,147 +38,188 @@ class Found(NamedTuple):
     evaluations: int
 
 
-class _Evaluations:
-    """J and its gradient at flat parameters, and the best of them."""
+class _Parameters:
+    """θ of policies of one kind, as vectors and by name."""
 
-    def __init__(self, objective: Objective, policy: torch.nn.Module) -> None:
-        self._objective, self._policy = objective, policy
-        self._parameters = [p.requires_grad_() for p in policy.parameters()]
-        self.initial = _flat(self._parameters)
-        self.count, self.last_norm = 0, 0.0
-        self.best, self.best_value = self.initial, -float("inf")
-        self.first_value, first = self.at(self.initial), ""
-        if not np.isfinite(self.first_value[0]):
-            first = self.failure or "it is not finite"
-            raise ImagineError(
-                f"the imagined return of the policy that the search begins with failed: {first}; "
-                "a shorter --horizon or another --policy may do"
+    def __init__(self, policies: Sequence[torch.nn.Module]) -> None:
+        self.policies = policies
+        self.shapes = {name: p.shape for name, p in policies[0].named_parameters()}
+
+    def vectors(self) -> list[Tensor]:
+        return [
+            torch.cat([p.detach().flatten() for p in one.parameters()]) for one in self.policies
+        ]
+
+    def by_name(self, vectors: Tensor) -> dict[str, Tensor]:
+        """``(R, K)`` as R parameters ``(R, ...)``."""
+        parts = torch.split(vectors, [shape.numel() for shape in self.shapes.values()], dim=-1)
+        named = zip(self.shapes.items(), parts, strict=True)
+        return {name: part.view(-1, *shape) for (name, shape), part in named}
+
+
+class Value(NamedTuple):
+    """J and dJ/dθ; J is NaN where imagination fails, for a reason, or either is not finite."""
+
+    number: float
+    gradient: Tensor
+    failure: str = "it is not finite"
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.number))
+
+
+def _evaluate(
+    objective: Objective, policy: Any, theta: _Parameters, vectors: Tensor
+) -> list[Value]:
+    """Of each row of ``(R, K)``: in one batch, and one by one where that fails."""
+    vectors = vectors.detach().requires_grad_()
+    try:
+        values = objective(policy, theta.by_name(vectors))
+        if not values.requires_grad:
+            raise InputError(
+                "the world model's predictions have no derivatives by the action, which a "
+                "search by gradients needs"
             )
+        (gradients,) = torch.autograd.grad(values.sum(), [vectors])
+    except InputError:
+        raise
+    except CANT_GO_ON as error:
+        if len(vectors) > 1:
+            return [_evaluate(objective, policy, theta, one.unsqueeze(0))[0] for one in vectors]
+        return [Value(float("nan"), torch.zeros_like(vectors[0]), str(error).splitlines()[0])]
+    finite = torch.isfinite(values) & torch.isfinite(gradients).all(-1)
+    numbers = torch.where(finite, values.detach(), torch.nan).tolist()
+    return [Value(number, row) for number, row in zip(numbers, gradients, strict=True)]
 
-    def at(self, vector: Tensor) -> tuple[float, Tensor]:
-        """J and dJ/dθ; J is NaN where imagination fails or either of them is not finite."""
+
+class _Climb:
+    """One search: what it asks for, the best of it, and what it tells."""
+
+    def __init__(self, initial: Tensor, ask: Ask, tell: Tell) -> None:
+        self.initial, self._ask, self._tell = initial, ask, tell
+        self.best, self.best_value = initial, -float("inf")
+        self.count, self.last_norm = 0, 0.0
+        self.first = self.at(initial)
+        if not self.first.is_finite:
+            raise ImagineError(
+                "the imagined return of the policy that the search begins with failed: "
+                f"{self.first.failure}; a shorter --horizon or another --policy may do"
+            )
+        self.tell(0, self.first.number)
+
+    def at(self, vector: Tensor) -> Value:
         self.count += 1
-        self.failure = ""
-        vector_to_parameters(vector, self._parameters)
+        value = self._ask(vector)
+        if value.is_finite:
+            self.last_norm = float(value.gradient.norm())
+            if value.number > self.best_value:
+                self.best_value, self.best = value.number, vector.clone()
+        return value
+
+    def tell(self, iteration: int, value: float) -> None:
+        self._tell(Iteration(iteration, value, self.last_norm))
+
+
+def climb(
+    method: str,
+    objective: Objective,
+    policies: Sequence[torch.nn.Module],
+    *,
+    iterations: int,
+    tell: Callable[[int, Iteration], None],
+    learning_rate: float = 0.01,
+) -> list[Found | ImagineError]:
+    """A search by :func:`lbfgs` or :func:`adam` from each policy, all values asked for in batches.
+
+    Args:
+        method: of :data:`METHODS`.
+        objective: J of parameters ``(R, ...)`` by name, in the place of a policy's own: ``(R,)``.
+        policies: of one kind and size; their parameters are the best ones in the end.
+        iterations: of each search.
+        tell: called with each iteration and the number of its policy.
+        learning_rate: of Adam.
+
+    Returns:
+        What was found, or why that search could not begin.
+    """
+    if method == "lbfgs":
+        require()
+    theta = _Parameters(policies)
+    initial = theta.vectors()
+
+    def search(k: int, ask: Ask, tell: Tell) -> Found | ImagineError:
         try:
-            value = self._objective(self._policy)
-            if not value.requires_grad:
-                raise InputError(
-                    "the world model's predictions have no derivatives by the action, which a "
-                    "search by gradients needs"
-                )
-            parts = torch.autograd.grad(value, self._parameters, allow_unused=True)
+            climb = _Climb(initial[k], ask, tell)
         except InputError:
             raise
-        except CANT_GO_ON as error:
-            self.failure = str(error).splitlines()[0]
-            return float("nan"), torch.zeros_like(vector)
-        pairs = zip(self._parameters, parts, strict=True)
-        gradient = _flat(torch.zeros_like(p) if g is None else g for p, g in pairs)
-        number = float(value.detach())
-        if not (np.isfinite(number) and bool(torch.isfinite(gradient).all())):
-            return float("nan"), torch.zeros_like(vector)
-        self.last_norm = float(gradient.norm())
-        if number > self.best_value:
-            self.best_value, self.best = number, vector.clone()
-        return number, gradient
+        except ImagineError as error:
+            return error
+        if method == "lbfgs":
+            lbfgs(climb, iterations)
+        else:
+            adam(climb, iterations, learning_rate)
+        vector_to_parameters(climb.best, policies[k].parameters())
+        return Found(climb.best_value, climb.count)
 
-    def found(self) -> Found:
-        vector_to_parameters(self.best, self._parameters)
-        return Found(self.best_value, self.count)
+    def evaluate(vectors: list[Tensor]) -> list[Value]:
+        return _evaluate(objective, policies[0], theta, torch.stack(vectors))
+
+    return in_lockstep(search, len(policies), evaluate, tell)
 
 
-def _flat(parts: Iterable[Tensor]) -> Tensor:
-    return torch.cat([part.detach().flatten() for part in parts])
-
-
-def lbfgs(
-    objective: Objective, policy: torch.nn.Module, *, iterations: int, tell: Tell, **_: Any
-) -> Found:
+def lbfgs(climb: _Climb, iterations: int) -> None:
     """Up to ``iterations`` of L-BFGS-B (Byrd et al. 1995), as SciPy has it.
 
     It ends earlier where nothing is gained any more. Where imagination fails inside a line
     search, J counts as somewhat worse than all it has seen, so that the step is cut short.
-
-    Args:
-        objective: J of the policy, a scalar.
-        policy: its parameters are θ; they are the best ones in the end.
-        iterations: of the optimiser, each of one evaluation or a few.
-        tell: called with each iteration.
     """
-    optimize = require()
-    evaluations = _Evaluations(objective, policy)
-    first, gradient = evaluations.first_value
-    initial = evaluations.initial
-    tell(Iteration(0, first, evaluations.last_norm))
-    scale = 1.0 / abs(first) if first else 1.0
-    cached: list[tuple[float, Tensor]] = [(first, gradient)]
-    seen = [-scale * first]
+    first = climb.first
+    scale = 1.0 / abs(first.number) if first.number else 1.0
+    cached, seen, done = [first], [-scale * first.number], 0
 
     def descent(numbers: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = (
-            cached.pop() if cached else evaluations.at(torch.from_numpy(numbers).to(initial))
-        )
-        if not np.isfinite(value):
+        value = cached.pop() if cached else climb.at(torch.from_numpy(numbers).to(climb.initial))
+        if not value.is_finite:
             return max(seen) + (max(seen) - min(seen)) + 1.0, np.zeros_like(numbers)
-        seen.append(-scale * value)
-        return seen[-1], -scale * gradient.double().cpu().numpy()
-
-    done = 0
+        seen.append(-scale * value.number)
+        return seen[-1], -scale * value.gradient.double().cpu().numpy()
 
     def after(intermediate_result: Any) -> None:
         nonlocal done
         done += 1
-        tell(Iteration(done, -float(intermediate_result.fun) / scale, evaluations.last_norm))
+        climb.tell(done, -float(intermediate_result.fun) / scale)
 
-    optimize.minimize(
+    require().minimize(
         descent,
-        initial.double().cpu().numpy(),
+        climb.initial.double().cpu().numpy(),
         jac=True,
         method="L-BFGS-B",
         callback=after,
         options={"maxiter": iterations, "maxfun": 25 * iterations, "maxcor": 20,
                  "ftol": 1e-10, "gtol": 1e-9},
     )  # fmt: skip
-    return evaluations.found()
 
 
-def adam(
-    objective: Objective,
-    policy: torch.nn.Module,
-    *,
-    iterations: int,
-    tell: Tell,
-    learning_rate: float = 0.01,
-    **_: Any,
-) -> Found:
+def adam(climb: _Climb, iterations: int, learning_rate: float) -> None:
     """``iterations`` steps of Adam (Kingma & Ba 2015), the gradient's norm clipped to one.
 
     Where imagination fails it goes back to the best parameters, and on with half the rate.
-
-    Args:
-        objective, policy, iterations, tell: as in :func:`lbfgs`.
-        learning_rate: of Adam.
     """
-    evaluations = _Evaluations(objective, policy)
-    theta = evaluations.initial.clone().requires_grad_()
+    theta = climb.initial.clone().requires_grad_()
     optimizer = torch.optim.Adam([theta], lr=learning_rate, maximize=True)
-    value, gradient = evaluations.first_value
-    tell(Iteration(0, value, evaluations.last_norm))
+    value = climb.first
     for number in range(1, iterations + 1):
-        theta.grad = gradient
+        theta.grad = value.gradient
         clip_grad_norm_([theta], 1.0)
         optimizer.step()
-        value, gradient = evaluations.at(theta.detach())
-        if np.isfinite(value):
-            tell(Iteration(number, value, evaluations.last_norm))
-            continue
-        learning_rate /= 2.0
-        theta = evaluations.best.clone().requires_grad_()
-        optimizer = torch.optim.Adam([theta], lr=learning_rate, maximize=True)
-        value, gradient = evaluations.at(theta.detach())
-        tell(Iteration(number, value, evaluations.last_norm))
-    return evaluations.found()
+        value = climb.at(theta.detach())
+        if not value.is_finite:
+            learning_rate /= 2.0
+            theta = climb.best.clone().requires_grad_()
+            optimizer = torch.optim.Adam([theta], lr=learning_rate, maximize=True)
+            value = climb.at(theta.detach())
+        climb.tell(number, value.number)
 
 
 def require() -> Any:

@@ -127,18 +127,26 @@ def test_without_scipy_adam_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_restart_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from imagine_cli.search import optimize
 
-    climb, failed = optimize.lbfgs, []
+    made = optimize.initial_policy
 
-    def fail_once(*given: Any, **named: Any) -> Any:
-        if not failed:
-            failed.append(True)
-            raise imagine_cli.ImagineError("it failed")
-        return climb(*given, **named)
+    def one_of_none(*given: Any, restart: int, **named: Any) -> Any:
+        policy = made(*given, restart=restart, **named)
+        if restart == 0:
+            policy.weights.data.fill_(float("nan"))
+        return policy
 
-    monkeypatch.setattr(optimize, "lbfgs", fail_once)
-    with pytest.warns(UserWarning, match="restart 0 is left out: it failed"):
+    monkeypatch.setattr(optimize, "initial_policy", one_of_none)
+    with pytest.warns(UserWarning, match="restart 0 is left out: the imagined return of the"):
         found = imagine_cli.optimize_policy("Pendulum-v1", GP, restarts=2, **SMALL)
     assert {point.restart for point in found.curve} == {1}
-    failed.clear()
-    with pytest.raises(imagine_cli.ImagineError, match="it failed"):
+    with pytest.raises(imagine_cli.ImagineError, match="begins with failed"):
         imagine_cli.optimize_policy("Pendulum-v1", GP, **SMALL)
+
+
+def test_restarts_are_what_each_is_alone() -> None:
+    options = {**SMALL, "restarts": 3, "propagation": "particles", "particles": 10}
+    several = imagine_cli.optimize_policy("Pendulum-v1", GP, **options)
+    alone = imagine_cli.optimize_policy("Pendulum-v1", GP, **{**options, "restarts": 1})
+    first = [point for point in several.curve if point.restart == 0]
+    for one, other in zip(first, alone.curve, strict=True):
+        assert one.imagined_return == pytest.approx(other.imagined_return, rel=1e-9)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from imagine_cli.propagation import make_propagation
 from imagine_cli.rewards import RewardContext, make_reward
 from imagine_cli.search.initial_policy import initial_policy
 from imagine_cli.search.objective import ImaginedReturn
-from imagine_cli.search.optimizers import Iteration, adam, lbfgs
+from imagine_cli.search.optimizers import METHODS, Found, Iteration, climb
 from imagine_cli.unroll import ModelDynamics
 from tests.helpers.linear_systems import linear_model
 from tests.helpers.policy_envs import box_env
@@ -30,6 +32,15 @@ def linear_quadratic() -> tuple[ImaginedReturn, np.ndarray, np.ndarray]:
     belief = Belief(torch.from_numpy(mean[None]), torch.from_numpy(var[None]))
     dynamics = ModelDynamics(model, make_propagation("moments", model), reward)
     return ImaginedReturn(dynamics, belief, HORIZON), mean, var
+
+
+def found_by(method: str, objective: Any, policy: torch.nn.Module, **options: Any) -> Found:
+    """One search alone."""
+    options.setdefault("tell", lambda k, at: None)
+    (found,) = climb(method, objective, [policy], **options)
+    if not isinstance(found, Found):
+        raise found
+    return found
 
 
 def cost_of(numbers: np.ndarray, model: object, mean: np.ndarray, var: np.ndarray) -> float:
@@ -53,10 +64,10 @@ def test_it_finds_the_best_linear_policy_of_a_linear_quadratic_problem(method: s
     objective, mean, var = linear_quadratic()
     policy = initial_policy("linear", ENV, objective.belief)
     told: list[Iteration] = []
-    if method == "lbfgs":
-        found = lbfgs(objective, policy, iterations=100, tell=told.append)
-    else:
-        found = adam(objective, policy, iterations=400, tell=told.append, learning_rate=0.02)
+    found = found_by(
+        method, objective, policy, iterations=100 if method == "lbfgs" else 400,
+        tell=lambda k, at: told.append(at), learning_rate=0.02,
+    )  # fmt: skip
     arguments = (objective.dynamics.model, mean, var)
     starts = [np.zeros(ACTIONS * (SIZE + 1)), np.full(ACTIONS * (SIZE + 1), -0.2)]
     best = min(minimize(cost_of, x, arguments, "BFGS").fun for x in starts)
@@ -74,32 +85,67 @@ class Scalar(torch.nn.Module):
         self.x = torch.nn.Parameter(torch.tensor([value], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("climb", [lbfgs, adam])
-@pytest.mark.parametrize("failure", ["nan", "inf", "ImagineError", "LinAlgError"])
-def test_where_imagination_fails_it_turns_back(climb: object, failure: str) -> None:
-    failed = 0
+class Hill:
+    """Of x up to 1, -√(1 + (x - 0.9)²), and beyond, where a long step gets to, a failure."""
 
-    def objective(policy: Scalar) -> torch.Tensor:
-        nonlocal failed
-        x = policy.x[0]
-        if float(x.detach()) > 1.0:  # beyond the optimum at 0.9, and where a long step gets to
-            failed += 1
-            if failure == "ImagineError":
+    def __init__(self, failure: str) -> None:
+        self.failure, self.failed, self.batches = failure, 0, list[int]()
+
+    def __call__(self, policy: Scalar, parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+        x = parameters["x"][:, 0]
+        self.batches.append(len(x))
+        value = -(1.0 + (x - 0.9) ** 2).sqrt()
+        if bool((x > 1.0).any()):
+            self.failed += 1
+            if self.failure == "ImagineError":
                 raise ImagineError("it failed")
-            if failure == "LinAlgError":
-                return torch.linalg.cholesky(-x * torch.eye(2, dtype=x.dtype)).sum()
-            return x * float(failure)
-        return -(1.0 + (x - 0.9) ** 2).sqrt()
+            if self.failure == "LinAlgError":
+                return torch.linalg.cholesky(-torch.eye(2, dtype=x.dtype)).sum() * x
+            return torch.where(x > 1.0, x.detach() * float(self.failure), value)
+        return value
 
-    policy = Scalar(-3.0)
-    found = climb(objective, policy, iterations=60, tell=lambda at: None, learning_rate=0.7)  # type: ignore[operator]
-    assert failed > 0
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("failure", ["nan", "inf", "ImagineError", "LinAlgError"])
+def test_where_imagination_fails_it_turns_back(method: str, failure: str) -> None:
+    hill, policy = Hill(failure), Scalar(-3.0)
+    found = found_by(method, hill, policy, iterations=60, learning_rate=0.7)
+    assert hill.failed > 0
     assert found.value == pytest.approx(-1.0, abs=1e-3)
     assert float(policy.x.detach()) == pytest.approx(0.9, abs=0.03)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("failure", ["nan", "ImagineError"])
+def test_searches_side_by_side_are_what_each_is_alone(method: str, failure: str) -> None:
+    starts, hill = [-3.0, 0.5, 2.0, 0.9], Hill(failure)
+    policies, told = [Scalar(x) for x in starts], list[tuple[int, Iteration]]()
+    options: dict[str, Any] = {"iterations": 20, "learning_rate": 0.7}
+    found = climb(method, hill, policies, tell=lambda *one: told.append(one), **options)
+    assert hill.batches[0] == len(starts)
+    for k, start in enumerate(starts):
+        policy, own = Scalar(start), list[tuple[int, Iteration]]()
+        (alone,) = climb(
+            method, Hill(failure), [policy], tell=lambda *one, own=own: own.append(one), **options
+        )
+        assert [at for number, at in told if number == k] == [at for _, at in own]
+        assert torch.equal(policy.x, policies[k].x)
+        if start > 1.0:
+            assert isinstance(found[k], ImagineError)
+        else:
+            assert found[k] == alone
+
+
+def test_an_error_of_one_ends_all() -> None:
+    def objective(policy: Scalar, parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        climb("adam", objective, [Scalar(1.0), Scalar(2.0)], iterations=2, tell=print)
+
+
 def test_a_policy_that_cant_be_imagined_at_all_is_said() -> None:
     with pytest.raises(ImagineError, match="begins with failed: it is not finite; a shorter"):
-        lbfgs(lambda p: p.x.sum() * float("nan"), Scalar(1.0), iterations=2, tell=print)
+        found_by("lbfgs", lambda _, p: p["x"][:, 0] * float("nan"), Scalar(1.0), iterations=2)
     with pytest.raises(InputError, match="have no derivatives by the action"):
-        adam(lambda p: torch.tensor(1.0), Scalar(1.0), iterations=2, tell=print)
+        found_by("adam", lambda *_: torch.tensor([1.0]), Scalar(1.0), iterations=2)

@@ -133,6 +133,11 @@ class GPWorldModel(WorldModel):
         buffers: dict[str, Any] = self._buffers
         return GPPosterior(*(buffers[name] for name in _POSTERIOR))
 
+    @property
+    def noise(self) -> Tensor:
+        """What is added to the next observation's covariance, ``(D, D)``."""
+        return self._noise if self.process_noise else torch.zeros_like(self._noise)
+
     def moments(self, belief: Belief, action: ActionBelief) -> Prediction:
         shape, size = belief.mean.shape, self.observation_size
         x = joint(belief, action)
@@ -140,12 +145,11 @@ class GPWorldModel(WorldModel):
         mean, var = x.mean.to(dtype), x.var.to(dtype)
         if mean.ndim != 2:
             mean, var = mean.reshape(-1, mean.shape[-1]), var.reshape(-1, *var.shape[-2:])
-        noise = self._noise if self.process_noise else torch.zeros_like(self._noise)
-        step = self._compiled_step() if self._compiled else None
+        step = self.compiled_step()
         if step is None:
-            next_mean, next_var = moment_step(self.constants, noise, mean, var)
+            next_mean, next_var = moment_step(self.constants, self.noise, mean, var)
         else:
-            next_mean, next_var = step(noise, mean, var)
+            next_mean, next_var = step(self.noise, mean, var)
         if len(shape) != 2:
             next_mean, next_var = next_mean.reshape(shape), next_var.reshape(*shape, size)
         return Prediction(next_mean.to(self.dtype), next_var.to(self.dtype))
@@ -156,12 +160,14 @@ class GPWorldModel(WorldModel):
         except ImportError as error:
             raise MissingExtraError("numba", "compile") from error
         self._compiled = not numba.config.DISABLE_JIT
-        step = self._compiled_step() if self._compiled else None
+        step = self.compiled_step()
         if step is not None:
             step.prepare()
 
-    def _compiled_step(self) -> CompiledStep | None:
-        """The step of the buffers as they are now, where they can be compiled for."""
+    def compiled_step(self) -> CompiledStep | None:
+        """The step of the buffers as they are now, where it is compiled and they allow it."""
+        if not self._compiled:
+            return None
         constants, columns = self.constants, self._constants_columns
         now = versions_of(constants)
         if self._last_step is not None and unchanged(now, self._last_versions):

@@ -110,7 +110,7 @@ def _folder(given: str) -> Path | None:
     Numba looks at a function's own file to tell whether what it kept is still true, and not at
     those of the functions that this one calls: so the name is that of all sources.
     """
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(Path(__file__).parents[3].rglob("compiled/*.py"))
     named = os.environ.get("XDG_CACHE_HOME", "")
     try:
         home = Path(given or (named if os.path.isabs(named) else Path.home() / ".cache")).resolve()

@@ -47,7 +47,7 @@ def by_pairs(first: int, last: int, c: Layout, rows: int, t: Terms, g: Gradients
     blocks = g.along_columns.shape[2]
     values, carried = np.empty((STEP, n)), np.zeros((t.nu.shape[1], STEP))
     factors, halves = np.empty(STEP), np.empty(STEP)
-    times_nu = np.empty((size, n))
+    times_nu, ones = np.empty((size, n)), np.ones(n)
     for item in range(first, last):
         pair, block = item // blocks, item % blocks
         symmetric = pair < outputs
@@ -77,10 +77,8 @@ def by_pairs(first: int, last: int, c: Layout, rows: int, t: Terms, g: Gradients
                 _row_sums(b, values, small_row, i, column)
                 if symmetric:
                     _add_weights(weights, i, values, column)
-                else:
-                    _add_one(values)
-                add_rows(factors, values, large, after, n)
-                _row_sums(b, values, large_row, i, column)
+                    add_rows(factors, values, large, after, n)
+                    _row_sums(b, values, large_row, i, column)
                 for k in range(size):
                     for row in range(STEP):
                         factors[row] = a[i + row] * nu[k, i + row]
@@ -88,6 +86,18 @@ def by_pairs(first: int, last: int, c: Layout, rows: int, t: Terms, g: Gradients
                     add_rows(factors, values, times_nu[k], after, n)
                     if symmetric:  # half of a square, which its transpose makes whole
                         add_rows(halves, values, times_nu[k], column, after)
+            first, last = block * rows, min(n, (block + 1) * rows)
+            if not symmetric:  # exp(d) as 1 + (exp(d) - 1), the ones summed by themselves
+                total = dot(ones[first:last], a[first:last])
+                for j in range(n):
+                    large[j] = small[j] + total
+                total = dot(ones, b)
+                for i in range(first, last):
+                    large_row[i] = small_row[i] + total
+                for k in range(size):
+                    total = dot(nu[k, first:last], a[first:last])
+                    for j in range(n):
+                        times_nu[k, j] += total
             by_bilinear = g.by_bilinear[belief, pair, block]
             for m in range(size):
                 for j in range(n):
@@ -97,19 +107,24 @@ def by_pairs(first: int, last: int, c: Layout, rows: int, t: Terms, g: Gradients
 
 
 @kernel
+def sums_of_pairs(c: Layout, t: Terms, g: Gradients, sums: Array) -> None:
+    """``Σ_ij a_i b_j w_ij (exp(d_ij) - 1)``, ``(B, P, 1)``, from what :func:`by_pairs` found."""
+    for belief in range(len(t.nu)):
+        for pair in range(len(c.left_weight)):
+            a = t.values[belief, c.left_weight[pair]]
+            total = dot(a, g.along_rows[belief, pair, 0])
+            if pair < len(c.beta):
+                for block in range(g.along_columns.shape[2]):
+                    total += dot(a, g.along_columns[belief, pair, block, 0])
+            sums[belief, pair, 0] = total
+
+
+@kernel
 def _add_weights(weights: Array, i: int, values: Array, column: int) -> None:
     for row in range(STEP):
         weight, value = weights[i + row, column:], values[row, column:]
         for j in range(len(value)):
             value[j] += weight[j]
-
-
-@kernel
-def _add_one(values: Array) -> None:
-    for row in range(STEP):
-        value = values[row]
-        for j in range(len(value)):
-            value[j] += 1.0
 
 
 @kernel
@@ -245,7 +260,7 @@ def by_beliefs(
                     inner[k, m] *= 2.0
                     if number < outputs:
                         inner[k, m] -= by_source[count + number, k, m]
-            _add_by_scaled(t.inverse[b, number], inner, by_log_det, c.half_scales[number], half)
+            add_by_scaled(t.inverse[b, number], inner, by_log_det, c.half_scales[number], half)
         for k in range(size):
             for m in range(size):
                 by_var[b, k, m] = half[k, m] + half[m, k]
@@ -268,7 +283,7 @@ def _by_bilinear(g: Gradients, b: int, pair: int, k: int, m: int, symmetric: boo
 
 
 @kernel
-def _add_by_scaled(
+def add_by_scaled(
     inverse: Array, inner: Array, by_log_det: float, half_scales: Array, half: Array
 ) -> None:
     """Adds what goes through one ``X = Λ^(-1/2) Σ̃ Λ^(-1/2)``: ``s sᵀ ∘ (A inner A + c A)``."""

@@ -81,7 +81,7 @@ def forward(c: Layout, mean: Array, var: Array, noise: Array) -> tuple[Array, Ar
         if threads == 1:
             _forward(c, mean[some], var[some], noise, t, sums, *out)
         else:
-            _terms(c, mean[some], var[some], t)
+            terms(c, mean[some], var[some], t)
             _share(threads, _work(c, ROWS), lambda i, j: pair_sums(i, j, c, t, sums))
             next_beliefs(0, last - first, c, mean[some], var[some], noise, t, sums, *out)
         failed[some] = t.failed
@@ -115,7 +115,7 @@ def backward(
         if threads == 1:
             _backward(c, *given, rows, t, g, *out)
         else:
-            _terms(c, *given[:2], t)
+            terms(c, *given[:2], t)
             by_moments(0, batch, c, given[1], given[3], t, g)
             _share(threads, _work(c, rows), lambda i, j: by_pairs(i, j, c, rows, t, g))
             alike = np.arange(batch * forms)
@@ -177,7 +177,7 @@ def _forward(
     next_mean: Array,
     next_var: Array,
 ) -> None:
-    _terms(c, mean, var, t)
+    terms(c, mean, var, t)
     pair_sums(0, sums.shape[1] * sums.shape[2], c, t, sums)
     next_beliefs(0, len(mean), c, mean, var, noise, t, sums, next_mean, next_var)
 
@@ -195,7 +195,7 @@ def _backward(
     by_mean: Array,
     by_var: Array,
 ) -> None:
-    _terms(c, mean, var, t)
+    terms(c, mean, var, t)
     by_moments(0, len(mean), c, var, by_next_var, t, g)
     by_pairs(0, g.along_columns.shape[1] * g.along_columns.shape[2], c, rows, t, g)
     by_forms(0, len(mean) * len(c.offsets), c, by_next_mean, t, g)
@@ -203,7 +203,7 @@ def _backward(
 
 
 @kernel
-def _terms(c: Layout, mean: Array, var: Array, t: Terms) -> None:
+def terms(c: Layout, mean: Array, var: Array, t: Terms) -> None:
     batch, (outputs, n) = len(mean), c.beta.shape
     matrices(0, batch, c, mean, var, t)
     forms_at_points(0, batch * len(c.offsets), c, t)

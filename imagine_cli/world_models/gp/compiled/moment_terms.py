@@ -27,7 +27,7 @@ def matrices(first: int, last: int, c: Layout, mean: Array, var: Array, t: Terms
             for k in range(size):
                 for m in range(size):
                     scaled[k, m] = c.half_scales[number, k, m] * (var[b, k, m] + var[b, m, k])
-            t.log_det[b, number] = _invert(scaled, root, t.inverse[b, number])
+            t.log_det[b, number] = invert(scaled, root, t.inverse[b, number])
             if not np.isfinite(t.log_det[b, number]):
                 t.failed[b] = True
             _twice_gain(t.inverse[b, number], scaled, sources[number])
@@ -47,7 +47,7 @@ def matrices(first: int, last: int, c: Layout, mean: Array, var: Array, t: Terms
 
 
 @kernel
-def _invert(scaled: Array, root: Array, inverse: Array) -> float:
+def invert(scaled: Array, root: Array, inverse: Array) -> float:
     """``(I + X)⁻¹`` into ``inverse``, by Cholesky; ``log|I + X|``, or NaN where there is none."""
     size = len(scaled)
     log_det = 0.0

@@ -24,11 +24,11 @@ class CompiledStep:
 
     def __init__(self, constants: Constants) -> None:
         self.constants = constants
-        self._layout = Layout.of(constants)
+        self.layout = Layout.of(constants)
 
     def prepare(self) -> None:
         """Do at once what takes seconds the first time on a machine."""
-        prepare(self._layout)
+        prepare(self.layout)
 
     def __reduce__(self) -> tuple[type[CompiledStep], tuple[Constants]]:
         return CompiledStep, (self.constants,)
@@ -44,16 +44,14 @@ class CompiledStep:
 
     def forward(self, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Without a graph."""
-        next_mean, next_var, failed = forward(
-            self._layout, _array(mean), _array(var), _array(noise)
-        )
+        next_mean, next_var, failed = forward(self.layout, _array(mean), _array(var), _array(noise))
         if failed.any():
             raise no_covariance(int(failed.argmax()))
         return torch.from_numpy(next_mean), torch.from_numpy(next_var)
 
     def backward(self, mean: Tensor, var: Tensor, *grads: Tensor) -> tuple[Tensor, Tensor]:
         """From the derivatives by the next belief to those by ``mean`` and ``var``."""
-        by_mean, by_var = backward(self._layout, *(_array(x) for x in (mean, var, *grads)))
+        by_mean, by_var = backward(self.layout, *(_array(x) for x in (mean, var, *grads)))
         return torch.from_numpy(by_mean), torch.from_numpy(by_var)
 
 

@@ -1,0 +1,1 @@
+"""Rewards as machine code: each file does what the one of its name beside this folder does."""

@@ -1,0 +1,1 @@
+"""What a policy search spends its time in, as machine code."""
