@@ -102,6 +102,14 @@ def optimize(
         bool,
         typer.Option("--trust-pickle", help="Load a pickled model; that can run any code in it."),
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from OUTPUT.partial, which an interrupted search with the same arguments "
+            "left; the policy becomes the same.",
+        ),
+    ] = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -140,6 +148,7 @@ def optimize(
             learning_rate=learning_rate,
             output=output,
             overwrite=force,
+            resume=resume,
             trust_pickle=trust_pickle,
             progress=display,
             command=shlex.join(["imagine", *sys.argv[1:]]),

@@ -25,6 +25,7 @@ from imagine_cli.request import RolloutRequest
 from imagine_cli.rollout.initial import make_initial
 from imagine_cli.rollout.nonfinite import CANT_GO_ON
 from imagine_cli.rollout.prepare import LoadedModel, device_named, load_model, make_dynamics
+from imagine_cli.search.evaluations import EvaluationLog
 from imagine_cli.search.initial_policy import check_policy, initial_policy, is_file
 from imagine_cli.search.objective import ImaginedReturn
 from imagine_cli.search.optimizers import METHODS, Iteration, climb, require
@@ -91,6 +92,7 @@ def optimize_policy(
     learning_rate: float = 0.01,
     output: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     trust_pickle: bool = False,
     progress: Progress | None = None,
     command: str = "imagine_cli.optimize_policy",
@@ -115,6 +117,8 @@ def optimize_policy(
         learning_rate: of Adam.
         output: the checkpoint to write, if any.
         overwrite: replace a file that is there.
+        resume: go on with ``output.partial``, which a search with the same arguments left; it
+            comes to the same policy.
         trust_pickle: load a pickled model, running whatever code it names.
         progress: told of what goes on.
         command: what the checkpoint says made it.
@@ -163,7 +167,17 @@ def optimize_policy(
     with one_thread():
         states = _visited(objective, env, request)
         search = _Search(request, env, objective, states, progress, method, iterations)
-        best = search.run(restarts, learning_rate)
+        log = None
+        if output is not None:
+            how = f"{method} {iterations} {restarts} {learning_rate} {loaded.sha256}"
+            partial = Path(output).with_name(f"{Path(output).name}.partial")
+            log = EvaluationLog(partial, f"{request.to_json()} {how}", resume)
+        try:
+            best = search.run(restarts, learning_rate, log)
+        except ImagineError:
+            if log is not None:
+                log.remove()
+            raise
     progress.finish()
     metadata = _metadata(request, loaded, objective.dynamics, command) | {
         "method": method,
@@ -180,6 +194,8 @@ def optimize_policy(
     }
     if output is not None:
         save_policy(best.policy, output, env=env, metadata=metadata, overwrite=overwrite)
+    if log is not None:
+        log.remove()
     path = None if output is None else Path(output)
     return OptimizedPolicy(best.policy, env, best.value, best.initial, search.curve, metadata, path)
 
@@ -209,7 +225,7 @@ class _Search:
         self.curve: list[CurvePoint] = []
         self.evaluations = 0
 
-    def run(self, restarts: int, learning_rate: float) -> _Best:
+    def run(self, restarts: int, learning_rate: float, log: EvaluationLog | None) -> _Best:
         """The best of all. ImagineError where each of them fails at its first evaluation."""
         policies = [self._initial(restart) for restart in range(restarts)]
         of = f", {restarts} restarts at once" if restarts > 1 else ""
@@ -222,7 +238,7 @@ class _Search:
 
         found = climb(
             self._method, self._objective, policies,
-            iterations=self._iterations, tell=tell, learning_rate=learning_rate,
+            iterations=self._iterations, tell=tell, learning_rate=learning_rate, log=log,
         )  # fmt: skip
         self.curve.sort()
         initial = {at.restart: at.imagined_return for at in self.curve if at.iteration == 0}

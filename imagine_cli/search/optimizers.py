@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grad_norm_, vector_to_parameters
 
 from imagine_cli.errors import ImagineError, InputError, MissingExtraError
 from imagine_cli.rollout.nonfinite import CANT_GO_ON
+from imagine_cli.search.evaluations import EvaluationLog
 from imagine_cli.search.lockstep import in_lockstep
 
 METHODS = ("lbfgs", "adam")
@@ -129,6 +130,7 @@ def climb(
     iterations: int,
     tell: Callable[[int, Iteration], None],
     learning_rate: float = 0.01,
+    log: EvaluationLog | None = None,
 ) -> list[Found | ImagineError]:
     """A search by :func:`lbfgs` or :func:`adam` from each policy, all values asked for in batches.
 
@@ -139,6 +141,7 @@ def climb(
         iterations: of each search.
         tell: called with each iteration and the number of its policy.
         learning_rate: of Adam.
+        log: keeps what was evaluated, and knows what was before.
 
     Returns:
         What was found, or why that search could not begin.
@@ -162,10 +165,16 @@ def climb(
         vector_to_parameters(climb.best, policies[k].parameters())
         return Found(climb.best_value, climb.count)
 
-    def evaluate(vectors: list[Tensor]) -> list[Value]:
-        return _evaluate(objective, policies[0], theta, torch.stack(vectors))
+    def evaluate(vectors: Tensor) -> list[Value]:
+        return _evaluate(objective, policies[0], theta, vectors)
 
-    return in_lockstep(search, len(policies), evaluate, tell)
+    def answer(asked: list[Tensor]) -> list[Value]:
+        vectors = torch.stack(asked)
+        if log is None:
+            return evaluate(vectors)
+        return [Value(*row) for row in log.answer(vectors, evaluate)]
+
+    return in_lockstep(search, len(policies), answer, tell)
 
 
 def lbfgs(climb: _Climb, iterations: int) -> None:

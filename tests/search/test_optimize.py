@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import imagine_cli
 from imagine_cli.errors import InputError, MissingExtraError
 from imagine_cli.files.digest import sha256_of
 from imagine_cli.policies import load_policy
+from imagine_cli.progress import Silent
 from imagine_cli.request import RolloutRequest
+from imagine_cli.search import optimizers
 
 MODELS = Path(__file__).parents[2] / "sample_models"
 GP = MODELS / "pendulum-gp.pt"
@@ -49,6 +52,58 @@ def test_the_policy_is_saved_with_how_it_came_to_be(tmp_path: Path) -> None:
     assert all(map(torch.equal, again.parameters(), found.policy.parameters()))
     on = imagine_cli.optimize_policy("Pendulum-v1", GP, **{**SMALL, "policy": str(path)})
     assert on.initial_return == pytest.approx(found.imagined_return, rel=1e-12)
+
+
+class Interrupting(Silent):
+    """Ctrl-C in the iteration of that number."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def advance(self, *given: Any, **named: Any) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "adam"])
+def test_it_goes_on_to_the_same_policy(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {**SMALL, "iterations": 4, "restarts": 2, "method": method}
+    search = partial(imagine_cli.optimize_policy, "Pendulum-v1", GP, **options)
+    whole = search(output=tmp_path / "whole.pt")
+    output = tmp_path / "policy.pt"
+    for number in (3, 6):
+        with pytest.raises(KeyboardInterrupt):
+            search(output=output, resume=True, progress=Interrupting(number))
+    assert [path.name for path in tmp_path.glob("policy*")] == ["policy.pt.partial"]
+    there = (tmp_path / "policy.pt.partial").read_bytes()
+    (tmp_path / "policy.pt.partial").write_bytes(there[:-7])  # as a kill may leave it
+    asked: list[int] = []
+    evaluate = optimizers._evaluate
+    monkeypatch.setattr(
+        optimizers, "_evaluate", lambda *given: asked.append(len(given[-1])) or evaluate(*given)
+    )
+    found = search(output=output, resume=True)
+    assert all(map(torch.equal, whole.policy.parameters(), found.policy.parameters()))
+    assert found.curve == whole.curve
+    assert 0 < sum(asked) < whole.metadata["evaluations"]
+    assert not (tmp_path / "policy.pt.partial").exists()
+
+
+def test_what_another_search_left_is_not_gone_on_from(tmp_path: Path) -> None:
+    output = tmp_path / "policy.pt"
+    with pytest.raises(KeyboardInterrupt):
+        imagine_cli.optimize_policy(
+            "Pendulum-v1", GP, output=output, progress=Interrupting(1), **SMALL
+        )
+    with pytest.raises(InputError, match=r"policy.pt.partial is of another search; leave out"):
+        imagine_cli.optimize_policy(
+            "Pendulum-v1", GP, output=output, resume=True, **{**SMALL, "seed": 9}
+        )
+    imagine_cli.optimize_policy("Pendulum-v1", GP, output=output, **{**SMALL, "seed": 9})
+    assert not (tmp_path / "policy.pt.partial").exists()
 
 
 def test_the_return_is_that_of_a_rollout_of_the_policy(tmp_path: Path) -> None:
