@@ -32,7 +32,7 @@ _SIZE, _ACTIONS, _BASES = 4, 1, 50
 _KEYS = ("mean", "var")
 
 
-class _Spaces(gymnasium.Env[Any, Any]):  # type: ignore[misc]
+class _Spaces(gymnasium.Env):  # type: ignore[misc]
     """All that an imagined env needs of a real one."""
 
     observation_space = gymnasium.spaces.Box(-10.0, 10.0, (_SIZE,))

@@ -203,7 +203,10 @@ def rbf_gradient(
             by_mean[d] -= by_z / scales[d]
             by_scales[d] -= by_z * b.z[i, d] / scales[d]
     by_own = np.zeros((size, size))
-    units = 1.0 / np.outer(scales, scales)
+    units = np.empty((size, size))
+    for d in range(size):
+        for e in range(size):
+            units[d, e] = 1.0 / (scales[d] * scales[e])
     inner = by_n - 0.5 * (by_a + by_a.T)
     add_by_scaled(b.a, inner, by_log_det + by_growth, units, by_own)
     add_by_scaled(b.k, 0.5 * (by_m + by_m.T) - by_n, -by_growth, units, by_own)

@@ -15,10 +15,12 @@ from imagine_cli.world_models.gp.compiled.layout import Array
 @kernel
 def squash(v: Array, v_var: Array, bound: Array, u: Array, u_var: Array, slope: Array) -> None:
     """The moments of u into ``u`` ``(F,)``, ``u_var`` ``(F, F)`` and ``slope`` ``(F,)``."""
-    if len(bound) == 0:
-        u[:], u_var[:], slope[:] = v, v_var, 1.0
-        return
     for i in range(len(v)):
+        if len(bound) == 0:
+            u[i], slope[i] = v[i], 1.0
+            for j in range(len(v)):
+                u_var[i, j] = v_var[i, j]
+            continue
         damped = bound[i] * exp(-0.5 * v_var[i, i])
         u[i], slope[i] = damped * sin(v[i]), damped * cos(v[i])
         for j in range(len(v)):
@@ -39,12 +41,14 @@ def squash_gradient(
     by_v_var: Array,
 ) -> None:
     """From derivatives by what :func:`squash` gives to those by v's moments."""
-    if len(bound) == 0:
-        by_v[:], by_v_var[:] = by_u, by_u_var
-        return
     by_v[:] = 0.0
     by_v_var[:] = 0.0
     for i in range(len(v)):
+        if len(bound) == 0:
+            by_v[i] = by_u[i]
+            for j in range(len(v)):
+                by_v_var[i, j] = by_u_var[i, j]
+            continue
         damped = bound[i] * exp(-0.5 * v_var[i, i])
         sine, cosine = sin(v[i]), cos(v[i])
         by_v[i] += damped * (by_u[i] * cosine - by_slope[i] * sine)

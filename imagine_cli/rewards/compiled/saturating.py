@@ -30,8 +30,11 @@ def saturating(
     size = len(mean)
     inverse, root = np.empty((size, size)), np.zeros((size, size))
     y, moved = (mean - r.target) * r.scale, np.zeros(size)
-    units = np.outer(r.scale, r.scale)
-    log_value = -0.5 * invert(units * (0.5 * (var + var.T)), root, inverse)
+    scaled = np.empty((size, size))
+    for k in range(size):
+        for m in range(size):
+            scaled[k, m] = 0.5 * r.scale[k] * r.scale[m] * (var[k, m] + var[m, k])
+    log_value = -0.5 * invert(scaled, root, inverse)
     for k in range(size):
         for m in range(size):
             moved[k] += inverse[k, m] * y[m]
@@ -41,5 +44,5 @@ def saturating(
         by_mean[k] -= weight * value * r.scale[k] * moved[k]
         for m in range(size):
             entry = 0.5 * (moved[k] * moved[m] - inverse[k, m])
-            by_var[k, m] += weight * value * units[k, m] * entry
+            by_var[k, m] += weight * value * r.scale[k] * r.scale[m] * entry
     return value

@@ -13,11 +13,41 @@ sums by row and by column and ``Σ_ij t_ij ν_i ν_jᵀ``.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from imagine_cli.world_models.gp.moment_terms import Constants, Terms, terms_of, times
 from imagine_cli.world_models.gp.pair_sum import pair_sums_for_gradient
+
+
+class Sums(NamedTuple):
+    """The terms at beliefs, and all sums over pairs that moments and derivatives are made of.
+
+    Attributes:
+        spread: ``Σ_ij a_i b_j w_ij (exp(d_ij) - 1)``, ``(B, P)``.
+        small: ``Σ_i r_i a_i w_ij (exp(d_ij) - 1)`` for r each ν_k and one, ``(B, P, E + 1, n)``.
+        by_row: ``Σ_j b_j (exp(d_ij) - 1)`` of pairs without weights, ``(B, P - D, n)``.
+    """
+
+    terms: Terms
+    spread: Tensor
+    small: Tensor
+    by_row: Tensor
+
+
+def sums_at(c: Constants, mean: Tensor, var: Tensor, number: int = 0) -> Sums:
+    """The sums at beliefs ``(B, E)``, ``(B, E, E)``; ``number`` is the first one's, in errors."""
+    terms = terms_of(c, mean, var, number)
+    left, right, a, b = terms.left, terms.right, terms.left_weight, terms.right_weight
+    rows = _rows(c, terms)
+    return Sums(terms, *pair_sums_for_gradient(left, right, a, b, c.variance_weights, rows))
+
+
+def _rows(c: Constants, terms: Terms) -> Tensor:
+    ones = c.ones.expand(len(terms.nu), -1, -1, -1)
+    return terms.left_weight.unsqueeze(2) * torch.cat([terms.nu.unsqueeze(1), ones], dim=2)
 
 
 def gradient(
@@ -27,19 +57,22 @@ def gradient(
     by_delta: Tensor,
     by_spread: Tensor,
     by_cross: Tensor,
+    sums: Sums | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The derivatives by ``mean`` and ``var`` of a number, from those by the three moments.
 
     Args:
         c, mean, var: as of :func:`moment_match`, ``(B, E)`` and ``(B, E, E)``.
         by_delta, by_spread, by_cross: ``(B, D)``, ``(B, D, D)``, ``(B, E, D)``.
+        sums: at ``mean`` and ``var``, where they are known.
 
     Returns:
         ``(B, E)`` and ``(B, E, E)``.
     """
     outputs, pairs, size, _n = c.sizes
     batch = len(mean)
-    terms = terms_of(c, mean, var)
+    sums = sums_at(c, mean, var) if sums is None else sums
+    terms = sums.terms
     nu_t = terms.nu.mT
     beta_q = terms.weights[:, outputs:]
 
@@ -54,7 +87,7 @@ def gradient(
     # The covariance: of each pair's sum, and of what the variances subtract.
     by_sum = by_spread.new_zeros(batch, pairs, 1)
     by_sum.index_add_(1, c.pair_of, by_spread.reshape(batch, -1, 1))
-    by_row, by_column, by_a, by_b, by_bilinear = _pairs(c, terms, by_sum)
+    by_row, by_column, by_a, by_b, by_bilinear = _pairs(c, sums, by_sum)
     q = terms.weights[:, :outputs]
     known = times(times(q.unsqueeze(2), c.inverse_root_t), c.inverse_root_t.mT).squeeze(2)
     by_log_q = by_log_q - 2.0 * by_sum[:, :outputs] * q * known
@@ -77,7 +110,7 @@ def gradient(
     return by_mean, _by_var(c, terms, by_matrix, by_log_det)
 
 
-def _pairs(c: Constants, terms: Terms, by_sum: Tensor) -> tuple[Tensor, ...]:
+def _pairs(c: Constants, sums: Sums, by_sum: Tensor) -> tuple[Tensor, ...]:
     """What the pair sums contribute, times their derivatives ``(B, P, 1)``.
 
     Returns:
@@ -85,9 +118,8 @@ def _pairs(c: Constants, terms: Terms, by_sum: Tensor) -> tuple[Tensor, ...]:
         b, likewise; and by the bilinear forms' matrices, ``(B, P, E, E)``.
     """
     outputs = len(c.beta)
-    a, b, nu = terms.left_weight, terms.right_weight, terms.nu.unsqueeze(1)
-    rows = a.unsqueeze(2) * torch.cat([nu, c.ones.expand(len(nu), -1, -1, -1)], dim=2)
-    small, by_row = pair_sums_for_gradient(terms.left, terms.right, rows, b, c.variance_weights)
+    terms, _, small, by_row = sums
+    a, b, nu, rows = terms.left_weight, terms.right_weight, terms.nu.unsqueeze(1), _rows(c, terms)
     # Σ_i rows_ri w_ij: together with ``small`` that of w exp(d).
     plain = times(rows[:, :outputs].contiguous(), c.variance_weights)
     constant = rows[:, outputs:].sum(-1, keepdim=True)

@@ -27,12 +27,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imagine_cli.world_models.gp.moment_gradient import gradient
-from imagine_cli.world_models.gp.moment_terms import Constants, terms_of, times
+from imagine_cli.world_models.gp.moment_gradient import gradient, sums_at
+from imagine_cli.world_models.gp.moment_terms import Constants, Terms, terms_of, times
 from imagine_cli.world_models.gp.pair_sum import pair_sum, pair_sum_whole
 
 # The most numbers that one block of beliefs has in any of its arrays: 16 MiB of float64.
 _BLOCK = 2**21
+# The most numbers that the graph keeps of a step: 4 MiB of float64.
+_KEPT = 2**19
 
 PairSum = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 Moments = tuple[Tensor, Tensor, Tensor]
@@ -75,10 +77,11 @@ def moment_match(c: Constants, mean: Tensor, var: Tensor) -> Moments:
     Raises:
         ImagineError: a covariance that is not one.
 
-    Differentiable, twice too, in ``mean`` and ``var``. The graph keeps the two arguments and
-    nothing else: the backward pass computes the rest again, by the derivative written out
-    (:mod:`imagine_cli.world_models.gp.moment_gradient`). Where a derivative of the derivative is
-    needed, the matrices of n² numbers are in memory as a whole.
+    Differentiable, twice too, in ``mean`` and ``var``. Of a few beliefs the graph keeps what the
+    derivative, written out in :mod:`~imagine_cli.world_models.gp.moment_gradient`, is made of;
+    of many the two arguments and nothing else, and the backward pass computes the rest again.
+    Where a derivative of the derivative is needed, the matrices of n² numbers are in memory as a
+    whole.
     """
     if torch.is_grad_enabled() and (mean.requires_grad or var.requires_grad):
         found: Moments = _MomentMatch.apply(mean, var, c)  # type: ignore[no-untyped-call]
@@ -92,19 +95,25 @@ class _MomentMatch(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mean: Tensor, var: Tensor, c: Constants) -> Moments:
         ctx.save_for_backward(mean, var)
-        ctx.c = c
-        return _in_blocks(c, mean, var)
+        ctx.c, ctx.sums = c, None
+        _, pairs, size, n = c.sizes
+        if not 0 < 4 * len(mean) * pairs * size * n <= _KEPT:
+            return _in_blocks(c, mean, var)
+        ctx.sums = sums_at(c, mean, var)
+        return _moments(c, ctx.sums.terms, ctx.sums.spread)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         mean, var = ctx.saved_tensors
         if not torch.is_grad_enabled():
+            c, sums, (delta, spread, cross) = ctx.c, ctx.sums, grads
             found = [
-                gradient(ctx.c, mean[some], var[some], *(grad[some] for grad in grads))
-                for some in blocks(ctx.c, len(mean))
+                gradient(c, mean[some], var[some], delta[some], spread[some], cross[some], sums)
+                for some in ([slice(None)] if sums is not None else blocks(c, len(mean)))
             ]
             return *(_together([each[k] for each in found]) for k in (0, 1)), None
-        moments = _moments(ctx.c, mean, var, pair_sum_whole)
+        terms = terms_of(ctx.c, mean, var)
+        moments = _moments(ctx.c, terms, _spread(ctx.c, terms, pair_sum_whole))
         inputs = [x for x in (mean, var) if x.requires_grad]
         gradients = iter(torch.autograd.grad(moments, inputs, grads, create_graph=True))
         return *(next(gradients) if x.requires_grad else None for x in (mean, var)), None
@@ -118,9 +127,10 @@ def blocks(c: Constants, batch: int) -> list[slice]:
 
 
 def _in_blocks(c: Constants, mean: Tensor, var: Tensor) -> Moments:
-    found = [
-        _moments(c, mean[some], var[some], pair_sum, some.start) for some in blocks(c, len(mean))
-    ]
+    found = []
+    for some in blocks(c, len(mean)):
+        terms = terms_of(c, mean[some], var[some], some.start)
+        found.append(_moments(c, terms, _spread(c, terms, pair_sum)))
     delta, spread, cross = (_together([each[k] for each in found]) for k in range(3))
     return delta, spread, cross
 
@@ -129,8 +139,12 @@ def _together(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _moments(c: Constants, mean: Tensor, var: Tensor, sums: PairSum, number: int = 0) -> Moments:
-    terms = terms_of(c, mean, var, number)
+def _spread(c: Constants, terms: Terms, sums: PairSum) -> Tensor:
+    return sums(terms.left, terms.right, terms.left_weight, terms.right_weight, c.variance_weights)
+
+
+def _moments(c: Constants, terms: Terms, spread: Tensor) -> Moments:
+    """From the terms and the sums over pairs, ``(B, P)``."""
     outputs, _, size, _ = c.sizes
     # The mean (Eqs. 14, 15) and the input-output covariance.
     q, beta_q = terms.weights[:, :outputs], terms.weights[:, outputs:]
@@ -141,9 +155,6 @@ def _moments(c: Constants, mean: Tensor, var: Tensor, sums: PairSum, number: int
     cross = -2.0 * (moved.unsqueeze(2) * precision).sum(-1)
 
     # The covariance (Eqs. 17-23): α² - qᵀ (K + σ² I)⁻¹ q as α² minus a sum of squares.
-    spread = sums(
-        terms.left, terms.right, terms.left_weight, terms.right_weight, c.variance_weights
-    )
     known = times(q.unsqueeze(2), c.inverse_root_t).squeeze(2).square().sum(-1)
     variance = c.signal - known + spread[:, :outputs]
     if outputs == 1:

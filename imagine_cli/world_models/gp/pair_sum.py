@@ -45,8 +45,8 @@ class _Tile(NamedTuple):
     whole: bool
 
 
-def _tiles(batch: int, problems: int, weighted: int, n: int, *, halves: bool) -> Iterator[_Tile]:
-    """Tiles that cover every pair once, or with ``halves`` only half of what is symmetric.
+def _tiles(batch: int, problems: int, weighted: int, n: int) -> Iterator[_Tile]:
+    """Tiles that cover every pair once, of what is symmetric and large only half.
 
     Which tiles a belief is cut into does not depend on the beliefs beside it.
     """
@@ -58,7 +58,7 @@ def _tiles(batch: int, problems: int, weighted: int, n: int, *, halves: bool) ->
             yield _Tile(slice(first * problems, last * problems), slice(0, n), 0, None, True)
         return
     for belief in range(batch):
-        for first, last, halved in ((0, weighted, halves), (weighted, problems, False)):
+        for first, last, halved in ((0, weighted, True), (weighted, problems, False)):
             rows = min(-(-n // 4) if halved else n, max(1, _TILE // n))
             together = max(1, _TILE // (rows * n))
             for begin in range(first, last, together):
@@ -109,30 +109,91 @@ def pair_sum(left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: Tensor)
         a, b: ``(B, P, n)``.
         weights: w of the first W problems of each belief, ``(W, n, n)``.
     """
-    total = _pair_sum(left, right, a, b, weights, None)
-    if not isfinite(
-        float(total.sum())
-    ):  # some exponent was too large, or an argument is not finite
-        again = _pair_sum(left, right, a, b, weights, _LARGEST)
-        total = torch.where(total.isfinite(), total, again)
-    return total
+    return _pair_sum(left, right, a, b, weights, None)[0]
+
+
+def pair_sums_for_gradient(
+    left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: Tensor, rows: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The sums, to the bit those of :func:`pair_sum`, and what their gradient is made of.
+
+    Args:
+        left, right, a, b, weights: as of :func:`pair_sum`.
+        rows: R rows for each problem, ``(B, P, R, n)``.
+
+    Returns:
+        ``(B, P)``; ``Σ_i rows_ri w_ij (exp(d_ij) - 1)`` ``(B, P, R, n)``; and for the problems
+        without weights ``Σ_j (exp(d_ij) - 1) b_j`` ``(B, P - W, n)``.
+    """
+    total, found = _pair_sum(left, right, a, b, weights, rows)
+    assert found is not None
+    return total, found.by_column.view_as(rows), found.by_row
+
+
+class _Reduced:
+    """The sums of tiles along columns and rows, as :func:`pair_sums_for_gradient` says them."""
+
+    def __init__(self, rows: Tensor, b: Tensor, weighted: int) -> None:
+        self.rows, self.b, self.weighted = rows.flatten(0, 1), b, weighted
+        self.by_column = torch.zeros_like(self.rows)
+        self.by_row = b.new_empty(len(b), b.shape[1] - weighted, b.shape[2])
+
+    def add(self, tile: _Tile, values: Tensor) -> None:
+        """The values of a tile, which are written over."""
+        given, sums, problems = self.rows[tile.problems], self.by_column, self.b.shape[1]
+        sums[tile.problems, :, tile.column :] += torch.bmm(given[:, :, tile.rows], values)
+        first = tile.problems.start // problems
+        if tile.weighted is not None:  # what is left of the diagonal blocks is as what is right
+            end = tile.rows.stop
+            others = values[:, :, end - tile.rows.start :].mT
+            sums[tile.problems, :, tile.rows] += torch.bmm(given[:, :, end:], others)
+        elif tile.whole:
+            some = slice(first, tile.problems.stop // problems)
+            others = values.view(-1, problems, *values.shape[1:])[:, self.weighted :]
+            self.by_row[some] = others.mul_(self.b[some, self.weighted :, None]).sum(-1)
+        else:
+            begin = tile.problems.start % problems
+            own = slice(begin - self.weighted, begin - self.weighted + len(values))
+            b = self.b[first, begin : begin + len(values), None]
+            self.by_row[first, own, tile.rows] = values.mul_(b).sum(-1)
 
 
 def _pair_sum(
-    left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: Tensor, largest: float | None
-) -> Tensor:
+    left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: Tensor, rows: Tensor | None
+) -> tuple[Tensor, _Reduced | None]:
+    total, found = _sums(left, right, a, b, weights, rows, None)
+    if not isfinite(
+        float(total.sum())
+    ):  # some exponent was too large, or an argument is not finite
+        again, found = _sums(left, right, a, b, weights, rows, _LARGEST)
+        total = torch.where(total.isfinite(), total, again)
+    return total, found
+
+
+def _sums(
+    left: Tensor,
+    right: Tensor,
+    a: Tensor,
+    b: Tensor,
+    weights: Tensor,
+    rows: Tensor | None,
+    largest: float | None,
+) -> tuple[Tensor, _Reduced | None]:
     batch, problems, _, n = left.shape
     total = left.new_zeros(batch * problems)
+    reduced = None if rows is None else _Reduced(rows, b, len(weights))
     a, b = a.flatten(0, 1), b.flatten(0, 1)
     exponents = _Exponents(left, right, weights, largest)
-    for tile in _tiles(batch, problems, len(weights), n, halves=True):
+    for tile in _tiles(batch, problems, len(weights), n):
         values = exponents(tile)
-        rows = a[tile.problems, None, tile.rows]
-        terms = torch.bmm(rows, values)[:, 0] * b[tile.problems, tile.column :]
+        terms = torch.bmm(a[tile.problems, None, tile.rows], values)[:, 0]
+        terms = terms * b[tile.problems, tile.column :]
         total[tile.problems] += terms.sum(-1)
         if tile.weighted is not None:  # what is left of the diagonal blocks is as what is right
             total[tile.problems] += terms[:, tile.rows.stop - tile.rows.start :].sum(-1)
-    return total.view(batch, problems)
+        if reduced is not None:
+            reduced.add(tile, values)
+    return total.view(batch, problems), reduced
 
 
 def pair_sum_whole(left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
@@ -141,40 +202,3 @@ def pair_sum_whole(left: Tensor, right: Tensor, a: Tensor, b: Tensor, weights: T
     symmetric, others = torch.split(values, [len(weights), values.shape[1] - len(weights)], dim=1)
     values = torch.cat([symmetric * weights, others], dim=1)
     return ((a.unsqueeze(-2) @ values).squeeze(-2) * b).sum(-1)
-
-
-def pair_sums_for_gradient(
-    left: Tensor, right: Tensor, rows: Tensor, b: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor]:
-    """What the gradient of the sums is made of.
-
-    Args:
-        left, right, b, weights: as of :func:`pair_sum`.
-        rows: R rows for each problem, ``(B, P, R, n)``.
-
-    Returns:
-        ``Σ_i rows_ri w_ij (exp(d_ij) - 1)`` ``(B, P, R, n)``, and for the problems without
-        weights ``Σ_j (exp(d_ij) - 1) b_j`` ``(B, P - W, n)``.
-    """
-    batch, problems, _, n = left.shape
-    weighted = len(weights)
-    by_column = torch.zeros_like(rows).flatten(0, 1)
-    by_row = b.new_empty(batch, problems - weighted, n)
-    rows = rows.flatten(0, 1)
-    exponents = _Exponents(left, right, weights, _LARGEST)
-    for tile in _tiles(batch, problems, weighted, n, halves=False):
-        values = exponents(tile)
-        by_column[tile.problems] += torch.bmm(rows[tile.problems, :, tile.rows], values)
-        if tile.weighted is not None or problems == weighted:
-            continue
-        first = tile.problems.start // problems
-        if tile.whole:
-            last = tile.problems.stop // problems
-            others = values.view(-1, problems, n, n)[:, weighted:]
-            by_row[first:last] = others.mul_(b[first:last, weighted:, None]).sum(-1)
-        else:
-            begin = tile.problems.start % problems
-            which = slice(begin, begin + len(values))
-            own = slice(begin - weighted, begin - weighted + len(values))
-            by_row[first, own, tile.rows] = values.mul_(b[first, which, None]).sum(-1)
-    return by_column.view(batch, problems, -1, n), by_row

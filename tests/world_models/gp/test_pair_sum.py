@@ -88,7 +88,8 @@ def test_sums_for_the_gradient_in_tiles_of_any_size(
     monkeypatch.setattr(module, "_TILE", tile)
     x = problem(*case)
     rows = torch.randn(*x.left.shape[:2], 3, x.left.shape[-1], dtype=torch.float64)
-    by_column, by_row = pair_sums_for_gradient(x.left, x.right, rows, x.b, x.weights)
+    value, by_column, by_row = pair_sums_for_gradient(*x, rows)
+    assert torch.equal(value, pair_sum(*x))
 
     def sums(terms: np.ndarray, rows: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         columns = np.einsum("bpri,bpij->bprj", rows, terms)
@@ -117,18 +118,15 @@ def test_tiles_cover_every_pair_once(
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_TILE", tile)
-        for halves in (True, False):
-            seen = torch.zeros(batch * problems, n, n, dtype=torch.int64)
-            for each in module._tiles(batch, problems, weighted, n, halves=halves):
-                seen[each.problems, each.rows, each.column :] += 1
-                if halves and each.weighted is not None:
-                    seen[each.problems, each.rows.stop :, each.rows] += 1
-                if each.weighted is not None:
-                    first = each.problems.start % problems
-                    assert slice(first, first + each.problems.stop - each.problems.start) == (
-                        each.weighted
-                    )
-            assert (seen == 1).all()
+        seen = torch.zeros(batch * problems, n, n, dtype=torch.int64)
+        for each in module._tiles(batch, problems, weighted, n):
+            seen[each.problems, each.rows, each.column :] += 1
+            if each.weighted is not None:
+                seen[each.problems, each.rows.stop :, each.rows] += 1
+                first = each.problems.start % problems
+                count = each.problems.stop - each.problems.start
+                assert slice(first, first + count) == each.weighted
+        assert (seen == 1).all()
         check_value(problem(batch, weighted, others, n, seed))
 
 
@@ -164,7 +162,7 @@ def test_large_exponents_stay_finite(exponent: float) -> None:
     value = pair_sum(left, right, a, b, weights)
     torch.testing.assert_close(value.item(), 6.0 * float(np.expm1(0.5)), rtol=1e-15, atol=0.0)
     rows = a.unsqueeze(2)
-    for sums in pair_sums_for_gradient(left, right, rows, b, weights):
+    for sums in pair_sums_for_gradient(left, right, a, b, weights, rows):
         assert torch.isfinite(sums).all()
 
 

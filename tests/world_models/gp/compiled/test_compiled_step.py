@@ -243,9 +243,9 @@ def test_a_model_that_moves_is_compiled_anew_or_not_at_all() -> None:
     belief, action = random_belief(model, 1, 0.1)
     wanted = plain.predict(belief, action)
     model.compile()
-    assert model._compiled_step() is model._compiled_step()
+    assert model.compiled_step() is model.compiled_step()
     single = copy.deepcopy(model).to(torch.float32)
-    assert single._compiled_step() is None
+    assert single.compiled_step() is None
     assert torch.isfinite(single.predict(belief, action).var).all()
     for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         torch.testing.assert_close(again.predict(belief, action), wanted, rtol=1e-10, atol=1e-12)
@@ -344,7 +344,7 @@ from tests.helpers.gp_models import random_model, stacked
 from imagine_cli.belief import joint
 model = random_model(0, 3, 2, 40)
 model.compile()
-step, x = model._compiled_step(), joint(*stacked(model, 3, 0.1))
+step, x = model.compiled_step(), joint(*stacked(model, 3, 0.1))
 grads = torch.ones(3, 3).double(), torch.ones(3, 3, 3).double()
 parts = *step(model._noise, *x), *step.backward(*x, *grads)
 print(hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest())
