@@ -6,10 +6,11 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,13 +140,14 @@ def _connected(address: str | None, workers: int | None) -> Iterator[None]:
         raise InputError(
             f"no Ray cluster answers at --address {address}: {_last_line(error)}"
         ) from error
-    try:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():  # Ray has put its own there
-                signal.signal(number, handler)
-        yield
-    finally:
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):  # where Ray tells of nodes that died; stdout is ours
+        try:
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in handlers.items():  # Ray has put its own there
+                    signal.signal(number, handler)
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _check_answers(address: str) -> None:

@@ -43,8 +43,8 @@ def test_the_bytes_of_local(folder: Path, capfd: pytest.CaptureFixture[str]) -> 
 @pytest.mark.long
 def test_twenty_kills_a_crash_and_a_hang(folder: Path) -> None:
     """A kill at a random moment after each shard; a reset that kills, and one that never ends."""
-    sizes = {"trajectories": 4000, "env_kwargs": {"slow": 0.001}}
-    roll("local.h5", **sizes)
+    roll("local.h5", trajectories=4000)
+    Path("slow").write_text("0.001")
     for trouble in ("crash", "hang"):
         Path(trouble).touch()
     rng, over, killed = random.Random(0), threading.Event(), 0
@@ -59,7 +59,7 @@ def test_twenty_kills_a_crash_and_a_hang(folder: Path) -> None:
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        summary = roll("r.h5", engine=ProcessesEngine(workers=2, time_limit=5), **sizes)
+        summary = roll("r.h5", engine=ProcessesEngine(workers=2, time_limit=5), trajectories=4000)
     finally:
         over.set()
         killer.join()
@@ -67,7 +67,7 @@ def test_twenty_kills_a_crash_and_a_hang(folder: Path) -> None:
     assert 10 <= summary.lost <= 22  # others had nothing to do, or not yet
     assert not list(folder.glob("crash")) + list(folder.glob("hang"))
     assert Path("r.h5").read_bytes() == Path("local.h5").read_bytes()
-    assert sorted(os.listdir()) == ["local.h5", "r.h5", "wm.pt"]
+    assert sorted(os.listdir()) == ["local.h5", "r.h5", "slow", "wm.pt"]
 
 
 @pytest.mark.long
@@ -84,14 +84,14 @@ from pathlib import Path
 from tests.helpers.pooled_rollouts import Noon, roll, schema
 if __name__ == "__main__":
     schema.datetime = Noon
-    roll("r.h5", engine="processes", trajectories=900, env_kwargs={"slow": 0.002})
+    roll("r.h5", engine="processes", trajectories=900)
 """
 
 
 @pytest.mark.long
 def test_another_engine_goes_on_for_a_driver_that_was_killed(folder: Path) -> None:
-    options = {"trajectories": 900, "env_kwargs": {"slow": 0.002}}
-    roll("local.h5", **options)
+    roll("local.h5", trajectories=900)
+    Path("slow").write_text("0.005")
     Path("script.py").write_text(SCRIPT)
     driver = subprocess.Popen([sys.executable, "script.py"], env={**os.environ, "PYTHONPATH": ROOT})
     partial = folder / "r.h5.partial"
@@ -100,9 +100,10 @@ def test_another_engine_goes_on_for_a_driver_that_was_killed(folder: Path) -> No
         time.sleep(0.05)
     driver.kill()
     driver.wait()
+    Path("slow").unlink()
     time.sleep(1)  # in which workers notice
     there = list(partial.glob("shard-*.h5"))
-    roll("r.h5", resume=True, engine=ProcessesEngine(workers=1), **options)
+    roll("r.h5", resume=True, trajectories=900)
     assert Path("r.h5").read_bytes() == Path("local.h5").read_bytes()
     assert 0 < len(there) < 7
 

@@ -35,5 +35,5 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def roll(output: str, **options: Any) -> Any:
     """Five rows of one shard each, but for ``options``."""
     settings = {"steps": 50, "trajectories": 600, "seed": 3, **options}
-    kwargs = {"folder": str(Path.cwd()), **settings.pop("env_kwargs", {})}
+    kwargs = {"folder": str(Path.cwd())}
     return run_rollout(ENV_ID, "wm.pt", env_kwargs=kwargs, output=output, **settings)

@@ -1,4 +1,7 @@
-"""An env whose resets hang, or kill their process, as often as files in a folder say."""
+"""An env whose resets are slow, hang, or kill their process, as files in a folder say.
+
+``slow`` has the seconds; ``hang...`` and ``crash...`` are there for one time each.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,13 @@ class TroubledEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float64)
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
-    def __init__(self, folder: str, slow: float = 0.0) -> None:
-        self.folder, self.slow = Path(folder), slow
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
-        time.sleep(self.slow)
+        if (slow := self.folder / "slow").exists():
+            time.sleep(float(slow.read_text()))
         for name, trouble in TROUBLES.items():
             for file in self.folder.glob(f"{name}*"):
                 try:
