@@ -51,7 +51,7 @@ def test_a_cluster_loses_one_of_two_nodes(folder: Path, capfd: pytest.CaptureFix
             Path("slow").unlink()
 
         def lose_soon(progress: EngineProgress) -> None:
-            if progress.running == len(progress.workers) == 2 and not losing.is_alive():
+            if progress.running == len(progress.workers) == 2 and losing.ident is None:
                 losing.start()
 
         losing = threading.Timer(1.0, lose)  # in which both nodes have tasks that take longer
