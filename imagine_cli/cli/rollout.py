@@ -37,6 +37,7 @@ from imagine_cli.cli.options import (
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
+from imagine_cli.cli.rollout_estimate import print_estimate
 from imagine_cli.cli.rollout_progress import Teller, growing_panel
 from imagine_cli.cli.stopping import stopping
 from imagine_cli.errors import InputError
@@ -135,6 +136,14 @@ def rollout(
     gpus_per_worker: GpusPerWorker = None,
     time_limit: TimeLimit = None,
     shard: Part = None,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Imagine a little of it for some seconds, write nothing, and say about how long "
+            "all of it takes by --workers, in how much memory, and how large its file is.",
+        ),
+    ] = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -149,8 +158,11 @@ def rollout(
     Example: imagine rollout --env Pendulum-v1 --model wm.pt --video pendulum.gif
     """
     options = {**locals(), "model": str(model), "env_kwargs": parse_env_kwargs(env_kwarg)}
-    check_output(output, force, model, policy, start)
     request = RolloutRequest.of(options)
+    if estimate:
+        print_estimate(request, workers or 1, trust_pickle, as_json=as_json)
+        return
+    check_output(output, force, model, policy, start)
     if video is not None:
         check_output(video, force, model, policy, start, output)
     part = parse_part(shard)
