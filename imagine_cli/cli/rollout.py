@@ -160,7 +160,7 @@ def rollout(
     options = {**locals(), "model": str(model), "env_kwargs": parse_env_kwargs(env_kwarg)}
     request = RolloutRequest.of(options)
     if estimate:
-        print_estimate(request, workers or 1, trust_pickle, as_json=as_json)
+        print_estimate(request, 1 if workers is None else workers, trust_pickle, as_json=as_json)
         return
     check_output(output, force, model, policy, start)
     if video is not None:
