@@ -139,7 +139,13 @@ REWARDS = Registry("rewards", "reward {}", {
     "quadratic": "imagine_cli.rewards.quadratic:make",
     "saturating": "imagine_cli.rewards.saturating:make",
 })  # fmt: skip
-ENGINES = Registry("engines", "engine {}", {"local": "imagine_cli.engines.local:LocalEngine"})
+
+# Each an Engine, made of its options.
+ENGINES = Registry("engines", "engine {}", {
+    "local": "imagine_cli.engines.local:LocalEngine",
+    "processes": "imagine_cli.engines.processes:ProcessesEngine",
+    "ray": "imagine_cli.engines.ray:RayEngine",
+})  # fmt: skip
 
 # Each gives the rows of a benchmarks.table.Bench.
 BENCHMARKS = Registry("benchmarks", "benchmark {}", {

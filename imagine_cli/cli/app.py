@@ -19,6 +19,7 @@ from imagine_cli.cli import (
     fit,
     inspect,
     learn,
+    merge,
     optimize,
     play,
     plot,
@@ -40,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("rollout")(rollout.rollout)
+app.command("merge")(merge.merge)
 app.command("rerun")(rerun.rerun)
 app.command("inspect")(inspect.inspect)
 app.command("fit")(fit.fit)

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imagine_cli.cli.engine_options import (
+    Address,
+    EngineName,
+    GpusPerWorker,
+    Part,
+    TimeLimit,
+    Workers,
+    parse_part,
+)
 from imagine_cli.cli.options import (
     Compile,
     Debug,
@@ -28,8 +37,10 @@ from imagine_cli.cli.options import (
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
+from imagine_cli.cli.rollout_estimate import print_estimate
 from imagine_cli.cli.rollout_progress import Teller, growing_panel
 from imagine_cli.cli.stopping import stopping
+from imagine_cli.errors import InputError
 from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
@@ -127,6 +138,20 @@ def rollout(
             "is NaN and the others go on (mask).",
         ),
     ] = "stop",
+    engine: EngineName = "local",
+    workers: Workers = None,
+    address: Address = None,
+    gpus_per_worker: GpusPerWorker = None,
+    time_limit: TimeLimit = None,
+    shard: Part = None,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Imagine a little of it for some seconds, write nothing, and say about how long "
+            "all of it takes by --workers, in how much memory, and how large its file is.",
+        ),
+    ] = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -141,16 +166,27 @@ def rollout(
     Example: imagine rollout --env Pendulum-v1 --model wm.pt --video pendulum.gif
     """
     options = {**locals(), "model": str(model), "env_kwargs": parse_env_kwargs(env_kwarg)}
-    check_output(output, force, model, policy, start)
     request = RolloutRequest.of(options)
+    if estimate:
+        print_estimate(request, 1 if workers is None else workers, trust_pickle, as_json=as_json)
+        return
+    check_output(output, force, model, policy, start)
     if video is not None:
         check_output(video, force, model, policy, start, output)
+    part = parse_part(shard)
+    if part and video:
+        raise InputError("--video is of a whole rollout, and --shard makes none")
 
     panel = growing_panel(env, steps) if watch and not quiet else None
     with stopping(output) as stop, progress(quiet, panel) as display:
         display.stage("loading and compiling" if compiled else "loading", total=None)
         from imagine_cli.rollout import run_rollout
+        from imagine_cli.rollout.engine import make_engine
 
+        chosen = make_engine(
+            engine, workers=workers, address=address, gpus_per_worker=gpus_per_worker,
+            time_limit=time_limit,
+        )  # fmt: skip
         if video is not None:
             from imagine_cli.video.render import check_video, render_video
 
@@ -162,9 +198,12 @@ def rollout(
             overwrite=force,
             resume=resume,
             trust_pickle=trust_pickle,
+            engine=chosen,
+            part=part,
             command=command_line(),
             on_step=None if quiet else teller,
             on_block=stop.look,
+            on_tally=None if quiet else teller.tally,
         )
         teller.finish()
         stop.done(output)
@@ -186,7 +225,13 @@ def _answer(summary: RolloutSummary, *, as_json: bool, quiet: bool) -> None:
     from imagine_cli.cli.console import messages
 
     many = f"{summary.trajectories} trajectories" if summary.trajectories > 1 else "1 trajectory"
-    lines = [f"{many} of {summary.steps} steps of {summary.env_id} in {summary.seconds:.2g} s"]
+    lines = [
+        f"{name} imagined {tally.shards} shards in {tally.seconds:.2g} s"
+        for name, tally in sorted(summary.workers.items())
+    ]
+    if summary.lost:
+        lines.append(f"{summary.lost} tasks lost their worker, and were given to another")
+    lines.append(f"{many} of {summary.steps} steps of {summary.env_id} in {summary.seconds:.2g} s")
     if summary.returns is not None and len(summary.returns):
         spread = f", sd {summary.returns.std():.4g}" if len(summary.returns) > 1 else ""
         lines.append(f"  return {summary.returns.mean():.6g}{spread}")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from imagine_cli.belief import Belief
     from imagine_cli.cli.fan_panel import FanPanel
     from imagine_cli.progress import Progress
+    from imagine_cli.rollout.engine import EngineProgress
 
 
 def growing_panel(env: str, steps: int) -> FanPanel | None:
@@ -35,12 +36,12 @@ class Teller:
         self._display, self._steps, self._trajectories = display, steps, trajectories
         self._panel = panel
         self._done = self._told = 0
+        self._begun = False
         self._next = 0.0
         self._var: Any = None
 
     def __call__(self, trajectories: int, belief: Belief) -> None:
-        if self._done == 0:
-            self._display.stage("imagining", total=self._steps * self._trajectories)
+        self._begin()
         self._done += trajectories
         self._var = belief.var
         if self._panel is not None:
@@ -50,12 +51,28 @@ class Teller:
             self._next = now + 0.1
             self._tell()
 
+    def tally(self, progress: EngineProgress) -> None:
+        """What workers did, in place of the beliefs, which aren't seen here."""
+        self._begin()
+        tallies = progress.workers.values()
+        self._done = sum(tally.steps for tally in tallies)
+        shards = sum(tally.shards for tally in tallies)
+        lost = f", {progress.lost} lost" if progress.lost else ""
+        note = f"{shards} shards, {progress.running} tasks at {len(tallies)} workers{lost}"
+        self._display.advance(self._done - self._told, note=note)
+        self._told = self._done
+
     def finish(self) -> None:
         if self._panel is not None:
             self._panel.draw()
-        if self._done:
+        if self._told < self._done:
             self._tell()
         self._display.finish()
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._display.stage("imagining", total=self._steps * self._trajectories)
 
     def _tell(self) -> None:
         finished = self._done // self._steps

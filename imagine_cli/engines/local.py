@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from imagine_cli.belief import Belief
-from imagine_cli.rollout.engine import Engine, EngineProgress, Shards
+from imagine_cli.recording.shard import Shard, rows
+from imagine_cli.rollout.engine import Engine, EngineProgress, RowEnd, Shards
 from imagine_cli.rollout.shards import OnStep, imagine_shard
 
 if TYPE_CHECKING:
-    from imagine_cli.recording.shard import Shard
     from imagine_cli.rollout.prepare import PreparedRollout
 
 
@@ -20,22 +20,27 @@ class LocalEngine(Engine):
     """In this process, in order; memory is that of one shard, whatever B and T are."""
 
     def run(self, rollout: PreparedRollout, shards: Shards, progress: EngineProgress) -> None:
-        position: dict[str, np.ndarray] | None = None
-        for shard in shards.shards:
-            before = None if shard.first_step == 0 else position
-            if shards.has(shard):
-                position = shards.state(shard)
-                if progress.on_step is not None:
-                    _tell(shards, shard, position, progress.on_step)
-            else:
-                if progress.on_shard is not None:
-                    progress.on_shard()
-                done = imagine_shard(rollout, shard, before, progress.on_step)
-                progress.imagined(done)
-                shards.write(shard, done.numbers, done.position)
-                position = done.position
-            if shard.last_step == rollout.request.steps:
-                progress.at_end(position)
+        for row in rows(shards.shards):
+            _imagine_row(rollout, row, shards, progress)
+
+
+def _imagine_row(
+    rollout: PreparedRollout, row: list[Shard], shards: Shards, progress: EngineProgress
+) -> None:
+    position: dict[str, np.ndarray] | None = None
+    for shard in row:
+        if shards.has(shard):
+            position = shards.state(shard)
+            if progress.on_step is not None:
+                _tell(shards, shard, position, progress.on_step)
+        else:
+            progress.look()
+            done = imagine_shard(rollout, shard, position, progress.on_step)
+            progress.failures += done.failures
+            shards.write(shard, done.numbers, done.position)
+            position = done.position
+    if position is not None:
+        progress.ends[row[0].first_trajectory] = RowEnd.at(position)
 
 
 def _tell(shards: Shards, shard: Shard, position: dict[str, np.ndarray], on_step: OnStep) -> None:

@@ -67,7 +67,7 @@ def imagined_returns(rollout: PreparedRollout, run: RealRun, progress: Progress)
     told = EngineProgress(lambda count, _: progress.advance(count))
     seen: Any = _Seen(_grid(rollout), None)
     make_engine("local").run(rollout, seen, told)
-    return np.concatenate(told.returns)
+    return told.total.returns
 
 
 def _beginnings(run: RealRun) -> Callable[[int, int], tuple[np.ndarray, np.ndarray]]:
@@ -133,9 +133,8 @@ def imagine_run(
     writing: Any = nullcontext()
     if target is not None:
         writing = RolloutWriter(
-            target.path, replace(rollout.header(target.command), seed=seed),
-            dtype=str(rollout.dtype).removeprefix("torch."), fields=rollout.fields,
-            overwrite=target.overwrite, together=rollout.together, keep=False,
+            target.path, replace(rollout.header(target.command), seed=seed), **rollout.layout,
+            overwrite=target.overwrite, keep=False,
         )  # fmt: skip
     with writing as writer:
         seen: Any = _Seen(_grid(rollout), see, writer)

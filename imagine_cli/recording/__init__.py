@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imagine_cli.recording.schema import RolloutHeader as RolloutHeader
     from imagine_cli.recording.schema import installed_versions as installed_versions
     from imagine_cli.recording.shard import Shard as Shard
+    from imagine_cli.recording.writer import PartWriter as PartWriter
     from imagine_cli.recording.writer import RolloutWriter as RolloutWriter
     from imagine_cli.recording.writer import write_rollout as write_rollout
 
@@ -22,6 +23,7 @@ _HOME = {
     "FIELDS": "fields",
     "FORMAT": "schema",
     "FORMAT_VERSION": "schema",
+    "PartWriter": "writer",
     "Rollout": "reader",
     "RolloutHeader": "schema",
     "RolloutWriter": "writer",

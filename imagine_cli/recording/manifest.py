@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,7 @@ class Manifest:
         fields: the names of its datasets, in the order of FIELDS.
         particles: P, None without particles.
         together: the most trajectories that a shard spans, None for as many as suit.
+        parts: how many writers of parts fill its folder; None for one that makes the file too.
     """
 
     attributes: dict[str, str | int | float | bool]
@@ -46,6 +48,7 @@ class Manifest:
     fields: list[str]
     particles: int | None
     together: int | None
+    parts: int | None = None
 
     @classmethod
     def of(
@@ -53,13 +56,14 @@ class Manifest:
         header: RolloutHeader,
         *,
         dtype: str,
-        fields: set[str],
+        fields: Collection[str],
         particles: int | None,
         together: int | None,
+        parts: int | None = None,
     ) -> Manifest:
         """Raises InputError for sizes that no rollout has, ValueError for unknown fields."""
-        unknown = sorted(fields - set(FIELDS))
-        if unknown or not fields >= set(REQUIRED_FIELDS):
+        unknown = sorted({*fields} - {*FIELDS})
+        if unknown or not {*fields} >= {*REQUIRED_FIELDS}:
             raise ValueError(f"a rollout has {', '.join(REQUIRED_FIELDS)}, and no {unknown}")
         low, high = (
             [float(bound) if math.isfinite(bound) else None for bound in bounds]
@@ -75,6 +79,7 @@ class Manifest:
             fields=[name for name in FIELDS if name in fields],
             particles=particles,
             together=together,
+            parts=parts,
         ).checked()
 
     @classmethod
@@ -148,15 +153,16 @@ class Manifest:
             and {*REQUIRED_FIELDS} <= {*self.fields} <= {*FIELDS}
             and (self.particles is not None or "particles/observation" not in self.fields)
             and (self.together is None or self.together >= 1)
+            and (self.parts is None or self.parts >= 1)
         )
         if not sound:
             raise ValueError("no manifest of a rollout")
         return self
 
-    def taking_over(self, other: Manifest, folder: Path) -> Manifest:
-        """This one with what a resumption takes over from ``other``, in ``folder``.
+    def difference(self, other: Manifest) -> str | None:
+        """How the rollout of ``other`` is not this one, by the first option that differs.
 
-        Raises InputError, naming the first option that differs, where that is another rollout's.
+        When and by which command they were begun is no difference.
         """
         taken = {name: other.attributes.get(name, "") for name in ("created", "command")}
         ours, theirs = {**self.attributes, **taken}, other.attributes
@@ -166,12 +172,8 @@ class Manifest:
         for name, (a, b) in told.items():
             if a != b and (a is None or b is None or str(a) != str(b)):
                 name, a, b = _first_difference(name, a, b)
-                raise InputError(
-                    f"{folder} is of another rollout: its {name} is {_said(a)}, and now it is "
-                    f"{_said(b)}; give the arguments it was begun with, or leave out --resume to "
-                    "start anew"
-                )
-        return other
+                return f"its {name} is {_said(a)}, and now it is {_said(b)}"
+        return None
 
 
 def _first_difference(name: str, a: Any, b: Any) -> tuple[str, Any, Any]:

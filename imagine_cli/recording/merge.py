@@ -15,9 +15,9 @@ import numpy as np
 from imagine_cli.errors import DiskError, ImagineError, InputError
 from imagine_cli.interrupts import interrupts_held_back
 from imagine_cli.recording.fields import FIELDS, axis_label
-from imagine_cli.recording.manifest import Manifest
-from imagine_cli.recording.partial_folder import MERGED, disk_errors
-from imagine_cli.recording.shard import FILTERS, LIBVER, Shard, open_shard
+from imagine_cli.recording.manifest import MANIFEST, Manifest
+from imagine_cli.recording.partial_folder import MERGED, PartialFolder, disk_errors
+from imagine_cli.recording.shard import FILTERS, LIBVER, Shard, open_shard, rows
 
 _SLAB = 65536
 
@@ -38,11 +38,11 @@ def merge(folder: Path, *, trusted: Container[Shard] = ()) -> Path:
     """
     manifest, merged = Manifest.read(folder), folder / MERGED
     target = folder.with_suffix("")
-    missing = sum(not (folder / shard.filename).exists() for shard in manifest.grid)
+    missing, parts = _missing(folder, manifest)
     if missing:
         raise ImagineError(
             f"the rollout ended with {len(manifest.grid) - missing} of {len(manifest.grid)} shards "
-            f"written; {target} was not made"
+            f"written; {target} was not made{parts}"
         )
     with disk_errors(target):
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
@@ -58,6 +58,40 @@ def merge(folder: Path, *, trusted: Container[Shard] = ()) -> Path:
     finally:
         os.close(descriptor)
     return merged
+
+
+def merge_parts(folder: Path, *, overwrite: bool = False) -> Path:
+    """Make the file of a folder that parts of a rollout were written to; the folder goes.
+
+    Raises:
+        ImagineError: shards are missing, with the parts that they are of.
+        DiskError: one is damaged, or the disk refuses.
+        InputError: no such folder, someone writes to it, or the file is there already.
+    """
+    if folder.suffix != ".partial" or not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder} is no folder of a rollout, such as rollout.h5.partial")
+    partial = PartialFolder(folder.with_suffix(""), overwrite=overwrite)
+    partial.claim()
+    try:
+        merge(partial.path)
+        partial.publish()
+    finally:
+        partial.release()
+    return partial.target
+
+
+def _missing(folder: Path, manifest: Manifest) -> tuple[int, str]:
+    """How many shards are, and the parts that they are of as the end of a sentence."""
+    there, count, parts = {*os.listdir(folder)}, 0, set[int]()
+    for number, row in enumerate(rows(manifest.grid)):
+        missing = sum(shard.filename not in there for shard in row)
+        count += missing
+        if missing:
+            parts.add(number % (manifest.parts or 1) + 1)
+    if manifest.parts is None:
+        return count, ""
+    named = " ".join(f"{part}/{manifest.parts}" for part in sorted(parts))
+    return count, f"; run again these parts: {named}"
 
 
 def _fill(descriptor: int, folder: Path, manifest: Manifest, trusted: Container[Shard]) -> None:

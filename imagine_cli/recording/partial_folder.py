@@ -9,6 +9,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from socket import gethostname
 from types import ModuleType
 
 from imagine_cli.errors import DiskError, ImagineError, InputError
@@ -39,7 +40,7 @@ def disk_errors(target: Path) -> Iterator[None]:
 
 def put_whole(path: Path, data: bytes) -> None:
     """Have a file with that content appear, whole; not yet safe from a power cut. OSError."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
+    temporary = path.with_name(f"{path.name}.{gethostname()}.{os.getpid()}{_TEMPORARY}")
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)
@@ -50,7 +51,7 @@ def put_whole(path: Path, data: bytes) -> None:
 
 
 class PartialFolder:
-    """``<target>.partial``, held by one writer at a time.
+    """``<target>.partial``, held by one writer at a time, or shared by writers of parts.
 
     A lock tells a writer at work, which makes :meth:`claim` refuse, from a dead one. A target
     that is a symbolic link stays one; the file that it points to is replaced.
@@ -59,10 +60,12 @@ class PartialFolder:
         path: ``<target>.partial``.
     """
 
-    def __init__(self, target: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def __init__(
+        self, target: str | os.PathLike[str], *, overwrite: bool = False, shared: bool = False
+    ) -> None:
         self.target = Path(os.path.realpath(target))
         self.path = self.target.with_name(self.target.name + ".partial")
-        self.overwrite = overwrite
+        self.overwrite, self.shared = overwrite, shared
         self._lock: int | None = None
 
     def claim(self) -> None:
@@ -91,6 +94,22 @@ class PartialFolder:
         with disk_errors(self.target):
             self._clear()
             put_whole(self.path / MANIFEST, manifest.text().encode())
+
+    def join(self, manifest: Manifest) -> Manifest:
+        """Put the manifest there, but where another writer has; the one that is there.
+
+        Raises DiskError; InputError where the one there is damaged.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            return Manifest.read(self.path)
+        ours = self.path / f"{MANIFEST}.{gethostname()}.{os.getpid()}"
+        with disk_errors(self.target), contextlib.suppress(FileExistsError):
+            put_whole(ours, manifest.text().encode())
+            try:
+                _rename_new(ours, self.path / MANIFEST)
+            finally:
+                ours.unlink(missing_ok=True)
+        return Manifest.read(self.path)
 
     def publish(self) -> None:
         """Have the merged file, which is on the disk, take the target's name; the folder goes.
@@ -178,7 +197,8 @@ class PartialFolder:
     def _flock(self, descriptor: int) -> None:
         assert fcntl is not None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
                 raise self._busy() from error
@@ -205,13 +225,19 @@ class PartialFolder:
 
     def _rename(self, merged: Path) -> None:
         """Raises FileExistsError where the target is there and is not to be overwritten."""
-        if not self.overwrite:
-            try:
-                os.link(merged, self.target)  # unlike a rename, fails where the target exists
-                return
-            except FileExistsError:
-                raise
-            except OSError:  # a file system without hard links
-                if self.target.exists():
-                    raise FileExistsError(self.target) from None
-        os.replace(merged, self.target)
+        if self.overwrite:
+            os.replace(merged, self.target)
+        else:
+            _rename_new(merged, self.target)
+
+
+def _rename_new(path: Path, target: Path) -> None:
+    """Give a file another name, and maybe leave its own. FileExistsError where that is taken."""
+    try:
+        os.link(path, target)  # unlike a rename, fails where the target exists
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(target) from None
+        os.replace(path, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ class PartialRollout:
             raise InputError(f"{path} is a folder, not a rollout file") from None
         self.datasets = {name: PartialDataset(self, name) for name in self.manifest.fields}
         self._known: set[Shard] = set()
+
+    def complete(self) -> bool:
+        """Whether every part is there now, of a rollout that is written in parts."""
+        there = {*os.listdir(self.path)}
+        whole = all(shard.filename in there for shard in self.manifest.grid)
+        return whole and self.manifest.parts is not None
 
     def read(self, shard: Shard, name: str, place: tuple[slice, ...]) -> np.ndarray | None:
         """A part of a shard's numbers of a dataset; None where it is not there, or damaged.

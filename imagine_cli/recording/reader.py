@@ -78,7 +78,7 @@ class Rollout(Provenance):
     def _open_folder(self) -> None:
         partial = PartialRollout(self.path)
         manifest = partial.manifest
-        self.attributes = {"complete": False, **manifest.attributes}
+        self.attributes = {**manifest.attributes, "complete": partial.complete()}
         self.format_version = check_format(self.attributes, self.path)
         self._datasets = dict(partial.datasets)
         labels = {axis_label(axis) for name in partial.datasets for axis in FIELDS[name].axes}

@@ -11,7 +11,9 @@ import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from math import prod
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +33,9 @@ FILTERS: dict[str, Any] = {
 }
 LIBVER = ("v110", "v110")
 """The file format that has checksums in its own structures too."""
+
+DIGEST_SIZE = hashlib.sha256().digest_size
+"""Of the SHA-256 that a shard's file ends with."""
 
 _BATCH = 64  # fewer trajectories leave a machine idle between operations
 _LEAST_STEPS = 8
@@ -117,20 +122,20 @@ class Grid(Sequence[Shard]):
                 self.chunks[name] = (b, length, *shape[2:])
 
     def __len__(self) -> int:
-        return -(-self._sizes["trajectory"] // self.trajectories) * self._rows
+        return -(-self._sizes["trajectory"] // self.trajectories) * self._columns
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        row, column = divmod(index % len(self), self._rows)
+        row, column = divmod(index % len(self), self._columns)
         b, t = row * self.trajectories, column * self.steps
         last_b, last_t = self._sizes["trajectory"], self._sizes["step"]
         return Shard(b, min(b + self.trajectories, last_b), t, min(t + self.steps, last_t))
 
     @property
-    def _rows(self) -> int:
+    def _columns(self) -> int:
         return -(-self._sizes["step"] // self.steps)
 
     def place(self, field: Field, shard: Shard) -> tuple[slice, ...]:
@@ -153,7 +158,13 @@ class Grid(Sequence[Shard]):
         for row in range(rows.start // self.trajectories, -(-rows.stop // self.trajectories)):
             first_column = min(steps.start // self.steps, last)
             for column in range(first_column, min(-(-steps.stop // self.steps), last + 1)):
-                yield self[row * self._rows + column]
+                yield self[row * self._columns + column]
+
+
+def rows(shards: Sequence[Shard]) -> Iterator[list[Shard]]:
+    """Those of the same trajectories, step after step: each goes on from the one before it."""
+    for _, row in groupby(shards, attrgetter("first_trajectory")):
+        yield list(row)
 
 
 def encode(
@@ -211,9 +222,16 @@ def _check_digest(path: Path) -> None:
         data = memoryview(path.read_bytes())
     except PermissionError as error:
         raise InputError(f"{path} can't be read: {os.strerror(error.errno or 0)}") from error
-    size = len(data) - hashlib.sha256().digest_size
+    size = len(data) - DIGEST_SIZE
     if size <= 0 or hashlib.sha256(data[:size]).digest() != data[size:]:
         raise InputError(f"{path} is damaged")
+
+
+def read_digest(path: Path) -> bytes:
+    """The SHA-256 at the end of a shard's file, as it stands there. Raises OSError."""
+    with path.open("rb") as file:
+        file.seek(-DIGEST_SIZE, os.SEEK_END)
+        return file.read()
 
 
 def read_state(file: Any) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,16 @@ from imagine_cli.interrupts import interrupts_held_back
 from imagine_cli.recording.fields import DEFAULT_FIELDS, FIELDS
 from imagine_cli.recording.manifest import Manifest
 from imagine_cli.recording.merge import merge
-from imagine_cli.recording.partial_folder import PartialFolder, disk_errors, put_whole
+from imagine_cli.recording.partial_folder import PartialFolder
 from imagine_cli.recording.schema import RolloutHeader
-from imagine_cli.recording.shard import Grid, Shard, encode, open_shard, read_state
+from imagine_cli.recording.shard import Shard, rows
+from imagine_cli.recording.shard_store import ShardStore
 
 # Means are not known to compress to less than this part.
 _SMALLEST = 20
 
 
-class RolloutWriter:
+class RolloutWriter(ShardStore):
     """A context manager that writes one rollout file, in shards, in any order.
 
     The file appears at ``path`` when the block ends without an exception, with every shard
@@ -45,9 +46,9 @@ class RolloutWriter:
             it: its shards are there, and its ``created`` and ``command`` are taken over.
         together: the most trajectories that a shard spans.
         keep: whether the folder stays where the rollout can be gone on with.
+        parts: how many :class:`PartWriter` write it.
 
     Attributes:
-        shards: in order, trajectories outer, steps inner.
         resumed: whether a dead writer's folder is gone on from.
         replaces: whether one was there, with shards, that is not gone on from.
 
@@ -70,41 +71,22 @@ class RolloutWriter:
         resume: bool = False,
         together: int | None = None,
         keep: bool = True,
+        parts: int | None = None,
     ) -> None:
-        self._manifest = Manifest.of(
-            header, dtype=dtype, fields={*fields}, particles=particles, together=together
-        )
+        manifest = Manifest.of(
+            header,
+            dtype=dtype, fields=fields, particles=particles, together=together, parts=parts,
+        )  # fmt: skip
+        self._partial = PartialFolder(path, overwrite=overwrite)
+        super().__init__(self._partial.path, manifest)
         self.resumed = self.replaces = False
         self._resume, self._keep = resume, keep
-        self._folder = PartialFolder(path, overwrite=overwrite)
-        self._whole: set[Shard] = set()
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[Future[None]] = []
 
-    @property
-    def shards(self) -> Grid:
-        return self._manifest.grid
-
     def __enter__(self) -> RolloutWriter:
         self._check_disk()
-        old = self._folder.path.is_file()
-        if old and self._resume:
-            raise InputError(
-                f"{self._folder.path} is a file, as version 0.1 left it, and can't be gone on "
-                "from; leave out --resume to start anew"
-            )
-        self._folder.claim()
-        there = self._folder.has_shards()
-        goes_on = there and self._resume
-        self.replaces = (old or there) and not self._resume
-        try:
-            if goes_on:
-                self._take_over()
-            else:
-                self._folder.begin(self._manifest)
-        except BaseException:
-            (self._folder.release if goes_on else self._folder.discard)()
-            raise
+        self._begin()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="recording")
         return self
 
@@ -112,8 +94,7 @@ class RolloutWriter:
         try:
             self._end_worker()
             if error is None:
-                merge(self._folder.path, trusted=self._whole)
-                self._folder.publish()
+                self._finish()
         except BaseException as failure:
             self._abandon(error or failure)
             if error is None:
@@ -122,39 +103,13 @@ class RolloutWriter:
             if error is not None:
                 self._abandon(error)
 
-    def has(self, shard: Shard) -> bool:
-        """Whether it is on the disk already, whole."""
-        if shard not in self._whole and self.resumed:
-            with (
-                suppress(FileNotFoundError, InputError),
-                open_shard(self._folder.path, shard, self._manifest.identity),
-            ):
-                self._whole.add(shard)
-        return shard in self._whole
-
-    def state(self, shard: Shard) -> dict[str, np.ndarray]:
-        """What was given with a shard that is there: the state at its end."""
-        with self._opened(shard) as file:
-            return read_state(file)
-
-    def read(self, shard: Shard, field: str) -> np.ndarray:
-        """The numbers of a dataset in a shard that is there."""
-        with self._opened(shard) as file:
-            return np.asarray(file[field][()])
-
     def write(
         self,
         shard: Shard,
         numbers: Mapping[str, npt.ArrayLike],
         state: Mapping[str, npt.ArrayLike] | None = None,
     ) -> None:
-        """Write a shard, beside the caller; the arrays are copied.
-
-        Args:
-            shard: one of :attr:`shards`.
-            numbers: of every field: the actions and rewards of the shard's steps, the beliefs
-                that they were taken at, and in the last shard of a trajectory the belief at T.
-            state: named arrays of any plain dtype that the rollout goes on from after it.
+        """As :meth:`ShardStore.write`, beside the caller.
 
         Raises:
             DiskError: this shard, or one before it, could not be written.
@@ -162,52 +117,56 @@ class RolloutWriter:
         """
         if self._pool is None:
             raise ValueError("the writer is not open; use it in a with statement")
-        arrays = self._checked(shard, numbers)
-        states = {name: np.array(values) for name, values in (state or {}).items()}
-        for name, values in states.items():
-            if values.dtype.kind not in "fiub":
-                raise ValueError(f"the state {name} is of type {values.dtype}, not plain numbers")
+        copies = self._copied(shard, numbers, state)
         with interrupts_held_back():
             while len(self._waiting) > 1 or (self._waiting and self._waiting[0].done()):
                 self._waiting.pop(0).result()
-            self._waiting.append(self._pool.submit(self._store, shard, arrays, states))
+            self._waiting.append(self._pool.submit(self._store, shard, *copies))
 
-    def _checked(self, shard: Shard, numbers: Mapping[str, npt.ArrayLike]) -> dict[str, np.ndarray]:
-        grid, arrays = self._manifest.grid, dict[str, np.ndarray]()
-        for name in {**dict.fromkeys(self._manifest.fields), **dict.fromkeys(numbers)}:
-            if name not in self._manifest.fields:
-                raise ValueError(f"{name} was not announced when the file was opened")
-            if name not in numbers:
-                raise ValueError(f"{name} is missing from a shard")
-            arrays[name] = np.array(numbers[name], dtype=self._manifest.dtype)
-            shape = grid.shape(FIELDS[name], shard)
-            if arrays[name].shape != shape:
-                raise ValueError(f"{name} has shape {arrays[name].shape}, not {shape}")
-        return arrays
+    def _begin(self) -> None:
+        """Have a folder, new or a dead writer's."""
+        folder = self._partial
+        old = folder.path.is_file()
+        if old and self._resume:
+            raise InputError(
+                f"{folder.path} is a file, as version 0.1 left it, and can't be gone on "
+                "from; leave out --resume to start anew"
+            )
+        folder.claim()
+        there = folder.has_shards()
+        goes_on = there and self._resume
+        self.replaces = (old or there) and not self._resume
+        try:
+            if goes_on:
+                self._take_over()
+            else:
+                folder.begin(self.manifest)
+        except BaseException:
+            (folder.release if goes_on else folder.discard)()
+            raise
 
-    def _store(
-        self, shard: Shard, numbers: dict[str, np.ndarray], state: dict[str, np.ndarray]
-    ) -> None:
-        """In the worker's thread. HDF5 sees memory alone here, so that no disk can fail it."""
-        data = encode(self._manifest.grid, shard, numbers, state, self._manifest.identity)
-        with disk_errors(self._folder.target):
-            put_whole(self._folder.path / shard.filename, data)
-        self._whole.add(shard)
-
-    def _opened(self, shard: Shard) -> AbstractContextManager[Any]:
-        known = shard in self._whole
-        return open_shard(self._folder.path, shard, self._manifest.identity, trusted=known)
+    def _finish(self) -> None:
+        merge(self.folder, trusted=self.digests)
+        self._partial.publish()
 
     def _take_over(self) -> None:
         try:
-            theirs = Manifest.read(self._folder.path)
+            theirs = Manifest.read(self.folder)
         except (FileNotFoundError, InputError) as error:
             raise InputError(
-                f"{self._folder.path} can't be gone on from: {error}; leave out --resume to start "
-                "anew"
+                f"{self.folder} can't be gone on from: {error}; leave out --resume to start anew"
             ) from error
-        self._manifest = self._manifest.taking_over(theirs, self._folder.path)
+        self._be_same(
+            theirs, "give the arguments it was begun with, or leave out --resume to start anew"
+        )
         self.resumed = True
+
+    def _be_same(self, theirs: Manifest, advice: str) -> None:
+        """Write what ``theirs`` says. InputError where that is another rollout."""
+        difference = self.manifest.difference(theirs)
+        if difference:
+            raise InputError(f"{self.folder} is of another rollout: {difference}; {advice}")
+        self.manifest = theirs
 
     def _end_worker(self) -> None:
         """Wait for what waits. Raises the first DiskError."""
@@ -222,26 +181,72 @@ class RolloutWriter:
         """The folder stays where what ended the rollout was not its own doing."""
         may_go_on = not isinstance(error, Exception) or isinstance(error, DiskError | Interrupted)
         with interrupts_held_back():
-            if self._folder.has_shards() and (self.resumed or (may_go_on and self._keep)):
-                self._folder.release()
+            if self._partial.has_shards() and (self.resumed or (may_go_on and self._keep)):
+                self._partial.release()
             else:
-                self._folder.discard()
+                self._partial.discard()
 
     def _check_disk(self) -> None:
         """InputError where not even the means can be held, however they are compressed."""
-        sizes = self._manifest.sizes
-        itemsize = np.dtype(self._manifest.dtype).itemsize
+        sizes = self.manifest.sizes
+        itemsize = np.dtype(self.manifest.dtype).itemsize
         needed = sizes["trajectory"] * (sizes["step"] + 1) * sizes["observation"] * itemsize
         try:
-            free = shutil.disk_usage(self._folder.target.parent).free
+            free = shutil.disk_usage(self._partial.target.parent).free
         except OSError:
             return
         if needed > _SMALLEST * free:
             raise InputError(
                 f"{sizes['trajectory']} trajectories of {sizes['step']} steps have means of "
-                f"{needed / 1e9:,.0f} GB alone, and {self._folder.target.parent} has room for "
+                f"{needed / 1e9:,.0f} GB alone, and {self._partial.target.parent} has room for "
                 f"{free / 1e9:,.0f} GB; take fewer"
             )
+
+
+class PartWriter(RolloutWriter):
+    """Writes every n-th row of a rollout's shards, beside others that write the other rows.
+
+    No file comes of it: the folder stays, for :func:`~imagine_cli.recording.merge.merge_parts`
+    and for readers. What is there already is taken over.
+
+    Args:
+        part: ``(k, n)``, k from 1 to n.
+        options: those of :class:`RolloutWriter`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        header: RolloutHeader,
+        part: tuple[int, int],
+        **options: Any,
+    ) -> None:
+        super().__init__(path, header, parts=part[1], **options)
+        self._partial.shared, self._part = True, part
+
+    def _begin(self) -> None:
+        (k, n), most = self._part, sum(1 for _ in rows(self.manifest.grid))
+        if not 1 <= k <= n <= most:
+            raise InputError(
+                f"--shard {k}/{n}: this rollout can be divided into at most {most} parts, "
+                f"1/{most} to {most}/{most}"
+            )
+        self._partial.claim()
+        try:
+            self.resumed = self._partial.has_shards()
+            theirs = self._partial.join(self.manifest)
+            self._be_same(theirs, "give the arguments it was begun with, or remove it")
+        except BaseException:
+            self._partial.release()
+            raise
+        mine = islice(rows(self.manifest.grid), k - 1, None, n)
+        self._some = [shard for row in mine for shard in row]
+
+    def _finish(self) -> None:
+        self._partial.release()
+
+    def _abandon(self, error: BaseException) -> None:
+        self._partial.release()
 
 
 def write_rollout(
@@ -260,6 +265,6 @@ def write_rollout(
         path, header, dtype=dtype, fields=arrays, particles=count,
         overwrite=overwrite, keep=False,
     ) as writer:  # fmt: skip
-        for shard in (grid := writer.shards):
+        for shard in (grid := writer.manifest.grid):
             places = {name: grid.place(FIELDS[name], shard) for name in arrays}
             writer.write(shard, {name: array[places[name]] for name, array in arrays.items()})

@@ -5,23 +5,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from imagine_cli.errors import InputError
 from imagine_cli.recording.shard import Shard
 from imagine_cli.registry import ENGINES
 from imagine_cli.rollout.nonfinite import Failure
 from imagine_cli.rollout.prepare import PreparedRollout
-from imagine_cli.rollout.shards import ImaginedShard, OnStep
+from imagine_cli.rollout.shards import OnStep
 
 
 class Shards(Protocol):
     """Where shards go: a :class:`imagine_cli.recording.RolloutWriter`, or scores of them."""
 
+    folder: Path
+    """That workers write to."""
+
     @property
     def shards(self) -> Sequence[Shard]:
-        """All of them, trajectories before steps."""
+        """All that are to be there, trajectories before steps."""
 
     def has(self, shard: Shard) -> bool:
         """Whether it is there already."""
@@ -37,40 +42,91 @@ class Shards(Protocol):
     ) -> None:
         """One that was imagined."""
 
+    def adopt(self, shard: Shard, digest: bytes) -> None:
+        """One that a worker has put there."""
+
+
+@dataclass(frozen=True)
+class RowEnd:
+    """How the trajectories of a row of shards ended, for a summary.
+
+    Attributes:
+        trajectories: how many.
+        ended: how many of them got there.
+        initial, end: sums of the variances ``(D,)``, ``end`` over those that got there.
+        returns: of those, ``(ended,)``.
+    """
+
+    trajectories: int
+    ended: int
+    initial: np.ndarray
+    end: np.ndarray
+    returns: np.ndarray
+
+    @classmethod
+    def at(cls, position: Mapping[str, np.ndarray]) -> RowEnd:
+        """Where its trajectories got to the last step, or failed before it."""
+        there = ~position["failed"]
+        variances = np.diagonal(position["belief/var"], axis1=-2, axis2=-1).astype(np.float64)
+        return cls(
+            len(there),
+            int(there.sum()),
+            position["initial_variance"].astype(np.float64).sum(0),
+            variances[there].sum(0),
+            position["returns"][there].astype(np.float64),
+        )
+
+
+@dataclass
+class WorkerTally:
+    """What a worker did: shards and trajectories x steps of them, in so many seconds."""
+
+    shards: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
 
 @dataclass
 class EngineProgress:
     """What an engine tells of its work.
 
     Attributes:
-        on_step: called after each step, where steps are seen.
-        on_shard: called before each shard; what it raises ends the work there.
-        initial, end: sums over trajectories of the variances ``(D,)``, those of ``end`` that got
-            there: ``ended`` of them.
-        returns: of the trajectories that got to the end, ``(b,)`` each time.
+        on_step: called after each step, where steps are seen: in this process.
+        on_shard: called before each shard, and while other processes work; what it raises ends
+            the work there.
+        on_tally: called when a worker tells what it did.
+        ends: of the rows that got to the end, by their first trajectory.
         failures: where trajectories stopped being finite, of those imagined here.
+        workers: by name, where there are any.
+        running: how many tasks are at workers.
+        lost: how many tasks ended with their worker, and were given to another.
     """
 
     on_step: OnStep | None = None
     on_shard: Callable[[], None] | None = None
-    initial: Any = 0.0
-    end: Any = 0.0
-    ended: int = 0
-    returns: list[np.ndarray] = field(default_factory=list)
+    on_tally: Callable[[EngineProgress], None] | None = None
+    ends: dict[int, RowEnd] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    workers: dict[str, WorkerTally] = field(default_factory=dict)
+    running: int = 0
+    lost: int = 0
 
-    def imagined(self, done: ImaginedShard) -> None:
-        """A shard was imagined."""
-        self.failures += done.failures
+    def look(self) -> None:
+        """Where the work can be ended."""
+        if self.on_shard is not None:
+            self.on_shard()
 
-    def at_end(self, position: Mapping[str, np.ndarray]) -> None:
-        """Trajectories got to the last step, or failed before it."""
-        there = ~position["failed"]
-        variances = np.diagonal(position["belief/var"], axis1=-2, axis2=-1).astype(np.float64)
-        self.initial = self.initial + position["initial_variance"].astype(np.float64).sum(0)
-        self.end = self.end + variances[there].sum(0)
-        self.ended += int(there.sum())
-        self.returns.append(position["returns"][there].astype(np.float64))
+    @property
+    def total(self) -> RowEnd:
+        """Of all rows, one or more, in their order, whoever ended first."""
+        ends = [self.ends[first] for first in sorted(self.ends)]
+        return RowEnd(
+            sum(end.trajectories for end in ends),
+            sum(end.ended for end in ends),
+            np.sum([end.initial for end in ends], axis=0),
+            np.sum([end.end for end in ends], axis=0),
+            np.concatenate([end.returns for end in ends]),
+        )
 
 
 class Engine(ABC):
@@ -85,6 +141,21 @@ class Engine(ABC):
         """
 
 
-def make_engine(engine: str | Engine) -> Engine:
-    """The engine of a name; one that is made already is itself. InputError for no such name."""
-    return engine if isinstance(engine, Engine) else ENGINES.load(engine)()
+def make_engine(engine: str | Engine, **options: Any) -> Engine:
+    """The engine of a name; one that is made already is itself.
+
+    Args:
+        engine: such as ``"local"``.
+        options: of that engine; those that are None are left to it.
+
+    Raises InputError for no such name, or an option that this engine doesn't have.
+    """
+    if isinstance(engine, Engine):
+        return engine
+    kind = ENGINES.load(engine)
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in getattr(kind, "__dataclass_fields__", {}):
+            raise InputError(f"--{name.replace('_', '-')} is no option of --engine {engine}")
+    made: Engine = kind(**given)
+    return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,11 +33,15 @@ _NUMBERS = 2**23
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A world model as it was given: a module, its file and that file's SHA-256 (or empty)."""
+    """A world model as it was given: a module, its file and that file's SHA-256 (or empty).
+
+    ``trust_pickle`` says whether that file might run code.
+    """
 
     module: Any
     path: str = ""
     sha256: str = ""
+    trust_pickle: bool = False
 
     @property
     def kind(self) -> str:
@@ -71,7 +77,7 @@ def load_model(
             loaded = loaded.to(getattr(torch, request.dtype))
     if request.compiled and isinstance(loaded, WorldModel):
         loaded.compile()
-    return LoadedModel(loaded, path, digest)
+    return LoadedModel(loaded, path, digest, trust_pickle)
 
 
 def make_dynamics(
@@ -168,6 +174,16 @@ class PreparedRollout:
             each = max(each, self.particles * size * min(self.request.steps, 64))
         return max(1, _NUMBERS // each) if each else None
 
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What its file has, as RolloutWriter takes it beside the header."""
+        return {
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "fields": self.fields,
+            "particles": self.particles,
+            "together": self.together,
+        }
+
     def header(self, command: str, **extra: str | int | float | bool) -> RolloutHeader:
         """What its file says of it; ``extra`` becomes further attributes."""
         request, about = self.request, self.description
@@ -191,6 +207,14 @@ class PreparedRollout:
             observation_high=about.observation_high,
             extra={"start": request.start, "device": str(self.device), **extra},
         )
+
+
+def request_header(rollout: PreparedRollout, command: str) -> RolloutHeader:
+    """The header of a file that can be run again from what it says."""
+    request = rollout.request
+    read = [path for path in (request.policy, request.start) if os.path.isfile(path)]
+    digests = json.dumps({path: sha256_of(path) for path in read})
+    return rollout.header(command, arguments=request.to_json(), files_sha256=digests)
 
 
 def prepare(

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imagine_cli.environments import describe, make_env
-from imagine_cli.files.digest import sha256_of
-from imagine_cli.recording import RolloutWriter
+from imagine_cli.recording import PartWriter, RolloutWriter
 from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
     import torch
 
     from imagine_cli.belief import Belief
-    from imagine_cli.rollout.engine import Engine, EngineProgress
+    from imagine_cli.rollout.engine import Engine, EngineProgress, WorkerTally
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,8 @@ class RolloutSummary:
     ``(D,)``, in the observation's units. ``failed`` trajectories stopped being finite; their
     deviations are no part of ``end_sd``. ``returns`` are the sums of mean rewards of those that got
     to the end, until the env's rule ends them at the beliefs' means; None without a reward.
+    ``workers`` did what they did, where other processes imagined; ``lost`` tasks were given to
+    another worker because theirs had died.
     """
 
     path: Path
@@ -45,9 +44,12 @@ class RolloutSummary:
     seconds: float
     failed: int = 0
     returns: np.ndarray | None = None
+    workers: Mapping[str, WorkerTally] = field(default_factory=dict)
+    lost: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as ``imagine rollout --json`` prints it."""
+        workers = {name: asdict(tally) for name, tally in sorted(self.workers.items())}
         return {
             "path": str(self.path),
             "env_id": self.env_id,
@@ -59,6 +61,7 @@ class RolloutSummary:
             "failed": self.failed,
             "seconds": round(self.seconds, 3),
             **({} if self.returns is None else {"returns": self.returns.tolist()}),
+            **({"workers": workers, "lost": self.lost} if workers else {}),
         }
 
 
@@ -71,9 +74,11 @@ def run_rollout(
     resume: bool = False,
     trust_pickle: bool = False,
     engine: str | Engine = "local",
+    part: tuple[int, int] | None = None,
     command: str = "imagine_cli.run_rollout",
     on_step: Callable[[int, Belief], None] | None = None,
     on_block: Callable[[], None] | None = None,
+    on_tally: Callable[[EngineProgress], None] | None = None,
     **options: Any,
 ) -> RolloutSummary:
     """Imagine trajectories with a world model and write them to a rollout file.
@@ -93,12 +98,17 @@ def run_rollout(
             of a rollout with the same request. The file becomes what it would have been, to
             the byte. Where there is none it begins anew.
         trust_pickle: load a pickled model, running whatever code it names.
-        engine: what runs the shards: ``"local"`` is this process.
+        engine: what runs the shards: ``"local"`` is this process, ``"processes"`` and ``"ray"``
+            are others; or an :class:`~imagine_cli.rollout.engine.Engine`.
+        part: ``(k, n)``: imagine the k-th of n parts, and leave ``<output>.partial`` for the
+            others to go there too. :func:`~imagine_cli.recording.merge.merge_parts` makes the
+            file; ``open_rollout`` reads the folder as it is.
         command: what the file says made it.
         on_step: called after each step with (how many trajectories it advanced, their beliefs:
             ``(b, D)`` and ``(b, D, D)``).
         on_block: called before each shard; after what it raises, and after an interrupt,
             ``<output>.partial`` stays.
+        on_tally: called where other processes imagine, in place of ``on_step``.
 
     Raises:
         InputError: arguments or files that can't be used. Nothing has been written then.
@@ -116,43 +126,45 @@ def run_rollout(
     real = make_env(request.env, dict(request.env_kwargs))
     try:
         from imagine_cli.rollout.engine import EngineProgress, make_engine
-        from imagine_cli.rollout.prepare import prepare
+        from imagine_cli.rollout.prepare import prepare, request_header
 
         rollout = prepare(
             request, real, describe(real, dict(request.env_kwargs)), model,
             propagation=None if isinstance(propagation, str) else propagation,
             trust_pickle=trust_pickle,
         )  # fmt: skip
-        header = rollout.header(
-            command, arguments=request.to_json(), files_sha256=_digests(request)
-        )
-        progress = EngineProgress(on_step, on_block)
+        header = request_header(rollout, command)
+        progress = EngineProgress(on_step, on_block, on_tally)
         began = time.perf_counter()
-        with RolloutWriter(
-            output, header, dtype=str(rollout.dtype).removeprefix("torch."),
-            fields=rollout.fields, particles=rollout.particles, together=rollout.together,
-            overwrite=overwrite, resume=resume,
-        ) as writer:  # fmt: skip
+        how: dict[str, Any] = {"overwrite": overwrite, **rollout.layout}
+        with (
+            RolloutWriter(output, header, resume=resume, **how)
+            if part is None
+            else PartWriter(output, header, part, **how)
+        ) as writer:
             _warn_of_partial(output, writer, resume)
             make_engine(engine).run(rollout, writer, progress)
     finally:
         real.close()
-    failed = request.trajectories - progress.ended
+    total = progress.total
+    failed = total.trajectories - total.ended
     if failed:
-        warnings.warn(_failed(failed, request.trajectories, progress), stacklevel=2)
+        warnings.warn(_failed(failed, total.trajectories, progress), stacklevel=2)
     with np.errstate(invalid="ignore"):  # where none of them got to the end
-        end = np.sqrt(progress.end / progress.ended if progress.ended else progress.end * np.nan)
+        end = np.sqrt(total.end / total.ended if total.ended else total.end * np.nan)
     return RolloutSummary(
-        path=output,
+        path=output if part is None else writer.folder,
         env_id=rollout.description.id,
         steps=request.steps,
-        trajectories=request.trajectories,
+        trajectories=total.trajectories,
         observation_names=rollout.observation_names,
-        start_sd=np.sqrt(progress.initial / request.trajectories),
+        start_sd=np.sqrt(total.initial / total.trajectories),
         end_sd=end,
         seconds=time.perf_counter() - began,
         failed=failed,
-        returns=np.concatenate(progress.returns) if rollout.dynamics.has_reward else None,
+        returns=total.returns if rollout.dynamics.has_reward else None,
+        workers=progress.workers,
+        lost=progress.lost,
     )
 
 
@@ -161,12 +173,6 @@ def _check_names(options: dict[str, Any]) -> None:
     unknown = sorted(set(options) - known)
     if unknown:
         raise TypeError(f"run_rollout has no argument {unknown[0]!r}")
-
-
-def _digests(request: RolloutRequest) -> str:
-    """The SHA-256 of the request's files beside the model, as JSON."""
-    paths = [path for path in (request.policy, request.start) if os.path.isfile(path)]
-    return json.dumps({path: sha256_of(path) for path in paths})
 
 
 def _warn_of_partial(output: Path, writer: RolloutWriter, resume: bool) -> None:
