@@ -20,7 +20,7 @@ from imagine_cli.checkpoint.writer import described
 from imagine_cli.environments import EnvDescription, describe_named
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
-from imagine_cli.files.whole_file import check_writable, whole_file
+from imagine_cli.files.whole_file import whole_file
 from imagine_cli.world_models.exported import ExportedWorldModel
 from imagine_cli.world_models.output_keys import output_names
 from imagine_cli.world_models.process_noise import check_process_noise
@@ -109,8 +109,7 @@ def export_world_model(
     with _evaluating(module):
         content = _exported(_Plain(module, reads), given, declared)
     _compare(content, found, difference, points)
-    check_writable(Path(path), overwrite)
-    with whole_file(Path(path), f"the world model {path}") as file:
+    with whole_file(Path(path), f"the world model {path}", overwrite=overwrite) as file:
         file.write(content)
 
 

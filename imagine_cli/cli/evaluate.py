@@ -166,7 +166,7 @@ def evaluate(
     if junit is not None:
         from imagine_cli.evaluation.junit import write_junit
 
-        write_junit(verdicts, junit)
+        write_junit(verdicts, junit, overwrite=force)
     if as_json:
         from imagine_cli.cli.inspect_document import as_json as json_text
 

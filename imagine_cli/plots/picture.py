@@ -39,10 +39,10 @@ def add_title(figure: Figure, title: str, letters: int) -> None:
     figure.suptitle("\n".join(lines), fontsize="medium")
 
 
-def save_picture(figure: Figure, output: Path, title: str) -> None:
+def save_picture(figure: Figure, output: Path, title: str, *, overwrite: bool) -> None:
     """Write it in the format that the name ends in. ImagineError where that fails."""
     content = _rendered(figure, output.suffix.lower(), title)
-    with whole_file(output) as file:
+    with whole_file(output, overwrite=overwrite) as file:
         file.write(content)
 
 

@@ -60,7 +60,7 @@ def plot_rollout(
         title = _rollout_title(source, fans)
         names = labelled(source.observation_names, source.env_id or "")
     figure = fan_chart(fans, names, chosen, title)
-    save_picture(figure, output, title)
+    save_picture(figure, output, title, overwrite=overwrite)
     return 0 if dimensions else len(names) - len(chosen)
 
 
@@ -110,7 +110,7 @@ def plot_evaluation(
             f"{source} is not what this version's imagine evaluate --json prints: "
             f"{type(error).__name__} {error}"
         ) from error
-    save_picture(calibration_chart(panels, title), output, title)
+    save_picture(calibration_chart(panels, title), output, title, overwrite=overwrite)
     return selection.left_out + (0 if dimensions else len(names) - len(chosen))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from imagine_cli.errors import DiskError, ImagineError, InputError
+from imagine_cli.files.whole_file import TEMPORARY, check_writable, hidden_file, publish
 from imagine_cli.recording.manifest import MANIFEST, Manifest
 
 fcntl: ModuleType | None
@@ -23,7 +24,6 @@ except ImportError:  # Windows, where a file that is open elsewhere can't be rem
 MERGED = "merged.h5"
 _LOCK = "lock"
 _SHARD = re.compile(r"shard-\d+-\d+\.h5")
-_TEMPORARY = ".tmp"
 
 
 @contextlib.contextmanager
@@ -39,14 +39,10 @@ def disk_errors(target: Path) -> Iterator[None]:
 
 def put_whole(path: Path, data: bytes) -> None:
     """Have a file with that content appear, whole; not yet safe from a power cut. OSError."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    with hidden_file(path.parent) as file:
+        file.write(data)
+        file.close()
+        os.replace(file.name, path)
 
 
 class PartialFolder:
@@ -67,7 +63,7 @@ class PartialFolder:
 
     def claim(self) -> None:
         """Make the folder, or take over a dead writer's as it is. Raises InputError."""
-        self._check_target()
+        check_writable(self.target, self.overwrite)
         try:
             while self._lock is None:
                 self._claim()
@@ -101,19 +97,10 @@ class PartialFolder:
         """
         with disk_errors(self.target):
             try:
-                self._rename(self.path / MERGED)
-            except FileExistsError:
+                publish(self.path / MERGED, self.target, self.overwrite)
+            except ImagineError:
                 self.discard()
-                raise ImagineError(
-                    f"{self.target} was made by someone else in the meantime; it was left alone, "
-                    "and what was to go there is lost"
-                ) from None
-        with contextlib.suppress(OSError):
-            folder = os.open(self.target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)  # so that the new name survives a power cut too
-            finally:
-                os.close(folder)
+                raise
         self.discard()
 
     def release(self) -> None:
@@ -137,7 +124,7 @@ class PartialFolder:
     def _clear(self) -> None:
         """The manifest first: without one, what a kill leaves of the rest is of nobody."""
         for name in sorted(os.listdir(self.path)):
-            if name in (MANIFEST, MERGED) or _SHARD.match(name) or name.endswith(_TEMPORARY):
+            if name in (MANIFEST, MERGED) or _SHARD.match(name) or name.endswith(TEMPORARY):
                 with contextlib.suppress(FileNotFoundError):
                     (self.path / name).unlink()
 
@@ -191,27 +178,3 @@ class PartialFolder:
             f"{self.target} is being written by another process ({self.path.name} is in use); "
             "wait for it or name another output"
         )
-
-    def _check_target(self) -> None:
-        if self.target.is_dir():
-            raise InputError(f"the output {self.target} is a folder; name a file in it")
-        if self.target.exists():
-            if not stat.S_ISREG(self.target.stat().st_mode):
-                raise InputError(f"the output {self.target} is not a regular file")
-            if not self.overwrite:
-                raise InputError(f"{self.target} exists and is not to be overwritten")
-        if not self.target.parent.is_dir():
-            raise InputError(f"the folder {self.target.parent} does not exist; make it first")
-
-    def _rename(self, merged: Path) -> None:
-        """Raises FileExistsError where the target is there and is not to be overwritten."""
-        if not self.overwrite:
-            try:
-                os.link(merged, self.target)  # unlike a rename, fails where the target exists
-                return
-            except FileExistsError:
-                raise
-            except OSError:  # a file system without hard links
-                if self.target.exists():
-                    raise FileExistsError(self.target) from None
-        os.replace(merged, self.target)

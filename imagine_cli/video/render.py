@@ -70,7 +70,7 @@ def render_video(
         every = max(1, math.ceil(own / _FASTEST[kind]))
         drawn = frames(source, trajectory, every, imagined, real, setter_for(imagined), about)
         progress.stage("drawing", source.steps // every + 1)
-        file = stack.enter_context(whole_file(output))
+        file = stack.enter_context(whole_file(output, overwrite=overwrite))
         with writing(Path(file.name), kind, own / every) as write:
             for frame in drawn:
                 write(frame)
