@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,33 @@ def env_named(said: str | None, source: Any, given: str | None) -> str:
     if given is not None and given.rsplit(":", 1)[-1] != said.rsplit(":", 1)[-1]:
         raise InputError(f"{source} is of {said}, not of {given}")
     return said if given is None else given
+
+
+def kwargs_named(
+    said: Mapping[str, Any] | None, source: Any, given: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The env's arguments: those ``given``, and of the others what the file ``source`` has said.
+
+    Raises:
+        InputError: the file alone says one that may be a path: what it names is not opened.
+    """
+    found = {**(said or {}), **(given or {})}
+    for name, value in found.items():
+        if name not in (given or {}) and _may_be_path(value):
+            raise InputError(
+                f"{source} names a file for its env, {name}={value!r}; if that may be opened, "
+                f"give --env-kwarg {name}={value}"
+            )
+    return found
+
+
+def _may_be_path(value: Any) -> bool:
+    if isinstance(value, Mapping | list):
+        parts = [*value, *value.values()] if isinstance(value, Mapping) else value
+        return any(map(_may_be_path, parts))
+    if not isinstance(value, str):
+        return False
+    return bool(re.search(r"[/\\~\0]|^\.|\.[A-Za-z]\w*$", value)) or os.path.exists(value)
 
 
 def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None) -> EnvDescription:

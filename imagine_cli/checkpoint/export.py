@@ -17,7 +17,7 @@ from imagine_cli.checkpoint.writer import described
 from imagine_cli.environments import EnvDescription, describe_named
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
-from imagine_cli.files.whole_file import check_writable, whole_file
+from imagine_cli.files.whole_file import whole_file
 from imagine_cli.world_models.exported import ExportedWorldModel
 from imagine_cli.world_models.output_keys import output_names
 from imagine_cli.world_models.process_noise import check_process_noise
@@ -107,8 +107,7 @@ def export_world_model(
         program = program_from(_Plain(module, reads), given)
     content = archive(program, {DECLARATION: json.dumps(declared)}, _read)
     _compare(content, found, difference, points)
-    check_writable(Path(path), overwrite)
-    with whole_file(Path(path), f"the world model {path}") as file:
+    with whole_file(Path(path), f"the world model {path}", overwrite=overwrite) as file:
         file.write(content)
 
 

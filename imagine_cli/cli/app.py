@@ -152,5 +152,5 @@ def _usage_error(error: BaseException) -> int:
         sentence = format_message()
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "imagine"
-    error_line(f"{sentence.rstrip('.')}. Try '{path} --help'.")
+    error_line(f"{' '.join(sentence.split()).rstrip('.')}. Try '{path} --help'.")
     return 2

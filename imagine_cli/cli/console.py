@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from imagine_cli.cli.tables import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -37,12 +39,12 @@ def _console(*, stderr: bool) -> Console:
 
 def error_line(sentence: str) -> None:
     """One line on stderr, never wrapped: ``imagine: error: ...``."""
-    print(f"imagine: error: {sentence}", file=sys.stderr)
+    print(f"imagine: error: {printable(sentence)}", file=sys.stderr)
 
 
 def warning_line(sentence: str) -> None:
     """One line on stderr: ``imagine: warning: ...``."""
-    print(f"imagine: warning: {sentence}", file=sys.stderr)
+    print(f"imagine: warning: {printable(sentence)}", file=sys.stderr)
 
 
 @contextmanager

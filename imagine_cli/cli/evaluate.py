@@ -28,6 +28,7 @@ from imagine_cli.cli.options import (
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
+from imagine_cli.cli.tables import printable
 from imagine_cli.errors import InputError
 
 _OF_THE_EVALUATION = {
@@ -166,7 +167,7 @@ def evaluate(
     if junit is not None:
         from imagine_cli.evaluation.junit import write_junit
 
-        write_junit(verdicts, junit)
+        write_junit(verdicts, junit, overwrite=force)
     if as_json:
         from imagine_cli.cli.inspect_document import as_json as json_text
 
@@ -178,6 +179,6 @@ def evaluate(
         print_evaluation(found, dimensions=dimensions)
     failed = [verdict for verdict in verdicts if not verdict.passed]
     for verdict in failed:
-        print(f"imagine: gate failed: {verdict.line()}", file=sys.stderr)
+        print(f"imagine: gate failed: {printable(verdict.line())}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)

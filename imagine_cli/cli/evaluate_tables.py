@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import answers
-from imagine_cli.cli.tables import number_table, plural, significant, sparkline
+from imagine_cli.cli.tables import number_table, plural, printable, significant, sparkline
 from imagine_cli.evaluation.scores import MARGINAL
 
 if TYPE_CHECKING:
@@ -44,14 +44,15 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
     console = answers()
 
     def line(text: str, style: str | None = None) -> None:
-        console.print(text, style=style, markup=False, soft_wrap=True)
+        console.print(printable(text), style=style, markup=False, soft_wrap=True)
 
     ended = int((found.lengths < found.steps).sum())
     early = f", {ended} of them ended by the env before that" if ended else ""
     line(
         f"{plural(found.trajectories, 'real trajectory')} of up to "
-        f"{plural(found.steps, 'step')} of {found.env_id}, policy {found.policy}{early}\n"
+        f"{plural(found.steps, 'step')} of {found.env_id}, policy {found.policy}{early}"
     )
+    console.print()
     console.print(_ranking(found, console.width))
     for report in found.models:
         console.print()
@@ -62,7 +63,8 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
                 f"beats {baseline} until step {against.ahead[d]}"
                 for baseline, against in report.against.items()
             )
-            line(f"\n{name}: {ahead}")
+            console.print()
+            line(f"{name}: {ahead}")
             console.print(_by_horizon(found, report.scores, console.width, d))
     if not dimensions and len(found.observation_names) > 1:
         console.print(

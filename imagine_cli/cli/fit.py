@@ -21,7 +21,7 @@ from imagine_cli.cli.options import (
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
-from imagine_cli.cli.tables import number_table, plural, significant, times
+from imagine_cli.cli.tables import number_table, plural, printable, significant, times
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -141,7 +141,7 @@ def fit(
                 print()
             answers().print(_scores(entry, scores["observation_names"]))
         for sentence in scores["horizons"]["left_out"]:
-            messages().print(sentence)
+            messages().print(printable(sentence), markup=False)
 
 
 def _scores(scores: dict[str, Any], names: list[str]) -> Table:

@@ -93,7 +93,7 @@ def _over(rollout: Rollout, trajectory: int | None) -> str:
 
 def _warn(findings: list[Finding]) -> None:
     for finding in findings[:_MOST_WARNINGS]:
-        warning_line(printable(finding.message))
+        warning_line(finding.message)
     if len(findings) > _MOST_WARNINGS:
         warning_line(f"and {len(findings) - _MOST_WARNINGS} more; --json has them all")
 
@@ -130,7 +130,7 @@ def _provenance(rollout: Rollout) -> Table:
         ("with", ", ".join(f"{name} {text}" for name, text in rollout.versions.items())),
         ("command", rollout.command),
     ]
-    return fact_table([(printable(label), value or "not said") for label, value in facts])
+    return fact_table([(label, value or "not said") for label, value in facts])
 
 
 def _shown(steps: int, width: int) -> list[int]:

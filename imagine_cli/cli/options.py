@@ -99,11 +99,9 @@ def check_output(path: Path, force: bool, *read: str | Path | None) -> None:
 
     ``read`` is what the command reads, as far as it is files; it is not to be overwritten.
     """
-    check_writable(path, overwrite=True)
     sources = {os.path.realpath(source) for source in read if source}
-    if path.exists() and os.path.realpath(path) in sources:
+    if os.path.realpath(path) in sources and path.exists():
         raise InputError(f"{path} is read by this command; name another output")
-    if path.exists() and not force:
-        raise InputError(f"{path} exists; give --force to overwrite it, or another --output")
+    check_writable(path, force)
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"the output folder {path.parent} is not writable")

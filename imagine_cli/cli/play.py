@@ -110,7 +110,9 @@ def play(
         )  # fmt: skip
         if video is not None:
             assert recorded is not None
-            render_video(recorded, video, env_id=env, overwrite=force, progress=display)
+            render_video(
+                recorded, video, env_id=env, env_kwargs=kwargs, overwrite=force, progress=display
+            )
             display.finish()
     _answer(found, as_json=as_json)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imagine_cli.cli.console import warning_line
-from imagine_cli.cli.options import Debug, Force, Quiet, check_output
+from imagine_cli.cli.options import Debug, EnvKwargs, Force, Quiet, check_output, parse_env_kwargs
 from imagine_cli.cli.progress import progress
 from imagine_cli.errors import InputError
 
@@ -63,6 +63,7 @@ def plot(
     env: Annotated[
         str | None, typer.Option(help="Of a video: its env, needed where that is module:Id.")
     ] = None,
+    env_kwarg: EnvKwargs = None,
     force: Force = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -93,6 +94,7 @@ def plot(
         "--dimension": bool(dimension) and kind in ("a video", "a learning curve"),
         "--horizon": bool(horizon) and kind != "an evaluation",
         "--env": env is not None and not video,
+        "--env-kwarg": bool(env_kwarg) and not video,
     }
     for option, given in unused.items():
         if given:
@@ -106,8 +108,8 @@ def plot(
             from imagine_cli.video.render import render_video
 
             render_video(
-                file, target, trajectory=(trajectory or [0])[0], env_id=env, overwrite=force,
-                progress=display,
+                file, target, trajectory=(trajectory or [0])[0], env_id=env,
+                env_kwargs=parse_env_kwargs(env_kwarg), overwrite=force, progress=display,
             )  # fmt: skip
             display.finish()
     elif kind == "a learning curve":

@@ -10,12 +10,14 @@ import typer
 from imagine_cli.cli.compare import print_comparison
 from imagine_cli.cli.options import (
     Debug,
+    EnvKwargs,
     Force,
     Json,
     Quiet,
     TrustPickle,
     check_output,
     command_line,
+    parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
 
@@ -35,6 +37,13 @@ def rerun(
     env: Annotated[
         str | None,
         typer.Option("--env", help="Its env, needed where that is module:Id: the module is run."),
+    ] = None,
+    env_kwarg: EnvKwargs = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            "--reward", help="Its reward, needed where that is module:function: the module is run."
+        ),
     ] = None,
     trust_pickle: TrustPickle = False,
     force: Force = False,
@@ -62,6 +71,8 @@ def rerun(
             output=output,
             model=model,
             env_id=env,
+            env_kwargs=parse_env_kwargs(env_kwarg),
+            reward=reward,
             overwrite=force,
             trust_pickle=trust_pickle,
             command=command_line(),

@@ -208,7 +208,10 @@ def rollout(
         teller.finish()
         stop.done(output)
         if video is not None:
-            render_video(output, video, env_id=env, overwrite=force, progress=display)
+            render_video(
+                output, video, env_id=env, env_kwargs=dict(request.env_kwargs), overwrite=force,
+                progress=display,
+            )  # fmt: skip
             display.finish()
     _answer(summary, as_json=as_json, quiet=quiet)
 

@@ -107,7 +107,7 @@ def fact_table(facts: Sequence[tuple[str, str]]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for label, value in facts:
-        table.add_row(label, Text(printable(value)))
+        table.add_row(Text(printable(label)), Text(printable(value)))
     return table
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription, describe, env_named, make_env
+from imagine_cli.environments import EnvDescription, describe, env_named, kwargs_named, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.baselines import linear_gaussian, no_change
 from imagine_cli.evaluation.candidates import find_candidates
@@ -93,7 +93,7 @@ def evaluate_model(
         env_id = env_named(known.env_id, real, env_id)
     if env_id is None:
         raise InputError("no env: give --env, or --real with a recorded real run")
-    env_kwargs = dict(options.pop("env_kwargs", None) or known.env_kwargs or {})
+    env_kwargs = kwargs_named(known.env_kwargs, real, options.pop("env_kwargs", None))
     request = RolloutRequest.of(
         {
             **options, "env": env_id, "env_kwargs": env_kwargs, "steps": steps,

@@ -9,7 +9,7 @@ from imagine_cli.evaluation.gates import Verdict
 from imagine_cli.files.whole_file import whole_file
 
 
-def write_junit(verdicts: list[Verdict], path: str | Path) -> None:
+def write_junit(verdicts: list[Verdict], path: str | Path, *, overwrite: bool = False) -> None:
     """One suite, a case for each gate of each model. ImagineError where it can't be written."""
     failed = sum(not verdict.passed for verdict in verdicts)
     counts = {"tests": str(len(verdicts)), "failures": str(failed), "errors": "0"}
@@ -26,7 +26,7 @@ def write_junit(verdicts: list[Verdict], path: str | Path) -> None:
             failure.text = said
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
-    with whole_file(Path(path)) as file:
+    with whole_file(Path(path), overwrite=overwrite) as file:
         file.write(text)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagine_cli.environments import env_named
+from imagine_cli.environments import env_named, kwargs_named
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.compare import Comparison, compare_rollouts
 from imagine_cli.files.digest import sha256_of
 from imagine_cli.recording import open_rollout
+from imagine_cli.registry import REWARDS
 from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def rerun_rollout(
     output: str | Path | None = None,
     model: str | Path | torch.nn.Module | None = None,
     env_id: str | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    reward: str | None = None,
     overwrite: bool = False,
     trust_pickle: bool = False,
     command: str = "imagine_cli.rerun_rollout",
@@ -42,6 +45,8 @@ def rerun_rollout(
         model: the world model, where it is no longer at the path it was at, or never was a file.
         env_id: the env, where its id imports a module (``module:Id``), which a file can't have
             done.
+        env_kwargs: those of its arguments that are paths, which a file can't have opened.
+        reward: its reward, where that is one of a module.
         overwrite: replace a file that is at ``output``.
         trust_pickle: load a pickled model, whatever the file says; see :func:`run_rollout`.
         command: what the new file says made it.
@@ -52,7 +57,8 @@ def rerun_rollout(
 
     Raises:
         InputError: a file that does not say how it was made, is incomplete, or was made from a
-            model or other files that are not there any more or not the same.
+            model or other files that are not there any more or not the same, or whose SHA-256 it
+            does not have: what a file names is opened for no other reason.
         ImagineError: the rollout failed.
     """
     from imagine_cli.rollout import run_rollout
@@ -67,6 +73,8 @@ def rerun_rollout(
     request = replace(
         request,
         env=env_named(request.env, path, env_id),
+        env_kwargs=kwargs_named(request.env_kwargs, path, env_kwargs),
+        reward=_reward(path, request.reward, reward),
         model=str(found) if isinstance(found, Path) else "",
         policy=_same_file(path, request.policy, files),
         start=_same_file(path, request.start, files),
@@ -113,9 +121,16 @@ def _model(path: Path, attributes: dict[str, Any], given: Any) -> Any:
     found = Path(given) if given is not None else _beside(path, said)
     if not found.exists():
         raise InputError(f"the model {found} of {path} is not there; say where with --model")
+    if given is None and not digest:
+        raise InputError(
+            f"{path} has no SHA-256 of its model {found}; if that may be opened, give --model"
+        )
     from imagine_cli.checkpoint import checkpoint_files
 
-    now = sha256_of(*checkpoint_files(found))
+    parts = checkpoint_files(found)
+    if not all(part.is_file() for part in parts):
+        raise InputError(f"the model {found} of {path} is not a regular file")
+    now = sha256_of(*parts)
     if digest and now != digest:
         raise InputError(
             f"{found} is not the model that {path} was made from: its SHA-256 is "
@@ -124,9 +139,25 @@ def _model(path: Path, attributes: dict[str, Any], given: Any) -> Any:
     return found
 
 
+def _reward(path: Path, said: str | None, given: str | None) -> str | None:
+    if given is None and said is not None and said.partition(":")[0] not in REWARDS:
+        raise InputError(
+            f"{path} names a module to import for its reward, {said!r}; if that may run, give "
+            f"--reward {said}"
+        )
+    if given is not None and given != said:
+        raise InputError(f"{path} was made with the reward {said!r}, not {given!r}")
+    return said
+
+
 def _same_file(path: Path, spec: str, files: dict[str, Any]) -> str:
     """``spec``, or where the file of that name is; as it was."""
     if spec not in files:
+        if os.path.lexists(spec) and not os.path.isdir(spec):
+            raise InputError(
+                f"{path} names the file {spec!r} and not its SHA-256, so that it is not opened; "
+                "run it again with imagine rollout"
+            )
         return spec
     found = _beside(path, spec)
     if not found.is_file():

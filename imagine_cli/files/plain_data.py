@@ -13,7 +13,7 @@ from torch import Tensor
 from imagine_cli.errors import InputError
 from imagine_cli.files.archive import read_archive
 from imagine_cli.files.unpickler import Refused
-from imagine_cli.files.whole_file import check_writable, whole_file
+from imagine_cli.files.whole_file import whole_file
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -130,8 +130,7 @@ def write(content: dict[str, Any], path: Path, what: str, *, overwrite: bool) ->
         InputError: ``path`` can't or mustn't be written.
         ImagineError: the disk refused.
     """
-    check_writable(path, overwrite)
-    with whole_file(path, f"the {what} {path}") as file:
+    with whole_file(path, f"the {what} {path}", overwrite=overwrite) as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:  # what torch turns some disk errors into

@@ -45,7 +45,7 @@ def plot_learning(folder: str | Path, output: str | Path, *, overwrite: bool = F
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     add_title(figure, title, 60)
-    save_picture(figure, output, title)
+    save_picture(figure, output, title, overwrite=overwrite)
 
 
 def _rounds(path: Path) -> list[tuple[int, float]]:

@@ -30,7 +30,12 @@ def check_picture(output: Path, overwrite: bool) -> None:
 
 def plain(text: str) -> str:
     """As it is: a dollar sign would begin a formula, and some letters no font has."""
-    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+    return shown(text).replace("$", r"\$")
+
+
+def shown(text: str) -> str:
+    """Without what no font has and no XML may hold, in one line."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def add_title(figure: Figure, title: str, letters: int) -> None:
@@ -39,10 +44,10 @@ def add_title(figure: Figure, title: str, letters: int) -> None:
     figure.suptitle("\n".join(lines), fontsize="medium")
 
 
-def save_picture(figure: Figure, output: Path, title: str) -> None:
+def save_picture(figure: Figure, output: Path, title: str, *, overwrite: bool) -> None:
     """Write it in the format that the name ends in. ImagineError where that fails."""
     content = _rendered(figure, output.suffix.lower(), title)
-    with whole_file(output) as file:
+    with whole_file(output, overwrite=overwrite) as file:
         file.write(content)
 
 
@@ -50,7 +55,8 @@ def _rendered(figure: Figure, kind: str, title: str) -> bytes:
     import matplotlib
 
     stream = io.BytesIO()
-    metadata = {"Description" if kind == ".png" else "Title": title.replace("\n", "; ")}
+    title = "; ".join(map(shown, title.splitlines()))
+    metadata = {"Description" if kind == ".png" else "Title": title}
     if kind in (".png", ".pdf"):
         figure.savefig(stream, format=kind[1:], metadata=metadata)
         return stream.getvalue()
@@ -60,7 +66,7 @@ def _rendered(figure: Figure, kind: str, title: str) -> bytes:
     if kind == ".svg":
         return stream.getvalue()
     svg = stream.getvalue().decode()
-    heading = html.escape(title.splitlines()[0])
+    heading = html.escape(title.partition("; ")[0])
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{heading}</title>\n"

@@ -13,7 +13,7 @@ from imagine_cli.plots.calibration_chart import calibration_chart
 from imagine_cli.plots.calibration_data import Selection, panels_of, read_evaluation, select
 from imagine_cli.plots.fan_chart import fan_chart
 from imagine_cli.plots.fan_data import Fan, choose_dimensions, read_fan
-from imagine_cli.plots.picture import check_picture, save_picture
+from imagine_cli.plots.picture import check_picture, save_picture, shown
 from imagine_cli.recording import Rollout, open_rollout
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def plot_rollout(
         title = _rollout_title(source, fans)
         names = labelled(source.observation_names, source.env_id or "")
     figure = fan_chart(fans, names, chosen, title)
-    save_picture(figure, output, title)
+    save_picture(figure, output, title, overwrite=overwrite)
     return 0 if dimensions else len(names) - len(chosen)
 
 
@@ -110,7 +110,7 @@ def plot_evaluation(
             f"{source} is not what this version's imagine evaluate --json prints: "
             f"{type(error).__name__} {error}"
         ) from error
-    save_picture(calibration_chart(panels, title), output, title)
+    save_picture(calibration_chart(panels, title), output, title, overwrite=overwrite)
     return selection.left_out + (0 if dimensions else len(names) - len(chosen))
 
 
@@ -125,12 +125,14 @@ def _rollout_title(rollout: Rollout, fans: list[Fan]) -> str:
         "seed": rollout.seed,
     }
     said = ", ".join(f"{key} {value}" for key, value in facts.items() if value not in (None, ""))
-    return f"{rollout.env_id or 'an env'}: {which}{imagined}\n{said}".rstrip()
+    about = shown(f"{rollout.env_id or 'an env'}: {which}{imagined}")
+    return f"{about}\n{shown(said)}".rstrip()
 
 
 def _evaluation_title(document: dict[str, Any], selection: Selection) -> str:
     models = document["models"]
     about = f"{document['env_id']}: intervals against {document['trajectories']} real trajectories"
+    further = f"step {selection.curves[0][2]}, policy {document['policy']}"
     if len(models) == 1:
-        return f"{about}\n{models[0]['name']}, {models[0]['propagation']}"
-    return f"{about}\nstep {selection.curves[0][2]}, policy {document['policy']}"
+        further = f"{models[0]['name']}, {models[0]['propagation']}"
+    return f"{shown(about)}\n{shown(further)}"

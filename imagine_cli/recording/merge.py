@@ -45,7 +45,8 @@ def merge(folder: Path, *, trusted: Container[Shard] = ()) -> Path:
             f"written; {target} was not made{parts}"
         )
     with disk_errors(target):
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        merged.unlink(missing_ok=True)  # or it might be a link to something else
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(merged, flags)
     try:
         _fill(descriptor, folder, manifest, trusted)

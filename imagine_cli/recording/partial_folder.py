@@ -9,10 +9,10 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from socket import gethostname
 from types import ModuleType
 
 from imagine_cli.errors import DiskError, ImagineError, InputError
+from imagine_cli.files.whole_file import TEMPORARY, check_writable, hidden_file, publish, rename_to_new
 from imagine_cli.recording.manifest import MANIFEST, Manifest
 
 fcntl: ModuleType | None
@@ -24,7 +24,6 @@ except ImportError:  # Windows, where a file that is open elsewhere can't be rem
 MERGED = "merged.h5"
 _LOCK = "lock"
 _SHARD = re.compile(r"shard-\d+-\d+\.h5")
-_TEMPORARY = ".tmp"
 
 
 @contextlib.contextmanager
@@ -40,14 +39,10 @@ def disk_errors(target: Path) -> Iterator[None]:
 
 def put_whole(path: Path, data: bytes) -> None:
     """Have a file with that content appear, whole; not yet safe from a power cut. OSError."""
-    temporary = path.with_name(f"{path.name}.{gethostname()}.{os.getpid()}{_TEMPORARY}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    with hidden_file(path.parent) as file:
+        file.write(data)
+        file.close()
+        os.replace(file.name, path)
 
 
 class PartialFolder:
@@ -70,7 +65,7 @@ class PartialFolder:
 
     def claim(self) -> None:
         """Make the folder, or take over a dead writer's as it is. Raises InputError."""
-        self._check_target()
+        check_writable(self.target, self.overwrite)
         try:
             while self._lock is None:
                 self._claim()
@@ -102,13 +97,14 @@ class PartialFolder:
         """
         with contextlib.suppress(FileNotFoundError):
             return Manifest.read(self.path)
-        ours = self.path / f"{MANIFEST}.{gethostname()}.{os.getpid()}"
-        with disk_errors(self.target), contextlib.suppress(FileExistsError):
-            put_whole(ours, manifest.text().encode())
-            try:
-                _rename_new(ours, self.path / MANIFEST)
-            finally:
-                ours.unlink(missing_ok=True)
+        with (
+            disk_errors(self.target),
+            contextlib.suppress(FileExistsError),
+            hidden_file(self.path) as file,
+        ):
+            file.write(manifest.text().encode())
+            file.close()
+            rename_to_new(Path(file.name), self.path / MANIFEST)
         return Manifest.read(self.path)
 
     def publish(self) -> None:
@@ -120,19 +116,10 @@ class PartialFolder:
         """
         with disk_errors(self.target):
             try:
-                self._rename(self.path / MERGED)
-            except FileExistsError:
+                publish(self.path / MERGED, self.target, self.overwrite)
+            except ImagineError:
                 self.discard()
-                raise ImagineError(
-                    f"{self.target} was made by someone else in the meantime; it was left alone, "
-                    "and what was to go there is lost"
-                ) from None
-        with contextlib.suppress(OSError):
-            folder = os.open(self.target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)  # so that the new name survives a power cut too
-            finally:
-                os.close(folder)
+                raise
         self.discard()
 
     def release(self) -> None:
@@ -156,7 +143,7 @@ class PartialFolder:
     def _clear(self) -> None:
         """The manifest first: without one, what a kill leaves of the rest is of nobody."""
         for name in sorted(os.listdir(self.path)):
-            if name in (MANIFEST, MERGED) or _SHARD.match(name) or name.endswith(_TEMPORARY):
+            if name in (MANIFEST, MERGED) or _SHARD.match(name) or name.endswith(TEMPORARY):
                 with contextlib.suppress(FileNotFoundError):
                     (self.path / name).unlink()
 
@@ -211,33 +198,3 @@ class PartialFolder:
             f"{self.target} is being written by another process ({self.path.name} is in use); "
             "wait for it or name another output"
         )
-
-    def _check_target(self) -> None:
-        if self.target.is_dir():
-            raise InputError(f"the output {self.target} is a folder; name a file in it")
-        if self.target.exists():
-            if not stat.S_ISREG(self.target.stat().st_mode):
-                raise InputError(f"the output {self.target} is not a regular file")
-            if not self.overwrite:
-                raise InputError(f"{self.target} exists and is not to be overwritten")
-        if not self.target.parent.is_dir():
-            raise InputError(f"the folder {self.target.parent} does not exist; make it first")
-
-    def _rename(self, merged: Path) -> None:
-        """Raises FileExistsError where the target is there and is not to be overwritten."""
-        if self.overwrite:
-            os.replace(merged, self.target)
-        else:
-            _rename_new(merged, self.target)
-
-
-def _rename_new(path: Path, target: Path) -> None:
-    """Give a file another name, and maybe leave its own. FileExistsError where that is taken."""
-    try:
-        os.link(path, target)  # unlike a rename, fails where the target exists
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if target.exists():
-            raise FileExistsError(target) from None
-        os.replace(path, target)

@@ -215,7 +215,7 @@ class _Run:
         if not self.folder.parent.is_dir():
             raise InputError(f"the folder {self.folder.parent} does not exist; make it first")
         self.folder.mkdir(exist_ok=True)
-        with whole_file(manifest) as file:
+        with whole_file(manifest, overwrite=False) as file:
             file.write(json.dumps(asked, indent=2).encode())
 
     def place(self, number: int) -> Path:
@@ -243,7 +243,7 @@ class _Run:
             number, self._steps, total, int(run.lengths.mean()), imagined,
             round(time.perf_counter() - begun, 3),
         )  # fmt: skip
-        with whole_file(done) as file:
+        with whole_file(done, overwrite=False) as file:
             file.write(json.dumps(asdict(found)).encode())
         if self._log is not None:
             log_round(self.folder / self._log, found)
@@ -254,7 +254,7 @@ class _Run:
         writer = csv.DictWriter(text, list(asdict(rounds[0])))
         writer.writeheader()
         writer.writerows(asdict(one) for one in rounds)
-        with whole_file(self.folder / "learning.csv") as file:
+        with whole_file(self.folder / "learning.csv", overwrite=True) as file:
             file.write(text.getvalue().encode())
 
     def _fit(self, number: int) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from imagine_cli.environments import describe, env_named, make_env
+from imagine_cli.environments import describe, env_named, kwargs_named, make_env
 from imagine_cli.errors import InputError, require
 from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.inspection.checks import check_there
@@ -29,6 +29,7 @@ def render_video(
     *,
     trajectory: int = 0,
     env_id: str | None = None,
+    env_kwargs: dict[str, Any] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -45,6 +46,7 @@ def render_video(
         trajectory: which one.
         env_id: the env, where the file's ``env_id`` needs a ``module:`` before it: what a file
             says is no reason to run code.
+        env_kwargs: arguments for the env beside the file's; those that are paths must be given.
         overwrite: replace a file that is there.
         progress: told of each frame.
 
@@ -61,7 +63,8 @@ def render_video(
         if "action/mean" not in source:
             raise InputError(f"{source.path} has no actions, so that there is no real run of them")
         env_id = env_named(source.env_id, source.path, env_id)
-        imagined, real = (_drawing(stack, env_id, source.env_kwargs or {}) for _ in range(2))
+        arguments = kwargs_named(source.env_kwargs, source.path, env_kwargs)
+        imagined, real = (_drawing(stack, env_id, arguments) for _ in range(2))
         about = describe(real)
         sizes = (about.observation_size, about.action_size)
         if sizes != (source.observation_size, source.action_size):
@@ -70,7 +73,7 @@ def render_video(
         every = max(1, math.ceil(own / _FASTEST[kind]))
         drawn = frames(source, trajectory, every, imagined, real, setter_for(imagined), about)
         progress.stage("drawing", source.steps // every + 1)
-        file = stack.enter_context(whole_file(output))
+        file = stack.enter_context(whole_file(output, overwrite=overwrite))
         with writing(Path(file.name), kind, own / every) as write:
             for frame in drawn:
                 write(frame)

@@ -86,7 +86,8 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     real_open = Path.open
 
     def full(self: Path, mode: str = "r", **kwargs: Any) -> Any:
-        return real_open(Path("/dev/full") if "w" in mode else self, mode, **kwargs)
+        place, how = (Path("/dev/full"), "wb") if "x" in mode else (self, mode)
+        return real_open(place, how, **kwargs)
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(ImagineError, match=r"could not be written") as caught:

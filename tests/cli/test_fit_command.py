@@ -121,7 +121,7 @@ def test_what_is_there_is_kept_without_force(
     path.write_bytes(b"mine")
     assert _fit("-o", path, *SMALL) == 2
     assert capsys.readouterr().err == (
-        f"imagine: error: {path} exists; give --force to overwrite it, or another --output\n"
+        f"imagine: error: {path} exists; give --force (overwrite=True) to replace it\n"
     )
     assert path.read_bytes() == b"mine"
     assert _fit("-o", path, *SMALL, "--force") == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from imagine_cli import InputError, rerun_rollout, run_rollout, save_world_model
 from imagine_cli.cli import main
-from imagine_cli.environments import describe, make_env
+from imagine_cli.environments import describe, kwargs_named, make_env
 from imagine_cli.recording import shard
 from tests.helpers.linear_systems import linear_model
 from tests.helpers.rollout_files import numbers, write
@@ -127,12 +128,69 @@ def test_files_by_strangers(here: Path, attribute: str, value: Any, sentence: st
         rerun_rollout("r.h5")
 
 
-def test_a_file_cannot_have_a_module_imported(here: Path) -> None:
+def change(path: str, **arguments: Any) -> None:
+    with h5py.File(path, "r+") as file:
+        said = {**json.loads(file.attrs["arguments"]), **arguments}
+        file.attrs["arguments"] = json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"env": "evil:Pendulum-v1"}, "if that may run, give --env evil:Pendulum-v1"),
+        ({"reward": "evil:reward"}, "if that may run, give --reward evil:reward"),
+    ],
+)
+def test_a_file_cannot_have_a_module_imported(
+    here: Path, arguments: dict[str, Any], sentence: str
+) -> None:
     run_rollout("Pendulum-v1", "wm.pt", output="r.h5", steps=3)
     Path("evil.py").write_text("open('ran', 'w')")
-    with h5py.File("r.h5", "r+") as file:
-        arguments = file.attrs["arguments"].replace('"Pendulum-v1"', '"evil:Pendulum-v1"')
-        file.attrs["arguments"] = arguments
-    with pytest.raises(InputError, match="if that may run, give --env evil:Pendulum-v1"):
+    change("r.h5", **arguments)
+    with pytest.raises(InputError, match=sentence):
         rerun_rollout("r.h5")
     assert not Path("ran").exists()
+
+
+def test_a_reward_of_a_module_is_run_again_when_the_user_says_so(here: Path) -> None:
+    Path("mine.py").write_text("def reward(x, u, x_next):\n    return -(x_next**2).sum(-1)\n")
+    run_rollout("Pendulum-v1", "wm.pt", output="r.h5", steps=3, reward="mine:reward")
+    assert rerun_rollout("r.h5", reward="mine:reward").same
+    with pytest.raises(InputError, match="was made with the reward 'mine:reward', not 'env'"):
+        rerun_rollout("r.h5", reward="env")
+
+
+@pytest.mark.parametrize("name", ["policy", "start"])
+def test_a_file_cannot_have_another_opened(here: Path, name: str) -> None:
+    run_rollout("Pendulum-v1", "wm.pt", output="r.h5", steps=3)
+    os.mkfifo("pipe.csv")  # whoever opens it waits for ever
+    Path("secret.csv").write_text("root:x:0:0")
+    for path in ("pipe.csv", "secret.csv"):
+        change("r.h5", **{name: path})
+        with pytest.raises(InputError, match=r"names the file '\w+.csv' and not its SHA-256"):
+            rerun_rollout("r.h5")
+
+
+def test_a_model_is_opened_by_its_digest_or_by_the_user_alone(here: Path) -> None:
+    run_rollout("Pendulum-v1", "wm.pt", output="r.h5", steps=3)
+    os.mkfifo("pipe.pt")
+    with h5py.File("r.h5", "r+") as file:
+        file.attrs["model_path"] = "pipe.pt"
+    with pytest.raises(InputError, match="is not a regular file"):
+        rerun_rollout("r.h5")
+    with h5py.File("r.h5", "r+") as file:
+        file.attrs["model_path"] = "wm.pt"
+        del file.attrs["model_sha256"]
+    with pytest.raises(InputError, match="has no SHA-256 of its model wm.pt; if that may be"):
+        rerun_rollout("r.h5")
+    assert rerun_rollout("r.h5", model="wm.pt").same
+
+
+def test_what_a_file_says_of_its_env_opens_nothing(here: Path) -> None:
+    run_rollout("Pendulum-v1", "wm.pt", output="r.h5", steps=3)
+    for value in ("/etc/passwd", "passwd.xml", ".", "~", {"a": ["x\\y.xml"]}, "wm.pt"):
+        change("r.h5", env_kwargs={"xml_file": value})
+        with pytest.raises(InputError, match="if that may be opened, give --env-kwarg xml_file="):
+            rerun_rollout("r.h5")
+    assert kwargs_named({"map": "4x4", "g": 9.8}, "r.h5", None) == {"map": "4x4", "g": 9.8}
+    assert kwargs_named({"a": "b.xml", "g": 1}, "r.h5", {"a": "c.xml"}) == {"a": "c.xml", "g": 1}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from matplotlib.figure import Figure
@@ -20,7 +23,7 @@ from imagine_cli.plots.picture import save_picture
 def test_it_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"before")
-    with whole_file(path) as file:
+    with whole_file(path, overwrite=True) as file:
         file.write(b"after")
         assert path.read_bytes() == b"before"
     assert path.read_bytes() == b"after"
@@ -31,7 +34,7 @@ def test_it_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
 def test_what_goes_wrong_leaves_all_as_it_was(error: BaseException, tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"before")
-    with pytest.raises(type(error)), whole_file(path) as file:
+    with pytest.raises(type(error)), whole_file(path, overwrite=True) as file:
         file.write(b"after")
         raise error
     assert path.read_bytes() == b"before"
@@ -41,12 +44,12 @@ def test_what_goes_wrong_leaves_all_as_it_was(error: BaseException, tmp_path: Pa
 def test_a_disk_that_refuses_is_a_sentence(tmp_path: Path) -> None:
     with (
         pytest.raises(ImagineError, match=r"^the thing could not be written: No space left on"),
-        whole_file(tmp_path / "a", "the thing"),
+        whole_file(tmp_path / "a", "the thing", overwrite=False),
     ):
         raise OSError(28, os.strerror(28))
     with (
         pytest.raises(ImagineError, match=r"a could not be written: ffmpeg ended$"),
-        whole_file(tmp_path / "a"),
+        whole_file(tmp_path / "a", overwrite=False),
     ):
         raise OSError("ffmpeg ended\nsomewhere")
     assert not os.listdir(tmp_path)
@@ -64,11 +67,74 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     check_writable(tmp_path / "there", overwrite=True)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_device_or_a_pipe_is_never_replaced(overwrite: bool, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/null")):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(place)
+        for path in (place, tmp_path / "link"):
+            with (
+                pytest.raises(InputError, match="is not a regular file"),
+                whole_file(path, overwrite=overwrite),
+            ):
+                pytest.fail("it was begun")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for content in (b"first", b"second"):
+        with whole_file(tmp_path / "link", overwrite=True) as file:
+            file.write(content)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "a").read_bytes() == content
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_of_writers_at_once_each_is_whole_and_without_force_one_has_the_name(
+    overwrite: bool, tmp_path: Path
+) -> None:
+    for trial in range(20):
+        path, barrier = tmp_path / f"{trial}", Barrier(4)
+
+        def write(content: bytes, path: Path = path, barrier: Barrier = barrier) -> bool:
+            try:
+                with whole_file(path, overwrite=overwrite) as file:
+                    barrier.wait()
+                    file.write(content * 3000)
+                    file.flush()
+                    file.write(content * 3000)
+            except ImagineError:
+                return False
+            return True
+
+        contents = [b"a", b"b", b"c", b"d"]
+        with ThreadPoolExecutor(4) as pool:
+            wrote = list(pool.map(write, contents))
+        assert sum(wrote) == (4 if overwrite else 1)
+        found = path.read_bytes()
+        assert found in [
+            content * 6000 for content, done in zip(contents, wrote, strict=True) if done
+        ]
+    assert len(os.listdir(tmp_path)) == 20
+
+
+def test_a_name_of_250_bytes_is_none_too_long(tmp_path: Path) -> None:
+    with whole_file(tmp_path / ("a" * 250), overwrite=False) as file:
+        file.write(b"x")
+    with (
+        pytest.raises(InputError, match="can't be written: File name too long"),
+        whole_file(tmp_path / ("a" * 256), overwrite=False),
+    ):
+        pytest.fail("it was begun")
+
+
 @pytest.mark.parametrize(
     "write",
     [
-        lambda path: write_junit([], path),
-        lambda path: save_picture(Figure(), path, "a title"),
+        lambda path: write_junit([], path, overwrite=True),
+        lambda path: save_picture(Figure(), path, "a title", overwrite=True),
     ],
     ids=["junit", "picture"],
 )

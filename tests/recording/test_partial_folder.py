@@ -187,7 +187,7 @@ def test_a_second_writer_is_turned_away(tmp_path: Path, bytes_expected: bytes) -
 @pytest.mark.usefixtures("locking")
 def test_an_existing_target_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "r.h5").write_bytes(b"old")
-    with pytest.raises(InputError, match="exists and is not to be overwritten"):
+    with pytest.raises(InputError, match="exists; give --force"):
         writer_at(tmp_path / "r.h5").__enter__()
     assert os.listdir(tmp_path) == ["r.h5"]
 

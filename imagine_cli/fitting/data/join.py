@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription, env_named
+from imagine_cli.environments import EnvDescription, env_named, kwargs_named
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.data.actions import encode
@@ -24,24 +24,26 @@ def env_of(
     """The env's id and arguments: those given, else those that the recordings say.
 
     Raises:
-        InputError: nobody says, or they don't agree, or it is in a module that only the data name:
-            what is imported is said by the user.
+        InputError: nobody says, or they don't agree, or it is in a module, or made from a file,
+            that only the data name: what is imported or opened is said by the user.
     """
     for each in recordings:
         if each.env_id is not None:
             env_id = env_named(each.env_id, each.path, env_id)
     if env_id is None:
         raise InputError(f"{recordings[0].path} does not say of which env it is; give --env")
-    if env_kwargs:
-        return env_id, dict(env_kwargs)
-    arguments = [each.env_kwargs for each in recordings if each.env_kwargs is not None]
+    arguments = [
+        kwargs_named(each.env_kwargs, each.path, env_kwargs)
+        for each in recordings
+        if each.env_kwargs is not None
+    ]
     if any(some != arguments[0] for some in arguments):
         raise InputError(
             f"the data are of {env_id} with different arguments: "
             f"{' and '.join(str(some) for some in arguments)}; fit to one of them at a time, or "
             "say with --env-kwarg which to take"
         )
-    return env_id, dict(arguments[0]) if arguments else {}
+    return env_id, arguments[0] if arguments else dict(env_kwargs or {})
 
 
 def join(

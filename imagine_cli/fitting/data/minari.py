@@ -9,6 +9,7 @@ https://minari.farama.org/content/dataset_standards
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def read(path: Path) -> Recording:
     """Its transitions, episode after episode. Raises InputError."""
     folder = _data_folder(path)
     assert folder is not None, "recognises was asked first"
+    for name in (_MAIN, _METADATA):
+        _check_inside(folder / name, path)
     main, metadata = folder / _MAIN, _metadata(folder / _METADATA)
     if metadata.get("data_format", "hdf5") != "hdf5":
         raise InputError(
@@ -87,6 +90,13 @@ def read(path: Path) -> Recording:
         env_kwargs=env_kwargs if isinstance(env_kwargs, dict) else None,
         part="episode",
     )
+
+
+def _check_inside(part: Path, path: Path) -> None:
+    """InputError where a part of the dataset that the user did not name is a link out of it."""
+    within = os.path.realpath(path if path.is_dir() else path.parent)
+    if part != path and not Path(os.path.realpath(part)).is_relative_to(within):
+        raise InputError(f"{part} is a link to somewhere else, which is not followed; copy it here")
 
 
 def _touch(path: Path) -> None:

@@ -190,3 +190,14 @@ def test_a_file_that_crashes_the_library_is_a_sentence(
     )
     with probing(), pytest.raises(InputError, match="the HDF5 library crashes on it"):
         read_recordings([path])
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    for name in ("main_data.hdf5", "metadata.json"):
+        secret, link = tmp_path / name, tmp_path / "set" / "data" / name
+        secret.touch()
+        link.symlink_to(secret)
+        with pytest.raises(InputError, match=f"{name} is a link to somewhere else"):
+            read_recordings([tmp_path / "set"])
+        link.unlink()
