@@ -48,10 +48,12 @@ class Policy(ABC):
     Attributes:
         name: how it was asked for; goes into the rollout file.
         gives_variance: whether every action it gives has a ``var`` (so that the file has room).
+        episodes_at_once: in how many real episodes side by side it acts, where there are many.
     """
 
     name: str
     gives_variance: bool = False
+    episodes_at_once: int = 1
 
     def check(self, steps: int, trajectories: int) -> None:  # noqa: B027 (most have no limit)
         """Whether it can act for so many steps and trajectories: InputError where it can't.

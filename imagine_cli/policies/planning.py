@@ -97,6 +97,7 @@ class Planner(Policy):
     """
 
     parameters: PlannerParameters
+    episodes_at_once = 25  # a call of the model costs as much for one as for a few
 
     def __init__(self, parameters: PlannerParameters, context: PolicyContext, name: str) -> None:
         dynamics: Any = context.dynamics
