@@ -12,7 +12,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.real import RealRun, run_real, write_real
 from imagine_cli.files.whole_file import whole_file
+from imagine_cli.fitting.kinds import Kind, settle
 from imagine_cli.progress import Progress, Silent
-from imagine_cli.registry import METHODS
+from imagine_cli.registry import FITS, METHODS
 from imagine_cli.request import RolloutRequest
 from imagine_cli.search.methods import Method
 from imagine_cli.seeds import Stream, seed_sequence
@@ -47,6 +48,7 @@ class LearnRequest:
         iterations: of the search.
         start: the initial beliefs of the search.
         until: ``return >= 900``: enough, judged by a round's trial.
+        fit: options of the world model's fit, in place of the method's.
         seed: 0 or more.
     """
 
@@ -62,16 +64,24 @@ class LearnRequest:
     iterations: int = 100
     start: str = "belief"
     until: str | None = None
+    fit: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:
         METHODS.check(self.method)
+        self.fit_options()
         parse_until(self.until)
-        for name, least in (("rounds", 1), ("random_steps", 100), ("horizon", 1),
+        for name, least in (("rounds", 1), ("random_steps", 50), ("horizon", 1),
                             ("iterations", 1), ("seed", 0)):  # fmt: skip
             if getattr(self, name) < least:
                 option = name.replace("_", "-")
                 raise InputError(f"--{option} is {getattr(self, name)}; it must be {least} or more")
+
+    def fit_options(self) -> dict[str, int]:
+        """Every option of the world model's fit. Raises InputError."""
+        method: Method = METHODS.load(self.method)
+        how: Kind = FITS.load(method.kind)
+        return settle(method.kind, how, False, {**dict(method.fit), **self.fit})
 
 
 @dataclass(frozen=True)
@@ -262,7 +272,7 @@ class _Run:
         fitted = fit_world_model(
             self.request.env, env_kwargs=dict(self.request.env_kwargs), data=data,
             kind=self.method.kind, seed=self.request.seed + number, held_out=0.1,
-            progress=self.progress, **dict(self.method.fit),
+            progress=self.progress, **self.request.fit_options(),
         )  # fmt: skip
         save_world_model(fitted.model, path, env=fitted.env, metadata=fitted.metadata)
 
