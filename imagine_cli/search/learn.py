@@ -29,6 +29,7 @@ from imagine_cli.request import RolloutRequest
 from imagine_cli.search.methods import Method
 from imagine_cli.seeds import Stream, seed_sequence
 
+_SCORED = 10  # the fewest real steps that a fit is scored on
 _LIMIT = 1000  # steps of an episode where the env says nothing of them
 
 
@@ -77,7 +78,7 @@ class LearnRequest:
                 option = name.replace("_", "-")
                 raise InputError(f"--{option} is {getattr(self, name)}; it must be {least} or more")
 
-    def fit_options(self) -> dict[str, int]:
+    def fit_options(self) -> dict[str, Any]:
         """Every option of the world model's fit. Raises InputError."""
         method: Method = METHODS.load(self.method)
         how: Kind = FITS.load(method.kind)
@@ -271,7 +272,8 @@ class _Run:
         data = [self.place(k) / "real.h5" for k in range(number)]
         fitted = fit_world_model(
             self.request.env, env_kwargs=dict(self.request.env_kwargs), data=data,
-            kind=self.method.kind, seed=self.request.seed + number, held_out=0.1,
+            kind=self.method.kind, seed=self.request.seed + number,
+            held_out=max(0.1, _SCORED / self._steps),
             progress=self.progress, **self.request.fit_options(),
         )  # fmt: skip
         save_world_model(fitted.model, path, env=fitted.env, metadata=fitted.metadata)
@@ -290,8 +292,8 @@ class _Run:
                 request.env, self.place(number) / "wm.pt", env_kwargs=dict(request.env_kwargs),
                 policy=str(before) if before.exists() else self._policy, reward=request.reward,
                 start=request.start, horizon=request.horizon, iterations=request.iterations,
-                propagation=self.method.propagation, compiled=self.method.compiled,
                 seed=request.seed, output=path, command=self._command, progress=self.progress,
+                **dict(self.method.search),
             )  # fmt: skip
         return float(plain_data.read(path, "policy", instead="")["metadata"]["imagined_return"])
 

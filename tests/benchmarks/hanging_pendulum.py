@@ -24,4 +24,4 @@ class HangingPendulum(PendulumEnv):
         return self._get_obs(), {}
 
 
-gymnasium.register("PendulumHanging-v1", entry_point=HangingPendulum, max_episode_steps=60)
+gymnasium.register("PendulumHanging-v1", entry_point=HangingPendulum, max_episode_steps=150)
