@@ -48,7 +48,7 @@ def learn(
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Most rounds.")] = 10,
     random_steps: Annotated[
-        int, typer.Option("--random-steps", min=100, help="Real random steps before the first.")
+        int, typer.Option("--random-steps", min=50, help="Real random steps before the first.")
     ] = 200,
     trial_steps: Annotated[
         int | None,
@@ -71,6 +71,14 @@ def learn(
     until: Annotated[
         str | None,
         typer.Option("--until", metavar="'return >= NUMBER'", help="When a trial is enough."),
+    ] = None,
+    fit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fit",
+            metavar="KEY=NUMBER",
+            help="Of the world model, as imagine fit takes it: hidden=64; repeatable.",
+        ),
     ] = None,
     seed: Seed = 0,
     env_kwarg: EnvKwargs = None,
@@ -110,6 +118,7 @@ def learn(
             method=method, reward=reward, policy=policy, rounds=rounds,
             random_steps=random_steps, trial_steps=trial_steps, horizon=horizon,
             iterations=iterations, start=start, until=until, seed=seed,
+            fit=parse_env_kwargs(fit, "--fit", "hidden=64"),
         )  # fmt: skip
     _answer(found, as_json=as_json)
     if until is not None and not found.enough:

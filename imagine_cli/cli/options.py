@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -80,13 +80,15 @@ def command_line() -> str:
     return shlex.join(["imagine", *sys.argv[1:]])
 
 
-def parse_env_kwargs(pairs: list[str] | None) -> dict[str, object]:
+def parse_env_kwargs(
+    pairs: list[str] | None, option: str = "--env-kwarg", example: str = "g=9.81"
+) -> dict[str, Any]:
     """``["g=9.8", "name=x"]`` -> ``{"g": 9.8, "name": "x"}``: JSON values, else plain strings."""
-    kwargs: dict[str, object] = {}
+    kwargs: dict[str, Any] = {}
     for pair in pairs or []:
         key, equals, text = pair.partition("=")
         if not equals or not key.isidentifier():
-            raise InputError(f"--env-kwarg {pair!r} is not KEY=VALUE, as in --env-kwarg g=9.81")
+            raise InputError(f"{option} {pair!r} is not KEY=VALUE, as in {option} {example}")
         try:
             kwargs[key] = json.loads(text)
         except ValueError:

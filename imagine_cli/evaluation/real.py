@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ def run_real(
     it gives. A trajectory ends early where the env terminates or truncates it.
 
     Args:
-        env: the env.
+        env: the env; of a policy that is faster in many at once there are copies of it.
         policy: what acts.
         steps: T, the most steps of a trajectory.
         trajectories: B, how many; infinity where ``total`` ends the run.
@@ -96,7 +97,9 @@ def run_real(
     Raises:
         ImagineError: an observation or a reward that is not finite.
     """
-    from imagine_cli.rollout.real import real_episode
+    import gymnasium
+
+    from imagine_cli.rollout.real import real_episodes
 
     about = describe(env)
     progress = progress or Silent()
@@ -104,14 +107,24 @@ def run_real(
     progress.stage("running the real env", whole)
     episodes: list[list[RealStep]] = []
     left = whole
-    while len(episodes) < trajectories and left > 0:
-        most = steps if total is None else min(steps, left)
-        number = len(episodes)
-        episode = real_episode(env, about, policy, seed=seed, number=number, steps=most)
-        episodes.append(list(episode))
-        done = steps if total is None else len(episodes[-1])
-        left -= done
-        progress.advance(done)
+    with ExitStack() as stack:
+        envs = [env]
+        if total is None and env.spec is not None:
+            for _ in range(min(int(trajectories), policy.episodes_at_once) - 1):
+                envs.append(gymnasium.make(env.spec))
+                stack.callback(envs[-1].close)
+        while len(episodes) < trajectories and left > 0:
+            most = steps if total is None else min(steps, left)
+            first = len(episodes)
+            count = int(min(len(envs), trajectories - first))
+            episodes.extend([] for _ in range(count))
+            for number, taken in real_episodes(
+                envs[:count], about, policy, seed=seed, first=first, steps=most
+            ):
+                episodes[number].append(taken)
+            done = count * steps if total is None else len(episodes[-1])
+            left -= done
+            progress.advance(done)
     return _padded(episodes, steps)
 
 

@@ -80,7 +80,7 @@ def export_policy(
         raise InputError(
             "the exported program gives other actions than the policy: does it draw any at random?"
         )
-    with whole_file(target, f"the policy {target}") as file:
+    with whole_file(target, f"the policy {target}", overwrite=overwrite) as file:
         file.write(content)
 
 

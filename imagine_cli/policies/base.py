@@ -50,11 +50,13 @@ class Policy(ABC):
         gives_variance: whether every action it gives has a ``var`` (so that the file has room).
         acts_at_points: whether it reacts to where it is by :meth:`at`, so that each of many
             particles has its own action.
+        episodes_at_once: in how many real episodes side by side it acts, where there are many.
     """
 
     name: str
     gives_variance: bool = False
     acts_at_points: bool = False
+    episodes_at_once: int = 1
 
     def check(self, steps: int, trajectories: int) -> None:  # noqa: B027 (most have no limit)
         """Whether it can act for so many steps and trajectories: InputError where it can't.

@@ -18,6 +18,7 @@ from imagine_cli.policies.base import Policy, PolicyContext, PolicyState
 from imagine_cli.policies.parameters import number, one_of
 from imagine_cli.policies.scenarios import Purpose, Scenarios, generators, keys
 from imagine_cli.propagation.sampled import Sampled
+from imagine_cli.rewards.base import Reward
 from imagine_cli.threads import one_thread
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 from imagine_cli.world_models.interfaces import SupportsPoints
@@ -94,6 +95,7 @@ class Planner(Policy):
     """
 
     parameters: PlannerParameters
+    episodes_at_once = 25  # a call of the model costs as much for one as for a few
 
     def __init__(self, parameters: PlannerParameters, context: PolicyContext, name: str) -> None:
         dynamics: Any = context.dynamics
@@ -116,7 +118,8 @@ class Planner(Policy):
             )
         self.name, self.parameters = name, parameters
         self._seed, self._device = context.seed, context.device
-        self._dynamics = ModelDynamics(dynamics.model, Sampled(parameters.members), dynamics.reward)
+        self._dynamics = ModelDynamics(dynamics.model, Sampled(parameters.members))
+        self._reward: Reward | None = dynamics.reward
         self._range = ActionRange(context.env, self._dynamics.dtype, context.device)
 
     def begin(self, observation: Belief, trajectories: Tensor) -> PolicyState:
@@ -190,7 +193,7 @@ class Planner(Policy):
         Rewards count until the reward's own rule ends the episode.
         """
         batch, count, horizon, _ = candidates.shape
-        particles, reward = self.parameters.particles, self._dynamics.reward
+        particles, reward = self.parameters.particles, self._reward
         points, observed = count * particles, at.shape[-1]
         noise, policy = scenarios.rewind(count), _Candidates(candidates, particles)
         # One covariance of zeros serves all.
@@ -198,15 +201,21 @@ class Planner(Policy):
             at.unsqueeze(1).expand(-1, points, -1), at.new_zeros(1, 1, observed, observed)
         )
         state = begin(self._dynamics, policy, belief, noise)
+        steps = list(unroll(self._dynamics, policy, belief, state, noise, horizon))
+        if reward is None:
+            rewards: Any = [step.prediction.reward_mean for step in steps]
+            ended: Any = ()
+        else:  # of all steps at once
+            x_next = torch.stack([step.prediction.mean for step in steps])
+            x = torch.cat([belief.mean.unsqueeze(0), x_next[:-1]])
+            u = torch.stack([step.action.mean for step in steps])
+            rewards, ended = reward.at(x, u, x_next), reward.ended(x, u, x_next)
         total = at.new_zeros(batch, points)
         goes_on = torch.ones_like(total, dtype=torch.bool)
-        for step in unroll(self._dynamics, policy, belief, state, noise, horizon):
-            prediction: Any = step.prediction
-            total = total + prediction.reward_mean.where(goes_on, 0.0)
-            if reward is not None:
-                x, u = belief.mean, step.action.mean
-                goes_on = goes_on & ~reward.ended(x, u, prediction.mean)
-            belief = step.belief
+        for step, one in enumerate(rewards):
+            total = total + one.where(goes_on, 0.0)
+            if len(ended):
+                goes_on = goes_on & ~ended[step]
         total = total.view(batch, count, particles)
         value = total.mean(-1)
         if self.parameters.risk:

@@ -176,6 +176,8 @@ def _actions(x: Tensor, belief: Belief, action: ActionBelief, noise: Noise) -> T
 def deviation(at: Conditional, standard: Tensor) -> Tensor:
     """Standard normal numbers ``(*S, D)`` as deviations from the conditional's mean."""
     if at.is_diagonal:
+        if not at.var.requires_grad:
+            return standard * at.var.clamp_min(0.0).sqrt()
         positive = at.var > 0
         # The square root's derivative at zero is infinite, and nothing flows through it.
         return standard * positive * at.var.where(positive, at.var.new_ones(())).sqrt()

@@ -91,8 +91,8 @@ class Sampled(Propagation):
         rewards = at.reward_mean if reward is None else reward.at(x, u, sample)
         if alone:
             sample, rewards = sample[:, 0], None if rewards is None else rewards[:, 0]
-        var = sample.new_zeros((*sample.shape, sample.shape[-1]))
-        spread = None if rewards is None else torch.zeros_like(rewards)
+        var = sample.new_zeros(()).expand(*sample.shape, sample.shape[-1])
+        spread = None if rewards is None else rewards.new_zeros(()).expand(rewards.shape)
         return Prediction(sample, var, rewards, spread), {**state, "sample": sample}
 
     def advance(

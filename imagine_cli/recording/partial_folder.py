@@ -12,7 +12,13 @@ from pathlib import Path
 from types import ModuleType
 
 from imagine_cli.errors import DiskError, ImagineError, InputError
-from imagine_cli.files.whole_file import TEMPORARY, check_writable, hidden_file, publish, rename_to_new
+from imagine_cli.files.whole_file import (
+    TEMPORARY,
+    check_writable,
+    hidden_file,
+    publish,
+    rename_to_new,
+)
 from imagine_cli.recording.manifest import MANIFEST, Manifest
 
 fcntl: ModuleType | None

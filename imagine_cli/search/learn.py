@@ -12,7 +12,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.real import RealRun, run_real, write_real
 from imagine_cli.files.whole_file import whole_file
+from imagine_cli.fitting.kinds import Kind, settle
 from imagine_cli.progress import Progress, Silent
-from imagine_cli.registry import METHODS
+from imagine_cli.registry import FITS, METHODS
 from imagine_cli.request import RolloutRequest
 from imagine_cli.search.log import check_log, log_round
 from imagine_cli.search.methods import Method
 from imagine_cli.seeds import Stream, seed_sequence
 
+_SCORED = 10  # the fewest real steps that a fit is scored on
 _LIMIT = 1000  # steps of an episode where the env says nothing of them
 
 
@@ -48,6 +50,7 @@ class LearnRequest:
         iterations: of the search.
         start: the initial beliefs of the search.
         until: ``return >= 900``: enough, judged by a round's trial.
+        fit: options of the world model's fit, in place of the method's.
         seed: 0 or more.
     """
 
@@ -63,16 +66,24 @@ class LearnRequest:
     iterations: int = 100
     start: str = "belief"
     until: str | None = None
+    fit: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:
         METHODS.check(self.method)
+        self.fit_options()
         parse_until(self.until)
-        for name, least in (("rounds", 1), ("random_steps", 100), ("horizon", 1),
+        for name, least in (("rounds", 1), ("random_steps", 50), ("horizon", 1),
                             ("iterations", 1), ("seed", 0)):  # fmt: skip
             if getattr(self, name) < least:
                 option = name.replace("_", "-")
                 raise InputError(f"--{option} is {getattr(self, name)}; it must be {least} or more")
+
+    def fit_options(self) -> dict[str, Any]:
+        """Every option of the world model's fit. Raises InputError."""
+        method: Method = METHODS.load(self.method)
+        how: Kind = FITS.load(method.kind)
+        return settle(method.kind, how, False, {**dict(method.fit), **self.fit})
 
 
 @dataclass(frozen=True)
@@ -267,8 +278,9 @@ class _Run:
         data = [self.place(k) / "real.h5" for k in range(number)]
         fitted = fit_world_model(
             self.request.env, env_kwargs=dict(self.request.env_kwargs), data=data,
-            kind=self.method.kind, seed=self.request.seed + number, held_out=0.1,
-            progress=self.progress, **dict(self.method.fit),
+            kind=self.method.kind, seed=self.request.seed + number,
+            held_out=max(0.1, _SCORED / self._steps),
+            progress=self.progress, **self.request.fit_options(),
         )  # fmt: skip
         save_world_model(fitted.model, path, env=fitted.env, metadata=fitted.metadata)
 
@@ -286,8 +298,8 @@ class _Run:
                 request.env, self.place(number) / "wm.pt", env_kwargs=dict(request.env_kwargs),
                 policy=str(before) if before.exists() else self._policy, reward=request.reward,
                 start=request.start, horizon=request.horizon, iterations=request.iterations,
-                propagation=self.method.propagation, compiled=self.method.compiled,
                 seed=request.seed, output=path, command=self._command, progress=self.progress,
+                **dict(self.method.search),
             )  # fmt: skip
         return float(plain_data.read(path, "policy", instead="")["metadata"]["imagined_return"])
 

@@ -75,33 +75,53 @@ def padded(values: Tensor, *axes: int, fill: float = 0.0) -> Tensor:
     return values
 
 
-def in_groups(
-    function: Callable[[Tensor], Tensor], points: Tensor, group: Tensor, groups: int, rows: int
-) -> Tensor:
-    """``function`` of all groups' points side by side, each point in the place of its group.
-
-    As :func:`in_tiles`, with no more work than the largest group times the number of groups.
+class Groups:
+    """Points shared out among groups: which of them lie side by side in a tile.
 
     Args:
-        function: takes ``(rows, groups, E)`` and returns ``(rows, groups, K)``.
-        points: ``(N, E)``.
-        group: of each point, ``(N,)`` int64, 0 to ``groups - 1``.
-        groups: how many there are.
+        group: of each point, ``(N,)`` int64, 0 to ``count - 1``.
+        count: how many there are.
         rows: of a group in a tile, see :func:`group_rows`.
-
-    Returns:
-        ``(N, K)``.
     """
-    if not len(points):
-        return function(points.new_zeros(rows, groups, points.shape[1])).flatten(0, 1)[:0]
-    each = torch.arange(groups, device=group.device).unsqueeze(1)
-    # How many of its group there are up to each point, itself among them, and in all.
-    counted = (group == each).cumsum(1)
-    length = -(-int(counted[:, -1].max()) // rows) * rows
-    place = counted.gather(0, group.unsqueeze(0))[0] - 1
-    slot = place * groups + group
-    chosen = torch.zeros(length * groups, dtype=torch.int64, device=group.device)
-    chosen.scatter_(0, slot, torch.arange(len(group), device=group.device))
-    side_by_side = points.index_select(0, chosen).view(length, groups, -1)
-    parts = [function(tile) for tile in torch.split(side_by_side, rows)]
-    return torch.cat(parts).flatten(0, 1).index_select(0, slot)
+
+    def __init__(self, group: Tensor, count: int, rows: int) -> None:
+        self._group, self._count, self._rows = group, count, rows
+        each = torch.arange(count, device=group.device).unsqueeze(1)
+        # How many of its group there are up to each point, itself among them, and in all.
+        counted = (group == each).cumsum(1)
+        most = int(counted[:, -1].max()) if len(group) else 1
+        length = -(-most // rows) * rows
+        self._slot = (counted.gather(0, group.unsqueeze(0))[0] - 1) * count + group
+        self._chosen = torch.zeros(length * count, dtype=torch.int64, device=group.device)
+        self._chosen.scatter_(0, self._slot, torch.arange(len(group), device=group.device))
+
+    def same(self, group: Tensor, rows: int) -> bool:
+        """Whether they are what these groups and rows would make."""
+        known = self._group
+        return (
+            rows == self._rows
+            and group.shape == known.shape
+            and group.device == known.device
+            and torch.equal(group, known)
+        )
+
+    def through(self, function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+        """``function`` of all groups' points side by side, each point in the place of its group.
+
+        As :func:`in_tiles`, with no more work than the largest group times the number of groups.
+
+        Args:
+            function: takes ``(rows, count, E)`` and returns ``(rows, count, K)``.
+            points: ``(N, E)``.
+
+        Returns:
+            ``(N, K)``.
+        """
+        if not len(points):
+            empty = points.new_zeros(self._rows, self._count, points.shape[1])
+            return function(empty).flatten(0, 1)[:0]
+        side_by_side = points.index_select(0, self._chosen).view(-1, self._count, points.shape[1])
+        tiles = torch.split(side_by_side, self._rows)
+        parts = [function(tile) for tile in tiles]
+        found = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return found.flatten(0, 1).index_select(0, self._slot)

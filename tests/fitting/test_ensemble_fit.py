@@ -48,6 +48,22 @@ def test_it_finds_the_function_and_where_the_noise_is() -> None:
     assert sorted(model.elites.tolist()) == sorted(np.argsort(validation)[:2].tolist())
 
 
+def test_few_transitions_are_fitted_closely() -> None:
+    """By batches of 256 the same networks err by 0.6 after as many epochs."""
+
+    def exact(count: int, seed: int) -> Transitions:
+        g = np.random.default_rng(seed)
+        x, u = g.uniform(-2, 2, size=(count, 1)), g.uniform(-1, 1, size=(count, 1))
+        return Transitions(x, u, x + np.sin(2 * x) + u, np.zeros(count), np.zeros(count, int))
+
+    data = Split(exact(200, 0), exact(40, 1), exact(40, 2))
+    patient = {**SMALL, "epochs": 200, "patience": 200}
+    model = fit(data, reward=False, seed=0, progress=Silent(), **patient).model
+    test = exact(100, 3)
+    at = model.conditional(torch.from_numpy(test.observations), torch.from_numpy(test.actions))
+    assert (at.mean.numpy() - test.next_observations).std() < 0.15
+
+
 def test_it_stops_when_nothing_gets_better_and_keeps_the_best() -> None:
     g = np.random.default_rng(0)
 

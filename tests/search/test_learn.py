@@ -98,7 +98,8 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
         ({"method": "sac"}, "no method 'sac' of learning; there is pilco"),
         ({"rounds": 0}, "--rounds is 0"),
         ({"log": "wandb"}, "--log 'wandb' is not tensorboard"),
-        ({"random_steps": 10}, "--random-steps is 10; it must be 100 or more"),
+        ({"random_steps": 10}, "--random-steps is 10; it must be 50 or more"),
+        ({"fit": {"hidden": 64}}, "hidden is no option of the kind 'linear'"),
     ],
 )
 def test_what_is_refused(change: dict[str, Any], sentence: str, tmp_path: Path) -> None:

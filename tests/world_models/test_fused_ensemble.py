@@ -41,11 +41,18 @@ def equal(some: Conditional, others: Conditional) -> bool:
 
 @fused_here
 def test_it_is_fused_unless_derivatives_are_asked_for() -> None:
-    model, (x, u, member) = single(), points(40)
+    model, (x, u, member) = single(), points(400)
     model.conditional(x.clone().requires_grad_(), u, member)
     assert model._fused._packed is None
     model.conditional(x, u, member)
     assert model._fused._packed is not None
+
+
+@fused_here
+def test_a_few_points_are_not_worth_it() -> None:
+    model, (x, u, member) = single(), points(40)
+    model.conditional(x, u, member)
+    assert model._fused._packed is None
 
 
 @pytest.mark.parametrize("activation", ["silu", "relu", "leaky_relu", "tanh"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from imagine_cli.world_models.tiles import group_rows, in_groups, in_tiles
+from imagine_cli.world_models.tiles import Groups, group_rows, in_tiles
 
 
 @pytest.mark.parametrize("group", [[0], [2, 2, 2], [1, 0, 2, 1, 1, 1, 1, 1, 1, 1, 1, 0]])
@@ -19,7 +19,11 @@ def test_each_point_goes_through_its_groups_function(group: list[int]) -> None:
 
     points = torch.arange(2.0 * len(group)).view(-1, 2) + 1.0
     which = torch.tensor(group)
-    found = in_groups(function, points, which, 4, 8)
+    groups = Groups(which, 4, 8)
+    found = groups.through(function, points)
+    assert groups.same(which.clone(), 8)
+    assert not groups.same((which + 1) % 4, 8)
+    assert not groups.same(which, 16)
     assert torch.equal(found, points * factors[which].unsqueeze(1))
     tiles = -(-max(group.count(k) for k in range(4)) // 8)
     assert shapes == [(8, 4, 2)] * tiles
@@ -48,5 +52,6 @@ def test_no_points_at_all() -> None:
     assert [tuple(part.shape) for part in found] == [(0, 1), (0, 4, 2)]
     assert found[0].requires_grad
     none = torch.zeros(0, dtype=torch.int64)
-    grouped = in_groups(lambda tile: tile[..., :1], points, none, 4, group_rows(points, 0, 4))
+    groups = Groups(none, 4, group_rows(points, 0, 4))
+    grouped = groups.through(lambda tile: tile[..., :1], points)
     assert tuple(grouped.shape) == (0, 1)

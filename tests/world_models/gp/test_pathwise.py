@@ -187,3 +187,17 @@ def test_what_is_kept_of_the_last_draw_follows_a_cast() -> None:
     single = model.to(torch.float32).conditional(x, u, member).mean
     torch.testing.assert_close(single, double, rtol=1e-3, atol=1e-3)
     assert not torch.equal(single, double)
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_with_derivatives_it_is_the_same_function(drawn: bool) -> None:
+    """Then points are computed in one, by matrix products: not to the bit, but to rounding."""
+    model, _ = make("gp")
+    g = torch.Generator().manual_seed(0)
+    x = 3.0 * torch.randn(70, 2, generator=g, dtype=torch.float64)
+    u = torch.randn(70, 1, generator=g, dtype=torch.float64)
+    member = torch.arange(70) if drawn else None
+    at = model.conditional(x, u, member)
+    again = model.conditional(x.clone().requires_grad_(), u, member)
+    torch.testing.assert_close(again.mean.detach(), at.mean, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(again.var.detach(), at.var, rtol=1e-8, atol=1e-10)
