@@ -25,9 +25,9 @@ def test_the_size_of_the_file_and_nothing_written(
     said = json.loads(capsys.readouterr().out)
     assert os.listdir() == ["wm.pt"]
     assert main([*command, "-q"]) == 0
-    assert said["file"] == pytest.approx(Path("rollout.h5").stat().st_size, rel=0.15)
+    assert said["file"] == pytest.approx(Path("rollout.h5").stat().st_size, rel=0.3)
     assert said["workers"] == 4
-    assert said["shards"] >= said["rows"] >= 3
+    assert said["shards"] >= said["rows"] >= 1
     # By four workers in one turn where there are no more than four rows.
     assert said["seconds"] == pytest.approx(said["row_seconds"] * -(-said["rows"] // 4))
     assert main([*command, "--estimate"]) == 0
