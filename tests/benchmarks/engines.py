@@ -180,7 +180,7 @@ class _NothingEngine(PooledEngine):
 
 def bookkeeping(trajectories: int = 10**7) -> None:
     """The driver's side of 10^5 shards, without files."""
-    sizes = {"trajectory": trajectories, "step": 1000, "observation": 3, "action": 1, "particle": 1}
+    sizes = {"trajectory": trajectories, "step": 250, "observation": 3, "action": 1, "particle": 1}
     digests: dict[Any, bytes] = {}
 
     class Nowhere:
@@ -198,7 +198,7 @@ def bookkeeping(trajectories: int = 10**7) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = time.process_time() - begun
     print(
-        f"\n{trajectories:,} trajectories in {len(digests):,} shards: {seconds:.1f} s of the driver, "
+        f"\n{trajectories:,} trajectories in {len(digests):,} shards: {seconds:.1f} s of a core, "
         f"{(peak - before) / 1e3:.0f} MB above the {before / 1e3:.0f} MB of the libraries"
     )
 
