@@ -89,13 +89,13 @@ ENGINES: dict[str, Callable[[int], Engine]] = {
     "joblib": lambda n: JoblibEngine(workers=n),
 }
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "GP, n = 200, moments, compiled": (
-        small_gp(3, 1, n=200),
-        {"steps": 50, "trajectories": 870, "compiled": True},
-    ),
     "ensemble of 5 x 4 x 200, 20 particles": (
         random_ensemble(3, 1, members=5, hidden=[200] * 4),
         {"steps": 50, "trajectories": 3000, "particles": 20},
+    ),
+    "GP, n = 200, moments, compiled": (
+        small_gp(3, 1, n=200),
+        {"steps": 50, "trajectories": 870, "compiled": True},
     ),
 }
 
