@@ -19,8 +19,8 @@ from imagine_cli.rollout.prepare import PreparedRollout
 
 Row = list[Shard]
 
-# Seconds: what a task is to take, and between two looks at whether to stop.
-_TASK, _LOOK = 20.0, 0.2
+# Seconds between two looks at whether to stop.
+_LOOK = 0.2
 
 # Workers that a shard may cost, killed or at the time limit, before the rollout is given up.
 _KILLS, _HANGS = 6, 2
@@ -92,7 +92,6 @@ class _Schedule:
         self._waiting = deque(rows(shards.shards))
         self._running: dict[Future[Any], _Task] = {}
         self._lost = Counter[Shard]()
-        self._seconds = self._rows = 0.0
 
     def run(self) -> None:
         """Until every row is there."""
@@ -105,18 +104,12 @@ class _Schedule:
                 self._take(future)
 
     def _submit(self) -> None:
-        count = min(self._task_rows(), len(self._waiting))
+        """A share of what is left, of which the worker does what it has the time for."""
+        count = max(1, len(self._waiting) // (2 * self._pool.size))
         task = _Task([self._waiting.popleft() for _ in range(count)], monotonic())
         future = self._pool.submit(self._work, [shard for row in task.rows for shard in row])
         self._running[future] = task
         self._tell()
-
-    def _task_rows(self) -> int:
-        """One at first, then as many as take the right time; fewer towards the end, for all."""
-        if not self._rows:
-            return 1
-        share = len(self._waiting) / (2 * self._pool.size)
-        return max(1, int(min(share, _TASK * self._rows / self._seconds)))
 
     def _take(self, future: Future[Any]) -> None:
         task, progress = self._running.pop(future), self._progress
@@ -129,8 +122,8 @@ class _Schedule:
             raise done
         for shard, digest in done.digests.items():
             self._shards.adopt(shard, digest)
-        self._rows += len(task.rows)
-        self._seconds += done.seconds
+        left = [row for row in task.rows if row[0].first_trajectory not in done.ends]
+        self._waiting.extendleft(reversed(left))
         progress.ends.update(done.ends)
         progress.failures += done.failures
         tally = progress.workers.setdefault(done.worker, WorkerTally())

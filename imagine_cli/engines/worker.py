@@ -23,12 +23,15 @@ from imagine_cli.engines.local import LocalEngine
 from imagine_cli.environments import describe, make_env
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.recording.manifest import Manifest
-from imagine_cli.recording.shard import Shard
+from imagine_cli.recording.shard import Shard, rows
 from imagine_cli.recording.shard_store import ShardStore
 from imagine_cli.request import RolloutRequest
 from imagine_cli.rollout.engine import EngineProgress, RowEnd, Shards
 from imagine_cli.rollout.nonfinite import Failure
 from imagine_cli.rollout.prepare import PreparedRollout, prepare, request_header
+
+# Seconds after which a task takes no further row.
+_TASK = 20.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Done:
     Attributes:
         worker: its name.
         seconds: that they took.
-        digests: the SHA-256 of each shard's file.
+        digests: the SHA-256 of each shard's file, of the rows that it had the time for.
         ends, failures: see :class:`~imagine_cli.rollout.engine.EngineProgress`.
     """
 
@@ -81,17 +84,25 @@ class Done:
 
 
 def work_on(work: Work, shards: Sequence[Shard]) -> Done | ImagineError:
-    """Have whole rows of shards in the folder; what is there already is left as it is."""
+    """Have rows of shards in the folder, one at least, and no new one after some seconds.
+
+    What is there already is left as it is.
+    """
     began = time.perf_counter()
+    progress, digests = EngineProgress(), dict[Shard, bytes]()
     try:
         with _time_limit(work.time_limit):
             rollout, manifest = _prepared(work)
-            store, progress = ShardStore(Path(work.folder), manifest, shards), EngineProgress()
-            LocalEngine().run(rollout, store, progress)
+            for row in rows(shards):
+                store = ShardStore(Path(work.folder), manifest, row)
+                LocalEngine().run(rollout, store, progress)
+                digests.update(store.digests)
+                if time.perf_counter() - began > _TASK:
+                    break
     except ImagineError as error:
         return error
     seconds = time.perf_counter() - began
-    return Done(_name(), seconds, store.digests, progress.ends, progress.failures)
+    return Done(_name(), seconds, digests, progress.ends, progress.failures)
 
 
 def check(work: Work) -> ImagineError | None:

@@ -131,17 +131,18 @@ def test_parts_make_the_file_and_say_what_is_missing(folder: Path) -> None:
         assert roll("r.h5", part=(k, 4)).trajectories < 600
     with open_rollout("r.h5.partial") as rollout:
         assert rollout.complete is False
-    partial = folder / "r.h5.partial"
     with pytest.raises(ImagineError, match="run again these parts: 1/4 3/4"):
-        merge_parts(partial)
+        merge_parts(folder / "r.h5.partial")
     for k in (1, 3, 3):
         roll("r.h5", part=(k, 4))
     with open_rollout("r.h5.partial") as parts, open_rollout("local.h5") as local:
         assert parts.complete
         assert (parts.mean() == local.mean()).all()
+    assert main(["compare", "r.h5.partial", "local.h5"]) == 0
+    assert main(["inspect", "r.h5.partial", "--json"]) == 0
     with pytest.raises(InputError, match="is of another rollout: its --seed is '3', and now"):
         roll("r.h5", part=(1, 4), seed=4)
-    merge_parts(partial)
+    assert main(["merge", "r.h5.partial", "-q"]) == 0
     assert Path("r.h5").read_bytes() == Path("local.h5").read_bytes()
     assert sorted(os.listdir()) == ["local.h5", "r.h5", "wm.pt"]
 
