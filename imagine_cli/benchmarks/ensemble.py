@@ -7,7 +7,6 @@ torch. Fused layers can take less on a CPU where oneDNN's products are faster th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
@@ -40,7 +39,7 @@ def step(bench: Bench) -> Iterator[Row]:
                 "ensemble",
                 f"a step of {particles} particles",
                 ours,
-                {"mbrl-lib": _mbrl(x, u)} if find_spec("mbrl") else {},
+                _peers(x, u),
                 {"matrix product": _product(particles, like)},
             )
 
@@ -55,6 +54,14 @@ def _ours() -> EnsembleWorldModel:
         max_logvar=torch.full((_SIZE,), 0.5),
         dtype=torch.float32,
     )
+
+
+def _peers(x: torch.Tensor, u: torch.Tensor) -> dict[str, Work]:
+    """Those that are installed, with all that they import."""
+    try:
+        return {"mbrl-lib": _mbrl(x, u)}
+    except ImportError:
+        return {}
 
 
 def _mbrl(x: torch.Tensor, u: torch.Tensor) -> Work:

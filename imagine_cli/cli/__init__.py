@@ -9,6 +9,9 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``imagine`` with ``argv`` (the process's own by default); the exit status."""
-    from imagine_cli.cli.app import main as run
+    try:
+        from imagine_cli.cli.app import main as run
 
-    return run(argv)
+        return run(argv)
+    except KeyboardInterrupt:  # while modules are imported
+        return 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -78,14 +79,24 @@ def _root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``imagine`` with ``argv`` (the process's own by default); the exit status."""
     wait_briefly()
+    _fill_descriptors()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if sys.stderr is None:  # closed (2>&-): nobody wants to know
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (to the end of the process)
     if sys.stdout is None:
         error_line("stdout is closed, so that no answer can be given; use > /dev/null instead")
         return 1
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it may lack letters that names have
+        sys.stdout.reconfigure(errors="backslashreplace")
     with terminates(), probing():
         return _run(arguments)
+
+
+def _fill_descriptors() -> None:
+    """Or a file that is opened later becomes stderr, and messages are written into it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest number that is free
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def _run(arguments: list[str]) -> int:
@@ -114,6 +125,9 @@ def _run(arguments: list[str]) -> int:
         error_line(str(error))
         return error.exit_status
     except Exception as error:
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            error_line(f"not enough memory ({error}); take fewer trajectories, particles or steps")
+            return 2
         if _wants_traceback(arguments):
             raise
         if isinstance(error, OSError) and error.filename is None and error.errno:

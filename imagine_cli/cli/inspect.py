@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -57,9 +56,6 @@ def inspect(
     """
     if json and csv:
         raise InputError("--json and --csv are two answers; give one of them")
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:  # names in a file may have letters that the terminal hasn't
-        reconfigure(errors="backslashreplace")
     if plot and (json or csv or step is not None):
         raise InputError("--plot goes with --trajectory alone; leave out --json, --csv and --step")
     if file_kind(file) != ROLLOUT:

@@ -91,7 +91,9 @@ def _handlers(
     if threading.current_thread() is not threading.main_thread():  # which alone gets signals
         yield
         return
-    before = [(number, signal.signal(number, handle)) for number in numbers]
+    # What the caller has ignored (nohup, trap '' INT) stays ignored.
+    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = [(number, signal.signal(number, handle)) for number in heard]
     try:
         yield
     finally:

@@ -68,7 +68,7 @@ def rerun_rollout(
     found = _model(path, attributes, model)
     try:
         files = dict(json.loads(attributes.get("files_sha256", "{}")))
-    except (TypeError, ValueError) as error:
+    except (RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its attribute files_sha256 is not a JSON object") from error
     request = replace(
         request,

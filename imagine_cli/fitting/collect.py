@@ -10,6 +10,7 @@ import numpy as np
 
 from imagine_cli.environments import describe, make_env
 from imagine_cli.errors import InputError
+from imagine_cli.memory import check_memory
 from imagine_cli.policies.base import Policy
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.rollout.real import real_episode
@@ -115,6 +116,8 @@ def _collect(
     env: gymnasium.Env[Any, Any], policy: Policy, steps: int, seed: int, progress: Progress
 ) -> Transitions:
     about = describe(env)
+    a_step = 2 * about.observation_size + about.action_size + 2
+    check_memory(steps * a_step, f"{steps} steps of {about.id}")
     progress.stage("running the env", steps)
     rows: list[tuple[Any, ...]] = []
     for episode in itertools.count():

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from imagine_cli.errors import InputError
-from imagine_cli.plots.picture import add_title, check_picture, save_picture
+from imagine_cli.plots.picture import add_title, check_picture, own_style, save_picture
 
 _LARGEST = 2**20  # bytes of a table that is read
 
@@ -18,6 +18,7 @@ def is_run(folder: Path) -> bool:
     return (folder / "learn.json").is_file()
 
 
+@own_style()
 def plot_learning(folder: str | Path, output: str | Path, *, overwrite: bool = False) -> None:
     """Draw the real return of each round's trial against the real steps until then.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -15,6 +17,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf", ".html")
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """matplotlib as it comes, whatever a matplotlibrc in the current folder has it run."""
+    require("plot", "matplotlib")
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def check_picture(output: Path, overwrite: bool) -> None:

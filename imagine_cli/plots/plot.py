@@ -13,7 +13,7 @@ from imagine_cli.plots.calibration_chart import calibration_chart
 from imagine_cli.plots.calibration_data import Selection, panels_of, read_evaluation, select
 from imagine_cli.plots.fan_chart import fan_chart
 from imagine_cli.plots.fan_data import Fan, choose_dimensions, read_fan
-from imagine_cli.plots.picture import check_picture, save_picture, shown
+from imagine_cli.plots.picture import check_picture, own_style, save_picture, shown
 from imagine_cli.recording import Rollout, open_rollout
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MOST_TRAJECTORIES = 4
 
 
+@own_style()
 def plot_rollout(
     rollout: str | Path,
     output: str | Path,
@@ -64,6 +65,7 @@ def plot_rollout(
     return 0 if dimensions else len(names) - len(chosen)
 
 
+@own_style()
 def plot_evaluation(
     evaluation: Evaluation | str | Path,
     output: str | Path,

@@ -210,7 +210,7 @@ class Rollout(Provenance):
         return [f"u{i}" for i in range(size)] if names is None else names
 
     def _read_bounds(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        found = safe_hdf5.attributes(self._file["observation"], self.path)
+        found = safe_hdf5.attributes(self._file["observation"], self.path, arrays=True)
         bounds = []
         for name, absent in (("low", -np.inf), ("high", np.inf)):
             try:

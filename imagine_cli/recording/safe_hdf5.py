@@ -59,8 +59,11 @@ def close(file: Any) -> None:
         file.close()
 
 
-def attributes(node: Any, path: Path) -> dict[str, Any]:
-    """The attributes of a group as str, bool, int, float or small arrays; others are left out."""
+def attributes(node: Any, path: Path, *, arrays: bool = False) -> dict[str, Any]:
+    """The attributes of a group as str, bool, int, float, and small ``arrays`` where asked for.
+
+    Others are left out.
+    """
     found: dict[str, Any] = {}
     try:
         manager = node.attrs
@@ -78,7 +81,7 @@ def attributes(node: Any, path: Path) -> dict[str, Any]:
         total += value.nbytes if isinstance(value, np.ndarray) else len(str(value))
         if total > _MAX_ATTRIBUTES_BYTES:
             raise InputError(f"{path} has attributes of more than 16 MiB; a rollout has few")
-        if value is not None:
+        if value is not None and (arrays or not isinstance(value, np.ndarray)):
             found[name] = value
     return found
 

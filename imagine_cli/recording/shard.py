@@ -209,7 +209,7 @@ def open_shard(folder: Path, shard: Shard, rollout: str, *, trusted: bool = Fals
         _check_digest(path)
         file = safe_hdf5.open_file(path)
     try:
-        facts = safe_hdf5.attributes(file, path)
+        facts = safe_hdf5.attributes(file, path, arrays=True)
         if facts.get("rollout") != rollout or tuple(facts.get("shard", ())) != shard:
             raise InputError(f"{path} is of another rollout")
         yield file

@@ -16,6 +16,7 @@ from imagine_cli.checkpoint import check_env, checkpoint_files, load_world_model
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.files.digest import sha256_of
+from imagine_cli.memory import check_memory
 from imagine_cli.policies import make_policy
 from imagine_cli.policies.base import OpenLoop, Policy, PolicyContext
 from imagine_cli.propagation import Propagation, make_propagation
@@ -87,6 +88,8 @@ def make_dynamics(
 
     Raises InputError where they don't fit each other, or the env.
     """
+    particles = request.parameters.get("particles") or 0
+    check_memory(particles * description.observation_size, f"{particles} particles")
     asked = request.propagation if propagation is None else propagation
     named = asked or ("particles" if request.parameters else None)
     model = as_world_model(

@@ -118,6 +118,9 @@ def test_what_is_not_what_it_was_is_refused(here: Path, capsys: pytest.CaptureFi
         ("arguments", "{}", "does not say how it was made: no env"),
         ("complete", False, "is incomplete; go on with it first"),
         ("files_sha256", "3", "files_sha256 is not a JSON object"),
+        ("files_sha256", "[" * 3000, "files_sha256 is not a JSON object"),
+        ("arguments", ["a", "b"], "can't be run again: it is made by something else"),
+        ("format", [1, 2], "not a rollout: its attribute 'format' is missing"),
     ],
 )
 def test_files_by_strangers(here: Path, attribute: str, value: Any, sentence: str) -> None:

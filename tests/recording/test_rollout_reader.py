@@ -348,3 +348,13 @@ class _Claim:
     def __init__(self, shape: tuple[int, ...], chunks: tuple[int, ...] | None) -> None:
         self.shape, self.chunks, self.dtype = shape, chunks, np.dtype("f8")
         self.size = math.prod(shape)
+
+
+@pytest.mark.parametrize("name", ["complete", "steps", "trajectories", "seed", "policy", "real"])
+def test_an_attribute_that_is_an_array_says_nothing(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "r.h5", numbers(2, 3))
+    with h5py.File(tmp_path / "r.h5", "r+") as file:
+        file.attrs[name] = np.arange(3)
+    with open_rollout(tmp_path / "r.h5") as rollout:
+        assert name not in rollout.attributes
+        assert getattr(rollout, name, 3) in (None, 2, 3)
