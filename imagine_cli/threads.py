@@ -7,9 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What threads are called that hold no lock while they wait for work.
-IDLE = "imagine-idle"
-
 # Some tens of microseconds: longer than torch computes between one use of its threads and the next.
 _SPINS = "5000"
 

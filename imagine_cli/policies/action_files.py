@@ -14,7 +14,7 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 
-_CSV_LIMIT = 64 * 2**20
+_CSV_LIMIT = 16 * 2**20
 
 
 class ActionFile:
@@ -59,13 +59,13 @@ def _mapped(path: Path) -> np.ndarray:
         ) from error
 
 
-def _parsed(path: Path) -> np.ndarray:
+def read_csv(path: Path) -> np.ndarray:
     """Numbers with commas between, a line for each step; a first line of names is skipped."""
     size = path.stat().st_size
     if size > _CSV_LIMIT:
         raise InputError(
-            f"the actions in {path} take {size / 2**20:.0f} MiB of text, more than the "
-            f"{_CSV_LIMIT // 2**20} MiB that are read; save them as .npy"
+            f"{path} has {size / 2**20:.0f} MiB of text, more than the "
+            f"{_CSV_LIMIT // 2**20} MiB that are read; save it as .npy"
         )
     rows: list[list[float]] = []
     begun = False
@@ -89,7 +89,7 @@ def _parsed(path: Path) -> np.ndarray:
                     )
                 rows.append(numbers)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"the actions in {path} can't be read: not CSV text") from error
+        raise InputError(f"{path} can't be read: not CSV text") from error
     return np.array(rows, dtype=np.float64)
 
 
@@ -112,7 +112,7 @@ class RolloutFile(ActionFile):
 
 def open_actions(path: Path) -> ActionFile:
     """The file, by the ending of its name. Raises InputError on what can't be read."""
-    reads = {".npy": _mapped, ".csv": _parsed}
+    reads = {".npy": _mapped, ".csv": read_csv}
     ending = path.suffix.lower()
     try:
         return ActionFile(path, reads[ending](path)) if ending in reads else RolloutFile(path)

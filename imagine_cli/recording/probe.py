@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +16,12 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from imagine_cli.errors import InputError
-from imagine_cli.threads import IDLE
 
 # Of processor time, for what takes some hundredths.
 _SECONDS = 10
+
+# Of all time, after which a copy waits for a lock, or for a disk.
+_WAITS = 60
 
 _probing = ContextVar("probing", default=False)
 
@@ -39,11 +40,10 @@ def check_survives(work: Callable[[], object], path: Path) -> None:
     """Do ``work`` in a copy of this process; InputError if that crashes or does not end.
 
     Whatever else becomes of it, such as an exception, is left to be found out again. Where
-    processes can't be copied nothing is tried, nor beside other threads: a copy has none of them,
-    and would wait for ever for a lock that one of them held.
+    processes can't be copied nothing is tried. A copy has no other threads, such as that of a
+    progress display; where one of them held a lock that is waited for, nothing was found out.
     """
-    others = [thread for thread in threading.enumerate() if not thread.name.startswith(IDLE)]
-    if not _probing.get() or not hasattr(os, "fork") or len(others) > 1:
+    if not _probing.get() or not hasattr(os, "fork"):
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of other threads: they aren't needed
@@ -58,7 +58,7 @@ def check_survives(work: Callable[[], object], path: Path) -> None:
         _, status = os.waitpid(child, 0)
     except ChildProcessError:  # SIGCHLD is ignored, and how it ended is not to be known
         return
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGINT:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) not in (signal.SIGINT, signal.SIGALRM):
         hung = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
         raise InputError(
             f"{path} is damaged and can't be opened: the HDF5 library "
@@ -72,7 +72,8 @@ def _limit() -> None:
     import resource
 
     faulthandler.disable()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
+    signal.alarm(_WAITS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS + 1))

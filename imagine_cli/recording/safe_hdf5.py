@@ -19,6 +19,8 @@ _MAX_CHUNK_BYTES = 256 * 1024 * 1024
 _MAX_EXPANSION = 10_000  # gzip's own limit is about 1032; unwritten chunks take no room at all
 _MAX_ATTRIBUTE_BYTES = 1024 * 1024
 _MAX_ATTRIBUTES_BYTES = 16 * 1024 * 1024
+_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+_CHECKSUM = 4  # bytes of a fletcher32
 _MAX_STRINGS = 32  # that are read together; each may be as long as a heap, 4 MiB
 
 
@@ -41,6 +43,7 @@ def open_file(path: Path) -> Any:
         zipped = head[:4] == b"PK\3\4"
         what = "a world-model checkpoint or another zip file, not a rollout"
         raise InputError(f"{path} is {what if zipped else 'not an HDF5 file'}")
+    _forget_plugins()
     try:
         file = h5py.File(WatchedFile(path), "r")
         sizes = file.id.get_create_plist().get_sizes()
@@ -51,6 +54,12 @@ def open_file(path: Path) -> Any:
         close(file)
         raise InputError(f"{path} is damaged and can't be opened: its addresses have 16 bytes")
     return file
+
+
+def _forget_plugins() -> None:
+    """The library would run what it finds for a filter that a file names and it does not have."""
+    for _ in range(h5py.h5pl.size()):
+        h5py.h5pl.remove(0)
 
 
 def close(file: Any) -> None:
@@ -123,10 +132,19 @@ def child_dataset(parent: Any, name: str, path: Path) -> Any | None:
         if dataset.is_virtual or dataset.external:
             raise InputError(f"{where} keeps its numbers in other files, which are not followed")
         kind, chunks, shape = dataset.dtype, dataset.chunks, dataset.shape
+        pipeline = dataset.id.get_create_plist()
+        filters = {pipeline.get_filter(k)[0] for k in range(pipeline.get_nfilters())}
+        short = bool(chunks) and _has_short_chunk(dataset, filters)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{where} can't be understood: {_one_line(error)}") from error
     if shape is None:
         raise InputError(f"{where} is empty")
+    if not filters <= _FILTERS:
+        raise InputError(
+            f"{where} is stored by a filter that is none of gzip, shuffle and fletcher32"
+        )
+    if short:
+        raise InputError(f"{where} can't be read, the file is damaged: a chunk lacks its checksum")
     if chunks and np.prod(chunks, dtype=object) * kind.itemsize > _MAX_CHUNK_BYTES:
         raise InputError(f"{where} is stored in chunks of more than 256 MiB; chunk it smaller")
     size = int(np.prod(shape, dtype=object)) * kind.itemsize
@@ -136,6 +154,14 @@ def child_dataset(parent: Any, name: str, path: Path) -> Any | None:
             f"{where} claims to have {size:.3g} bytes, which a file of {there} bytes can't hold"
         )
     return dataset
+
+
+def _has_short_chunk(dataset: Any, filters: set[int]) -> bool:
+    """Whether a chunk has less bytes than its checksum: the library (2.0.0) crashes on it."""
+    if h5py.h5z.FILTER_FLETCHER32 not in filters:
+        return False
+    found = dataset.id.chunk_iter(lambda chunk: True if chunk.size < _CHECKSUM else None)
+    return found is not None
 
 
 def read(dataset: Any, place: Any, path: Path) -> np.ndarray:

@@ -93,7 +93,7 @@ class RolloutHeader:
         taken = sorted({"complete", *own} & set(self.extra))
         if taken:
             raise ValueError(f"extra attributes {taken} have the names of the format's own")
-        return {**own, **self.extra}
+        return {name: _utf8(value) for name, value in {**own, **self.extra}.items()}
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """``observation_low`` and ``observation_high`` as float64 ``(D,)``."""
@@ -106,6 +106,11 @@ class RolloutHeader:
                 "one number for each observation name"
             )
         return low, high
+
+
+def _utf8(value: Any) -> Any:
+    """Text as HDF5 can hold it: the name of a file may be any bytes."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def chunk_lengths(trajectories: int, steps: int, row_bytes: int) -> tuple[int, int]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from imagine_cli.environments import EnvDescription, real_resets
 from imagine_cli.errors import InputError
+from imagine_cli.files.npz import check_npz
+from imagine_cli.policies.action_files import read_csv
 
 # (first trajectory, how many) -> means (b, D) and covariances (b, D, D), float64.
 Initial = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
@@ -96,10 +98,11 @@ def _from_file(path: Path, description: EnvDescription, count: int) -> Initial:
     there: int | None = None
     try:
         if kind == ".csv":
-            mean = np.atleast_2d(np.loadtxt(path, delimiter=",", ndmin=2))
+            mean = read_csv(path)
         elif kind == ".npy":
             mean = np.load(path, allow_pickle=False)
         elif kind == ".npz":
+            check_npz(path)
             with np.load(path, allow_pickle=False) as arrays:
                 if "mean" not in arrays:
                     raise InputError(f"{where} has no array named mean: {sorted(arrays)}")

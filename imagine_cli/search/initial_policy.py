@@ -22,6 +22,8 @@ from imagine_cli.seeds import Stream, seed_sequence
 
 # Of the weights: small, so that the first actions are, and not all alike.
 _SPREAD = 0.1
+# Bounds of an observation beyond it say nothing of where an env goes.
+_FAR = 1e3
 
 
 def initial_policy(
@@ -38,10 +40,12 @@ def initial_policy(
     """A policy whose parameters are to be searched for.
 
     ``linear``: ``u = m sin(W x + b)``, W and b small and random. ``rbf:N``: PILCO's, N
-    centers drawn in turn from the initial beliefs and from ``states``, small random weights, and
-    length-scales ``√D`` times the standard deviations of all those. ``mlp:64,64``: layers of
-    these sizes, ``tanh`` in between and at the end. All squash their actions into the env's
-    bounds; the first two don't where it has none at all. A ``.pt`` file is a policy to go on from.
+    centers drawn in turn from the initial beliefs, from ``states`` and from between the bounds of
+    the observation where it has any (what is to be reached may be far from both), small random
+    weights, and length-scales ``√D`` times the standard deviations of all those. ``mlp:64,64``:
+    layers of these sizes, ``tanh`` in between and at the end. All squash their actions into the
+    env's bounds; the first two don't where it has none at all. A ``.pt`` file is a policy to go on
+    from.
 
     Args:
         spec: one of these; ``rbf`` is ``rbf:50``, ``mlp`` is ``mlp:64,64``.
@@ -123,6 +127,9 @@ def _rbf(
     count = int(argument or "50")
     own = _drawn(belief, 256, draw)
     pools = [own, *([] if states is None or not len(states) else [states.double().cpu().numpy()])]
+    low, high = env.observation_low, env.observation_high
+    if np.abs([low, high]).max() < _FAR:
+        pools.append(draw.uniform(low, high, own.shape))
     centers = np.stack([draw.choice(pools[k % len(pools)]) for k in range(count)])
     spread = np.concatenate(pools).std(0)
     scales = env.observation_size**0.5 * np.where(spread > 0.0, spread, 1.0)

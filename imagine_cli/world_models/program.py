@@ -88,6 +88,7 @@ def check_program(program: Any, tensors: Sequence[str], inputs: Sequence[str]) -
             raise InputError(f"step {k} of the program has no arguments")
         for argument in (*arguments, *keywords.values()):
             _check_argument(argument, known, k)
+        _check_schema(name, arguments, keywords, k)
         for output in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
             if not isinstance(output, str):
                 raise InputError(f"step {k} of the program has an output without a name")
@@ -167,6 +168,26 @@ def _check_argument(argument: Any, known: set[str], step: int, depth: int = 0) -
     raise InputError(f"step {step} of the program has an argument {str(argument)[:80]!r}")
 
 
+def _check_schema(name: str, arguments: Sequence[Any], keywords: dict[str, Any], step: int) -> None:
+    """That dtypes, devices and layouts are such: torch takes any number for one, and crashes."""
+    schema = getattr(_function(name), "_schema", None)
+    if schema is None:
+        return
+    kinds = {each.name: str(each.real_type) for each in schema.arguments}
+    if len(arguments) > len(kinds) or not set(keywords) <= set(kinds):
+        raise InputError(f"step {step} of the program gives {name} more than it takes")
+    for key, value in {**dict(zip(kinds, arguments, strict=False)), **keywords}.items():
+        kind = kinds[key].removeprefix("Optional[").removesuffix("]")
+        fits = {
+            "ScalarType": isinstance(value, dict) and "dtype" in value,
+            "Device": value == {"value": DEVICE},
+            "Layout": False,
+            "MemoryFormat": False,
+        }.get(kind, True)
+        if value is not None and not fits:
+            raise InputError(f"step {step} of the program calls {name} with a {key} that is none")
+
+
 def _argument(argument: Any, values: dict[str, Any]) -> Any:
     if isinstance(argument, dict):
         return values[argument["value"]] if "value" in argument else DTYPES[argument["dtype"]]
@@ -212,7 +233,9 @@ def _found(name: str) -> Callable[..., Any]:
     packets: Any = getattr(torch.ops.aten, packet, None)
     function: Callable[..., Any] | None = getattr(packets, overload, None)
     schema = getattr(function, "_schema", None)
-    if function is None or schema is None or schema.is_mutable:
+    # Of numbers alone they divide by zero, which ends the process.
+    computes = any("Tensor" in str(each.type) for each in getattr(schema, "returns", ()))
+    if function is None or schema is None or schema.is_mutable or not computes:
         raise InputError(f"the program calls {name[:80]!r}, which this torch doesn't have")
     return function
 

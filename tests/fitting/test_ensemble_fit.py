@@ -48,6 +48,7 @@ def test_it_finds_the_function_and_where_the_noise_is() -> None:
     assert sorted(model.elites.tolist()) == sorted(np.argsort(validation)[:2].tolist())
 
 
+@pytest.mark.long
 def test_few_transitions_are_fitted_closely() -> None:
     """By batches of 256 the same networks err by 0.6 after as many epochs."""
 

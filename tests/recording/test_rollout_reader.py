@@ -358,3 +358,27 @@ def test_an_attribute_that_is_an_array_says_nothing(name: str, tmp_path: Path) -
     with open_rollout(tmp_path / "r.h5") as rollout:
         assert name not in rollout.attributes
         assert getattr(rollout, name, 3) in (None, 2, 3)
+
+
+def test_a_chunk_shorter_than_its_checksum_is_damage(tmp_path: Path) -> None:
+    write_plainly(tmp_path / "r.h5", numbers(6, 3))
+    with h5py.File(tmp_path / "r.h5", "r+") as file:
+        mean = file["observation/mean"][()]
+        del file["observation/mean"]
+        damaged = file.create_dataset(
+            "observation/mean", data=mean, chunks=(2, 4, 3), compression="gzip", fletcher32=True
+        )
+        damaged.id.write_direct_chunk((4, 0, 0), b"ab")  # the last
+    with pytest.raises(InputError, match="a chunk lacks its checksum"):
+        open_rollout(tmp_path / "r.h5")
+
+
+def test_no_filter_beside_the_formats_own_is_looked_for(tmp_path: Path) -> None:
+    arrays = numbers(6, 3)
+    write_plainly(tmp_path / "r.h5", arrays)
+    with h5py.File(tmp_path / "r.h5", "r+") as file:
+        del file["observation/mean"]
+        file.create_dataset("observation/mean", data=arrays["observation/mean"], compression="lzf")
+    with pytest.raises(InputError, match="by a filter that is none of gzip, shuffle and fletcher"):
+        open_rollout(tmp_path / "r.h5")
+    assert h5py.h5pl.size() == 0

@@ -119,6 +119,15 @@ def test_files_that_make_no_sense(arrays: dict[str, Any], sentence: str, tmp_pat
         start(str(tmp_path / "bad.npz"), count=3)
 
 
+def test_files_that_unpack_to_far_more_than_a_belief(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"1," * 2**23 + b"1\n")
+    with pytest.raises(InputError, match="has 16 MiB of text, more than the 16 MiB that are read"):
+        start(str(tmp_path / "a.csv"))
+    np.savez_compressed(tmp_path / "a.npz", mean=np.zeros(2**25 + 2**20))
+    with pytest.raises(InputError, match=r"mean\.npy unpacks to \d+ bytes, far more than the file"):
+        start(str(tmp_path / "a.npz"))
+
+
 def test_covariances_for_as_many_trajectories_as_dimensions(tmp_path: Path) -> None:
     var = np.stack([np.eye(3), 2 * np.eye(3), np.diag([1.0, 2, 3])])
     np.savez(tmp_path / "a.npz", mean=np.zeros((3, 3)), var=var)

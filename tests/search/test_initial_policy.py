@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,18 @@ def test_centers_are_where_imagination_begins_and_where_it_gets_to() -> None:
     alone = initial_policy("rbf", box_env(), BELIEF)
     assert alone.centers.shape == (50, 3)
     np.testing.assert_allclose(alone.lengthscales.detach(), 3**0.5 * np.array([0.2, 0.5, 1.0]), 0.2)
+
+
+def test_centers_are_all_over_an_observation_with_bounds() -> None:
+    bounds = np.array([1.0, 1.0, 8.0])
+    env = replace(box_env(), observation_low=-bounds, observation_high=bounds)
+    states = torch.tensor([[-1.0, 0.0, 0.0]], dtype=torch.float64)
+    policy = initial_policy("rbf:600", env, BELIEF, states=states)
+    assert isinstance(policy, RBFPolicy)
+    spread = policy.centers[2::3].detach()
+    np.testing.assert_allclose(spread.mean(0), 0.0, atol=0.2 * bounds.max())
+    np.testing.assert_allclose(spread.std(0), bounds / 3**0.5, rtol=0.15)
+    assert (spread.abs() <= torch.from_numpy(bounds)).all()
 
 
 @pytest.mark.parametrize("spec", ["linear", "rbf:5", "mlp", "mlp:3"])

@@ -15,13 +15,11 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 from imagine_cli.files.digest import sha256_of
+from imagine_cli.files.npz import check_npz
 from imagine_cli.fitting.data.recording import Recording
 
 _NEEDED = ("observations", "actions", "next_observations")
 _KNOWN = (*_NEEDED, "rewards", "episode")
-
-# An array that unpacks to more than this, and to a hundred times the file's size, is no data.
-_MOST_BYTES, _EXPANSION = 2**28, 100
 
 
 def recognises(path: Path) -> bool:
@@ -66,7 +64,7 @@ def read(path: Path) -> Recording:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        _check_size(path)
+        check_npz(path)
         with np.load(path, allow_pickle=False) as archive:
             there = list(archive.files)
             missing = [name for name in _NEEDED if name not in there]
@@ -93,17 +91,6 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 "for each transition"
             )
     return arrays
-
-
-def _check_size(path: Path) -> None:
-    most = max(_MOST_BYTES, _EXPANSION * path.stat().st_size)
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if member.file_size > most:
-                raise InputError(
-                    f"{path}: {member.filename} unpacks to {member.file_size} bytes, far more than "
-                    "the file has: refused"
-                )
 
 
 def _column(array: np.ndarray, name: str, path: Path) -> np.ndarray:

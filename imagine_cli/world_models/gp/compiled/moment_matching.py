@@ -18,7 +18,6 @@ from functools import cache, partial
 import numpy as np
 import torch
 
-from imagine_cli.threads import IDLE
 from imagine_cli.world_models.gp.compiled.kernel import kernel
 from imagine_cli.world_models.gp.compiled.layout import Array, Gradients, Layout, Terms
 from imagine_cli.world_models.gp.compiled.moment_gradient import (
@@ -256,7 +255,7 @@ def _at_once(works: Sequence[Callable[[], None]]) -> None:
 
 @cache
 def _pool(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix=IDLE)
+    return ThreadPoolExecutor(count)
 
 
 if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
