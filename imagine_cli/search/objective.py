@@ -19,6 +19,7 @@ from imagine_cli.propagation.sampled import Sampled
 from imagine_cli.search.closed_loop import ClosedLoop
 from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.unroll import ModelDynamics, begin, unroll
+from imagine_cli.world_models.gp.posterior import points_at_once
 
 
 class ImaginedReturn:
@@ -96,15 +97,16 @@ class ImaginedReturn:
         total = torch.zeros_like(belief.mean[..., 0])
         ended = torch.zeros_like(total, dtype=torch.bool)
         x, state = belief.mean, begin(dynamics, acts, belief, noise)
-        for step in unroll(dynamics, acts, belief, state, noise, self.horizon):
-            reward, x_next = step.prediction.reward_mean, step.prediction.mean
-            assert reward is not None  # as the dynamics have one
-            if self._sampled and self.dynamics.reward is not None:
-                total = torch.where(ended, total, total + reward)
-                ended = ended | self.dynamics.reward.ended(x, step.action.mean, x_next)
-            else:
-                total = total + reward
-            x = x_next
+        with points_at_once():
+            for step in unroll(dynamics, acts, belief, state, noise, self.horizon):
+                reward, x_next = step.prediction.reward_mean, step.prediction.mean
+                assert reward is not None  # as the dynamics have one
+                if self._sampled and self.dynamics.reward is not None:
+                    total = torch.where(ended, total, total + reward)
+                    ended = ended | self.dynamics.reward.ended(x, step.action.mean, x_next)
+                else:
+                    total = total + reward
+                x = x_next
         return total.view(policies, -1).mean(-1)
 
     def noise(self, count: int) -> TorchNoise:

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagine_cli.world_models.gp.posterior import GPPosterior, is_searched
+from imagine_cli.world_models.gp.posterior import GPPosterior, are_at_once
 from imagine_cli.world_models.tiles import in_tiles, tile_rows
 
 WAVES = 64
@@ -136,7 +136,7 @@ def _update(given: GPPosterior, both: Tensor) -> tuple[Tensor]:
 def evaluate(functions: Functions, which: Tensor, given: GPPosterior, points: Tensor) -> Tensor:
     """Function ``which`` ``(N,)`` at each of the points ``(N, E)``: ``(N, D)``."""
     values = []
-    rows = max(1, len(points)) if is_searched(points) else tile_rows(points)
+    rows = max(1, len(points)) if are_at_once() else tile_rows(points)
     for some, at in zip(torch.split(which, rows), torch.split(points, rows), strict=True):
         waves = Waves(*(part[some] for part in functions.waves))
         update = functions.update[some].transpose(0, 1).contiguous()

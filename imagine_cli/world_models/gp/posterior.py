@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -9,13 +12,25 @@ from torch import Tensor
 
 from imagine_cli.world_models.tiles import padded
 
+_together: ContextVar[bool] = ContextVar("_together", default=False)
 
-def is_searched(points: Tensor) -> bool:
-    """Whether derivatives are recorded: then all points are computed in one, by matrix products.
 
-    No record is made of such numbers, whose bits may depend on what is computed beside them.
+@contextmanager
+def points_at_once() -> Iterator[None]:
+    """All points are computed in one, by matrix products: for a search, of which no record is made.
+
+    Such numbers' bits may depend on what is computed beside them.
     """
-    return torch.is_grad_enabled() and points.requires_grad
+    token = _together.set(True)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+
+
+def are_at_once() -> bool:
+    """Whether :func:`points_at_once` is entered."""
+    return _together.get()
 
 
 class GPPosterior(NamedTuple):
@@ -60,7 +75,7 @@ class GPPosterior(NamedTuple):
 
     def kernel(self, points: Tensor) -> Tensor:
         """``k(x̃)`` at ``(N, E)`` points: ``(D, N, n)``."""
-        if is_searched(points):
+        if are_at_once():
             middle = self.inputs.mean(0)
             x, z = (
                 (part - middle) / self.lengthscales.unsqueeze(1) for part in (points, self.inputs)
