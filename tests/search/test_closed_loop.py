@@ -21,6 +21,8 @@ from imagine_cli.unroll import ModelDynamics
 from tests.helpers.policy_envs import box_env
 from tests.helpers.worlds import small_gp
 
+pytestmark = pytest.mark.long  # a minute of compiling, where none is kept
+
 Parameters = dict[str, Tensor]
 
 
