@@ -128,7 +128,8 @@ def kwargs_named(
     """The env's arguments: those ``given``, and of the others what the file ``source`` has said.
 
     Raises:
-        InputError: the file alone says one that may be a path: what it names is not opened.
+        InputError: the file alone says one that may be a path, or an env in a module: what it
+            names is neither opened nor imported.
     """
     found = {**(said or {}), **(given or {})}
     for name, value in found.items():
@@ -146,7 +147,7 @@ def _may_be_path(value: Any) -> bool:
         return any(map(_may_be_path, parts))
     if not isinstance(value, str):
         return False
-    return bool(re.search(r"[/\\~\0]|^\.|\.[A-Za-z]\w*$", value)) or os.path.exists(value)
+    return bool(re.search(r"[/\\~:\0]|^\.|\.[A-Za-z]\w*$", value)) or os.path.exists(value)
 
 
 def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None) -> EnvDescription:

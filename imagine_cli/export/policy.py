@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from imagine_cli.checkpoint.torch_export import archive, evaluating, line, program_from, quiet
-from imagine_cli.environments import EnvDescription, describe_named
+from imagine_cli.environments import EnvDescription, describe_named, env_named, kwargs_named
 from imagine_cli.errors import InputError
 from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.policies.base import PolicyContext
@@ -108,11 +108,12 @@ def _env(
 ) -> EnvDescription:
     if isinstance(env, EnvDescription):
         return env
-    if env is None and isinstance(policy, (str, Path)):
-        made_for = describe_policy(policy)["env"]
-        env, env_kwargs = made_for.get("id"), env_kwargs or made_for.get("kwargs")
-    if not isinstance(env, str):
-        raise InputError(f"{policy} doesn't say which env it acts in; give --env")
+    if env is None:
+        said = describe_policy(policy)["env"] if isinstance(policy, (str, Path)) else {}
+        env = env_named(str(said.get("id") or ""), policy, None)
+        arguments = said.get("kwargs")
+        arguments = arguments if isinstance(arguments, dict) else None
+        env_kwargs = kwargs_named(arguments, policy, env_kwargs)
     return describe_named(env, env_kwargs)
 
 

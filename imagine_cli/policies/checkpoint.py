@@ -72,8 +72,7 @@ def describe_policy(path: str | os.PathLike[str]) -> dict[str, Any]:
         "kind": kind,
         "config": config,
         "parameters": {name: list(tensor.shape) for name, tensor in state.items()},
-        "env": content.get("env") or {},
-        "metadata": content.get("metadata") or {},
+        **{name: _dict(content.get(name)) for name in ("env", "metadata")},
     }
 
 
@@ -165,6 +164,10 @@ def _parts(path: Path, content: Mapping[Any, Any]) -> tuple[str, dict[str, Any],
         if not isinstance(content.get(key), of):
             raise InputError(f"the policy {path} lacks its {key!r}")
     return content["kind"], content["config"], content["state_dict"]
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _check_sizes(path: Path, made_for: object, env: EnvDescription) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,9 +112,27 @@ def test_the_command(
     assert "policy.pt2 exists; give --force" in capsys.readouterr().err
     save_policy(policies(pendulum)["linear"], "anywhere.pt")
     assert main(["export", "anywhere.pt", "-o", "a.pt2"]) == 2
-    assert "doesn't say which env it acts in; give --env" in capsys.readouterr().err
+    assert "does not say of which env it is; give --env" in capsys.readouterr().err
     assert main(["export", "policy.pt", "-o", "p.txt"]) == 2
     assert "to a .pt2 or an .onnx file, and not to p.txt" in capsys.readouterr().err
+
+
+def test_a_policy_cannot_have_a_module_imported_or_a_file_opened(
+    pendulum: EnvDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("unasked.py").write_text("open('ran', 'w')")
+    for changes, sentence in (
+        ({"id": "unasked:Pendulum-v1"}, "if that may run, give --env unasked:Pendulum-v1"),
+        ({"kwargs": {"xml_file": "x.xml"}}, "if that may be opened, give --env-kwarg xml_file="),
+        ({"kwargs": {"env_id": "unasked:X"}}, "if that may be opened, give --env-kwarg env_id="),
+    ):
+        about = replace(pendulum, **changes)
+        save_policy(policies(pendulum)["linear"], "p.pt", env=about, overwrite=True)
+        with pytest.raises(InputError, match=sentence):
+            export_policy("p.pt", "p.pt2")
+    assert not Path("ran").exists()
 
 
 class Drawing(nn.Module):
