@@ -143,7 +143,7 @@ def _declaration(members: _Members, path: Path) -> dict[str, Any]:
     if name not in members.names:
         raise InputError(
             f"{path} doesn't say which of its inputs and outputs is what; make it with "
-            "imagine_cli.export_world_model"
+            "imagine_cli.export_world_model; a policy goes to --policy as it is"
         )
     declared = members.json(name)
     if not isinstance(declared, dict) or declared.get("format") != FORMAT:
