@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagine_cli.cli.options import Debug, Json
-from imagine_cli.cli.tables import printable
 from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
     from imagine_cli.evaluation.compare import Comparison

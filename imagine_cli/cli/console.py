@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from imagine_cli.cli.tables import printable
+from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

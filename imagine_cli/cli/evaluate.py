@@ -28,8 +28,8 @@ from imagine_cli.cli.options import (
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
-from imagine_cli.cli.tables import printable
 from imagine_cli.errors import InputError
+from imagine_cli.printable import printable
 
 _OF_THE_EVALUATION = {
     *("env_kwargs", "steps", "trajectories", "policy", "propagation", "particles", "members"),

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import answers
-from imagine_cli.cli.tables import number_table, plural, printable, significant, sparkline
+from imagine_cli.cli.tables import number_table, plural, significant, sparkline
 from imagine_cli.evaluation.scores import MARGINAL
+from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
     import numpy as np

@@ -80,9 +80,9 @@ class FanPanel:
         from rich.table import Table
         from rich.text import Text
 
-        from imagine_cli.cli.tables import printable
         from imagine_cli.plots.fan_data import Fan
         from imagine_cli.plots.terminal_chart import legend_line, terminal_chart
+        from imagine_cli.printable import printable
 
         steps, means, variances = (np.array(column) for column in zip(*self._points, strict=True))
         sd = np.sqrt(np.maximum(variances, 0.0))

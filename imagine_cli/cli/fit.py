@@ -21,7 +21,8 @@ from imagine_cli.cli.options import (
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
-from imagine_cli.cli.tables import number_table, plural, printable, significant, times
+from imagine_cli.cli.tables import number_table, plural, significant, times
+from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,10 +12,10 @@ from imagine_cli.cli.tables import (
     fact_table,
     number_table,
     plural,
-    printable,
     significant,
     times,
 )
+from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

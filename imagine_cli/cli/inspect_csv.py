@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from imagine_cli.cli.tables import printable
+from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
     from imagine_cli.recording.reader import Rollout

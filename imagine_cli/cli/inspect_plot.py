@@ -10,9 +10,10 @@ from imagine_cli.errors import require
 def inspect_plot(path: Path, trajectory: int) -> None:
     """Print a chart for each dimension of one trajectory. Raises InputError."""
     from imagine_cli.cli.console import answers, warning_line
-    from imagine_cli.cli.tables import printable, speaks_unicode
+    from imagine_cli.cli.tables import speaks_unicode
     from imagine_cli.plots.fan_data import choose_dimensions, read_fan
     from imagine_cli.plots.terminal_chart import terminal_chart
+    from imagine_cli.printable import printable
     from imagine_cli.recording import open_rollout
 
     require("plot", "plotext")

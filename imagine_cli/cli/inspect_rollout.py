@@ -16,12 +16,12 @@ from imagine_cli.cli.tables import (
     number_table,
     plural,
     plus_minus,
-    printable,
     significant,
     sparkline,
     speaks_unicode,
 )
 from imagine_cli.inspection.checks import check_there
+from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

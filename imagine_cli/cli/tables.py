@@ -7,19 +7,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from imagine_cli.printable import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.-=+*#@"
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters written out, so that a file can't steer the terminal."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text.encode("utf-8", "backslashreplace").decode()
-    )
 
 
 def significant(value: float, digits: int = 3) -> str:

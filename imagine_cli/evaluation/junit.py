@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 from imagine_cli.evaluation.gates import Verdict
 from imagine_cli.files.whole_file import whole_file
+from imagine_cli.printable import printable
 
 
 def write_junit(verdicts: list[Verdict], path: str | Path, *, overwrite: bool = False) -> None:
@@ -16,9 +17,13 @@ def write_junit(verdicts: list[Verdict], path: str | Path, *, overwrite: bool = 
     root = ElementTree.Element("testsuites", {"name": "imagine evaluate", **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": "imagine evaluate", **counts})
     for verdict in verdicts:
-        name = {"classname": _clean(verdict.model), "name": _clean(str(verdict.gate)), "time": "0"}
+        name = {
+            "classname": printable(verdict.model),
+            "name": printable(str(verdict.gate)),
+            "time": "0",
+        }
         case = ElementTree.SubElement(suite, "testcase", name)
-        said = _clean(verdict.line())
+        said = printable(verdict.line())
         if verdict.passed:
             ElementTree.SubElement(case, "system-out").text = said
         else:
@@ -28,8 +33,3 @@ def write_junit(verdicts: list[Verdict], path: str | Path, *, overwrite: bool = 
     text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
     with whole_file(Path(path), overwrite=overwrite) as file:
         file.write(text)
-
-
-def _clean(text: str) -> str:
-    """Without the control characters that XML can't hold."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

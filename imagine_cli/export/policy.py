@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from imagine_cli.checkpoint.torch_export import archive, evaluating, line, program_from, quiet
 from imagine_cli.environments import EnvDescription, describe_named, env_named, kwargs_named
-from imagine_cli.errors import InputError
+from imagine_cli.errors import InputError, require
 from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.checkpoint import describe_policy, load_policy
@@ -130,8 +129,7 @@ def _pt2(program: Any, x: Tensor, env: EnvDescription) -> tuple[bytes, Tensor]:
 
 
 def _onnx(program: Any, x: Tensor, env: EnvDescription) -> tuple[bytes, Tensor]:
-    if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
-        raise InputError("ONNX needs its packages: pip install 'imagine-cli[onnx]'")
+    require("onnx", "onnx", "onnxscript", "onnxruntime")
     import onnxruntime
 
     names: dict[str, Any] = {"input_names": ["observation"], "output_names": ["action"]}

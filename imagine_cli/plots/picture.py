@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from imagine_cli.errors import InputError, require
 from imagine_cli.files.whole_file import check_writable, whole_file
+from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,12 +44,7 @@ def check_picture(output: Path, overwrite: bool) -> None:
 
 def plain(text: str) -> str:
     """As it is: a dollar sign would begin a formula, and some letters no font has."""
-    return shown(text).replace("$", r"\$")
-
-
-def shown(text: str) -> str:
-    """Without what no font has and no XML may hold, in one line."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return printable(text).replace("$", r"\$")
 
 
 def add_title(figure: Figure, title: str, letters: int) -> None:
@@ -68,7 +64,7 @@ def _rendered(figure: Figure, kind: str, title: str) -> bytes:
     import matplotlib
 
     stream = io.BytesIO()
-    title = "; ".join(map(shown, title.splitlines()))
+    title = "; ".join(map(printable, title.splitlines()))
     metadata = {"Description" if kind == ".png" else "Title": title}
     if kind in (".png", ".pdf"):
         figure.savefig(stream, format=kind[1:], metadata=metadata)

@@ -13,7 +13,8 @@ from imagine_cli.plots.calibration_chart import calibration_chart
 from imagine_cli.plots.calibration_data import Selection, panels_of, read_evaluation, select
 from imagine_cli.plots.fan_chart import fan_chart
 from imagine_cli.plots.fan_data import Fan, choose_dimensions, read_fan
-from imagine_cli.plots.picture import check_picture, own_style, save_picture, shown
+from imagine_cli.plots.picture import check_picture, own_style, save_picture
+from imagine_cli.printable import printable
 from imagine_cli.recording import Rollout, open_rollout
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ def _rollout_title(rollout: Rollout, fans: list[Fan]) -> str:
         "seed": rollout.seed,
     }
     said = ", ".join(f"{key} {value}" for key, value in facts.items() if value not in (None, ""))
-    about = shown(f"{rollout.env_id or 'an env'}: {which}{imagined}")
-    return f"{about}\n{shown(said)}".rstrip()
+    about = printable(f"{rollout.env_id or 'an env'}: {which}{imagined}")
+    return f"{about}\n{printable(said)}".rstrip()
 
 
 def _evaluation_title(document: dict[str, Any], selection: Selection) -> str:
@@ -137,4 +138,4 @@ def _evaluation_title(document: dict[str, Any], selection: Selection) -> str:
     further = f"step {selection.curves[0][2]}, policy {document['policy']}"
     if len(models) == 1:
         further = f"{models[0]['name']}, {models[0]['propagation']}"
-    return f"{shown(about)}\n{shown(further)}"
+    return f"{printable(about)}\n{printable(further)}"

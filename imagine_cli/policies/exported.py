@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,10 @@ from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import sizes
 from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.parametric import ParametricPolicy
-from imagine_cli.world_models.batch_invariant import widened
-from imagine_cli.world_models.program import check_program, layers_of, run_program
-
-_INPUTS = ("observation",)
+from imagine_cli.world_models.program_module import ProgramModule, check_held
 
 
-class ExportedPolicy(ParametricPolicy):
+class ExportedPolicy(ProgramModule, ParametricPolicy):
     """Any module's program from observations ``(N, D)`` to actions.
 
     Actions are ``(N, F)``; for a discrete env they may be the numbers of the choices instead,
@@ -38,19 +34,11 @@ class ExportedPolicy(ParametricPolicy):
         super().__init__()
         self.observation_size, self.action_size = env.observation_size, env.action_size
         self.gives_variance = not env.is_discrete
-        self._choices, self._program, self._state = list(env.choices), program, list(state)
-        for name, value in state.items():
-            self.register_buffer(name, value)
-        self._layers = layers_of(program, state)
+        self._choices = list(env.choices)
+        self.hold(program, state)
 
     def respond_at(self, x: Tensor) -> Tensor:
-        tensors = {name: self.get_buffer(name) for name in self._state}
-        wide = {
-            k: widened(tensors[weight], None if bias is None else tensors[bias])
-            for k, (weight, bias) in self._layers.items()
-        }
-        given = {"observation": x.to(self._dtype).contiguous()}
-        (u,) = run_program(self._program, tensors, given, wide)
+        (u,) = self.run({"observation": x.to(self._dtype).contiguous()})
         return as_codes(u, self._choices).to(x.dtype)
 
     @property
@@ -59,17 +47,14 @@ class ExportedPolicy(ParametricPolicy):
         return floats[0] if floats else torch.get_default_dtype()
 
     def config(self) -> dict[str, Any]:
-        return {"program": self._program}
+        return {"program": self.program}
 
     @classmethod
     def from_config(
         cls, config: Mapping[str, Any], state: Mapping[str, Tensor], env: EnvDescription
     ) -> ExportedPolicy:
-        odd = [name for name in state if not re.fullmatch(r"tensor_\d+", name)]
-        if odd:
-            raise InputError(f"the tensors of an exported policy are tensor_0 and up, not {odd[0]}")
         program = config.get("program")
-        check_program(program, list(state), _INPUTS)
+        check_held(program, state, ("observation",), "policy")
         assert isinstance(program, dict)
         if len(program["outputs"]) != 1:
             raise InputError(

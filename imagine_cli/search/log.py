@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from imagine_cli.errors import InputError
+from imagine_cli.errors import InputError, require
 
 LOGS = ("tensorboard",)
 
@@ -16,10 +15,8 @@ def check_log(name: str | None) -> None:
     """Raises InputError for a log that there is none of, or whose package is missing."""
     if name is not None and name not in LOGS:
         raise InputError(f"--log {name!r} is not {' or '.join(LOGS)}")
-    if name is not None and find_spec("tensorboard") is None:
-        raise InputError(
-            "--log tensorboard needs its package: pip install 'imagine-cli[tensorboard]'"
-        )
+    if name is not None:
+        require("tensorboard", "tensorboard")
 
 
 def log_round(folder: Path, found: Any) -> None:

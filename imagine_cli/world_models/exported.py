@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
@@ -10,17 +9,16 @@ from torch import Tensor
 
 from imagine_cli.errors import InputError
 from imagine_cli.world_models.base import DTYPES, WorldModel
-from imagine_cli.world_models.batch_invariant import widened
 from imagine_cli.world_models.interfaces import Conditional
 from imagine_cli.world_models.output_keys import as_conditional, output_names, present
 from imagine_cli.world_models.process_noise import check_process_noise, process_variances
-from imagine_cli.world_models.program import check_program, layers_of, run_program
+from imagine_cli.world_models.program_module import ProgramModule, check_held
 from imagine_cli.world_models.tiles import in_tiles
 
 _INPUTS = ("observation", "action")
 
 
-class ExportedWorldModel(WorldModel):
+class ExportedWorldModel(ProgramModule, WorldModel):
     """Any module's program from a point and an action to the next observation's distribution.
 
     It gives the mean of the next observation, or of the difference if it is so declared; perhaps
@@ -40,20 +38,12 @@ class ExportedWorldModel(WorldModel):
         self.observation_size = config["observation_size"]
         self.action_size = config["action_size"]
         self.dtype = DTYPES[config["dtype"]]
-        self.program: dict[str, Any] = config["program"]
         self.reads: list[str] = list(config["in_keys"])
         self.writes: list[Any] = list(config["out_keys"])
         self.difference: bool = config["difference"]
         self.process_noise = [float(sd) for sd in config["process_noise"]]
         self._names = output_names(self.writes)
-        self._tensors = list(state)
-        for name, value in state.items():
-            self.register_buffer(name, value)
-        self._layers = layers_of(self.program, state)
-        for k, (weight, bias) in self._layers.items():
-            both = widened(state[weight], None if bias is None else state[bias])
-            self.register_buffer(f"_wide_weight{k}", both[0], persistent=False)
-            self.register_buffer(f"_wide_bias{k}", both[1], persistent=False)
+        self.hold(config["program"], state)
         computes_in = DTYPES[config["computes_in"]]
         noise = process_variances(self.process_noise, self.observation_size, computes_in)
         self.register_buffer("_noise", noise, persistent=False)
@@ -81,12 +71,7 @@ class ExportedWorldModel(WorldModel):
     def _tile(self, points: Tensor) -> tuple[Tensor, ...]:
         size = self.observation_size
         x, u = points[:, :size].contiguous(), points[:, size:].contiguous()
-        tensors = {name: getattr(self, name) for name in self._tensors}
-        wide = {
-            k: (getattr(self, f"_wide_weight{k}"), getattr(self, f"_wide_bias{k}"))
-            for k in self._layers
-        }
-        values = run_program(self.program, tensors, {"observation": x, "action": u}, wide)
+        values = self.run({"observation": x, "action": u})
         written = {name: value for name, value in zip(self._names, values, strict=True) if name}
         return present(as_conditional(written, x, difference=self.difference, noise=self._noise))
 
@@ -105,10 +90,7 @@ class ExportedWorldModel(WorldModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], state: dict[str, Tensor]) -> ExportedWorldModel:
-        odd = [name for name in state if not re.fullmatch(r"tensor_\d+", name)]
-        if odd:
-            raise InputError(f"the tensors of an exported model are tensor_0 and up, not {odd[0]}")
-        check_program(config.get("program"), list(state), _INPUTS)
+        check_held(config.get("program"), state, _INPUTS, "model")
         _check(config)
         model = cls(config, state)
         for rows in (2, 3, 32):  # any number of rows goes

@@ -14,11 +14,11 @@ from imagine_cli.cli.tables import (
     bytes_text,
     fixed,
     plural,
-    printable,
     significant,
     sparkline,
     times,
 )
+from imagine_cli.printable import printable
 
 FINITE = st.floats(-1e300, 1e300)
 NUMBERS = FINITE | st.sampled_from([math.nan, math.inf, -math.inf])
