@@ -145,9 +145,10 @@ class EnsembleWorldModel(WorldModel):
         else:
             rows = group_rows(standard, member.shape[-1] if member.ndim else 1, self.members)
             member = member.reshape(-1)
-            if self._groups is None or not self._groups.same(member, rows):
-                self._groups = Groups(member, self.members, rows)
-            values = self._groups.through(self._each, standard)
+            groups = self._groups  # which another thread may replace
+            if groups is None or not groups.same(member, rows):
+                groups = self._groups = Groups(member, self.members, rows)
+            values = groups.through(self._each, standard)
             mean, var = self._moments(values, member)
         mean, var = mean.to(self.dtype), var.to(self.dtype)
         size = self.observation_size
