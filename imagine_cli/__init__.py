@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from imagine_cli.evaluation.play import play_policy as play_policy
     from imagine_cli.evaluation.rerun import rerun_rollout as rerun_rollout
     from imagine_cli.export.policy import export_policy as export_policy
+    from imagine_cli.fitting import calibrate_world_model as calibrate_world_model
     from imagine_cli.fitting import fit_world_model as fit_world_model
     from imagine_cli.imagined_env import ImaginedEnv as ImaginedEnv
     from imagine_cli.plots.learning_curve import plot_learning as plot_learning
@@ -48,6 +49,7 @@ _HOME = {
     "InputError": "errors",
     "Rollout": "recording",
     "RolloutRequest": "request",
+    "calibrate_world_model": "fitting",
     "compare_rollouts": "evaluation.compare",
     "convert_world_model": "checkpoint",
     "evaluate_model": "evaluation.evaluate",

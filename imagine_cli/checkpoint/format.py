@@ -39,5 +39,12 @@ class Checkpoint:
 
     def model(self, **changes: Any) -> WorldModel:
         """The world model, with changes to its config. Raises InputError on bad data."""
+        from imagine_cli.world_models.model_error import PREFIX, ModelError
+
         kind: type[WorldModel] = WORLD_MODELS.load(self.kind)
-        return kind.from_config({**self.config, **changes}, self.state_dict)
+        own = {k: v for k, v in self.state_dict.items() if not k.startswith(PREFIX)}
+        error = {k.removeprefix(PREFIX): self.state_dict[k] for k in self.state_dict.keys() - own}
+        model = kind.from_config({**self.config, **changes}, own)
+        if error:
+            model.model_error = ModelError.from_state(error, model.observation_size)
+        return model

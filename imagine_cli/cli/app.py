@@ -13,6 +13,7 @@ import typer
 from imagine_cli import __version__
 from imagine_cli.cli import (
     bench,
+    calibrate,
     compare,
     convert,
     evaluate,
@@ -47,6 +48,7 @@ app.command("rerun")(rerun.rerun)
 app.command("inspect")(inspect.inspect)
 app.command("fit")(fit.fit)
 app.command("convert")(convert.convert)
+app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("optimize")(optimize.optimize)
 app.command("learn")(learn.learn)

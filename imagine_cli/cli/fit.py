@@ -106,8 +106,8 @@ def fit(
     """Fit a world model to a real env, and save it.
 
     The env runs under a policy, or somebody recorded what it did; part of the steps is fitted to,
-    part sets how wide the predictions are, and the rest says how good they are, 1, 5 and 20 steps
-    ahead. The kinds gp and sparse-gp need the extra "fit".
+    part sets how wide the predictions are and what of the error persists, and the rest says how
+    good they are, 1, 5 and 20 steps ahead. The kinds gp and sparse-gp need the extra "fit".
 
     Example: imagine fit --env Pendulum-v1 --output wm.pt
 
@@ -136,13 +136,17 @@ def fit(
         return
     print(output)
     if not quiet:
-        scores = metadata["held_out_scores"]
-        for number, entry in enumerate(scores["horizons"]["ahead"]):
-            if number:
-                print()
-            answers().print(_scores(entry, scores["observation_names"]))
-        for sentence in scores["horizons"]["left_out"]:
-            messages().print(printable(sentence), markup=False)
+        print_scores(metadata["held_out_scores"])
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """Scores on what was held out, so many steps ahead each."""
+    for number, entry in enumerate(scores["horizons"]["ahead"]):
+        if number:
+            print()
+        answers().print(_scores(entry, scores["observation_names"]))
+    for sentence in scores["horizons"]["left_out"]:
+        messages().print(printable(sentence), markup=False)
 
 
 def _scores(scores: dict[str, Any], names: list[str]) -> Table:

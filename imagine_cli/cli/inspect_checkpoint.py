@@ -60,6 +60,7 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
 
     checkpoint = read_checkpoint(path)
     model = load_world_model(path)
+    error = model.model_error
     return {
         "kind": "checkpoint",
         "file": str(path),
@@ -70,7 +71,7 @@ def checkpoint_document(path: Path) -> dict[str, Any]:
         "dtype": str(model.dtype).removeprefix("torch."),
         "has_reward": bool(model.has_reward),
         "propagations": sorted(fitting(model), key=lambda name: name != model.propagation),
-        "model": dict(model.describe()),
+        "model": {**model.describe(), **({} if error is None else error.describe())},
         "env": dict(checkpoint.env),
         "metadata": dict(checkpoint.metadata),
     }

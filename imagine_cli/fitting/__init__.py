@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imagine_cli.fitting.calibrate import calibrate_world_model
 from imagine_cli.fitting.collect import Transitions, collect
 from imagine_cli.fitting.one_step import score_world_model
 from imagine_cli.fitting.world_model import Fitted, fit_world_model
@@ -13,6 +14,7 @@ __all__ = [
     "Progress",
     "Scores",
     "Transitions",
+    "calibrate_world_model",
     "collect",
     "fit_world_model",
     "score",

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from imagine_cli.belief import point
+from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.collect import Transitions
-from imagine_cli.fitting.one_step import scores_document
+from imagine_cli.fitting.one_step import marginals, score_reward, scores_document
+from imagine_cli.fitting.split import Split
 from imagine_cli.policies.replay import GivenActions
 from imagine_cli.progress import Progress
 from imagine_cli.propagation.noise import TrajectoryNoise
@@ -64,6 +66,27 @@ def windows(episode: np.ndarray, rows: np.ndarray, longest: int, most: int) -> W
         chosen += these[np.linspace(0, len(these) - 1, count).round().astype(int)].tolist()
     order = np.sort(np.array(chosen))
     return Windows(first[order], lengths[order])
+
+
+def held_out_scores(
+    model: WorldModel,
+    data: Transitions,
+    parts: Split,
+    env: EnvDescription,
+    *,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Scores on the held-out part of ``data``, as a checkpoint's metadata have them: one step
+    ahead, with those of the reward where the model has one, and below ``horizons`` further."""
+    some = parts.held_out
+    one_step = scores_document(score(*marginals(model, some), some.next_observations))
+    if model.has_reward:
+        one_step["reward"] = scores_document(score_reward(model, some))["overall"]
+    horizons = score_horizons(
+        model, data, parts.held_out_rows, one_step, seed=seed, progress=progress
+    )
+    return {"observation_names": env.observation_names, **one_step, "horizons": horizons}
 
 
 @one_thread()
@@ -145,7 +168,7 @@ def _imagine(
         state = begin(dynamics, policy, belief, noise)
         imagined = unroll(dynamics, policy, belief, state, noise, horizons[-1])
         for ahead, step in enumerate(imagined, start=1):
-            mean, var, reward, reward_var = step.prediction
+            mean, var, reward, reward_var, _ = step.prediction
             if not (torch.isfinite(mean).all() and torch.isfinite(var).all()):
                 break
             progress.advance()

@@ -24,12 +24,14 @@ _FEWEST = 10
 class Split:
     """Disjoint transitions: to fit to, to set the variances by, and to report scores on.
 
-    ``held_out_rows`` says where the last ones are among all: what is a gap and what is not.
+    ``calibration_rows`` and ``held_out_rows`` say where these are among all: what is a gap and
+    what is not.
     """
 
     training: Transitions
     calibration: Transitions
     held_out: Transitions
+    calibration_rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     held_out_rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
@@ -72,6 +74,7 @@ def split(transitions: Transitions, fraction: float, seed: int) -> Split:
         training=transitions[training],
         calibration=transitions[calibration],
         held_out=transitions[held_out],
+        calibration_rows=calibration,
         held_out_rows=held_out,
     )
 

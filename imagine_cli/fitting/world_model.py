@@ -15,13 +15,12 @@ from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.fitting import gather
 from imagine_cli.fitting.collect import check_sizes
-from imagine_cli.fitting.horizons import score_horizons
+from imagine_cli.fitting.horizons import held_out_scores
 from imagine_cli.fitting.kinds import Kind, settle
-from imagine_cli.fitting.one_step import marginals, score_reward, scores_document
+from imagine_cli.fitting.model_error import fit_model_error
 from imagine_cli.fitting.split import check_fraction, split
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.registry import FITS
-from imagine_cli.scores import score
 from imagine_cli.world_models.base import WorldModel
 
 _STEPS, _FEWEST_STEPS = 20000, 50
@@ -112,12 +111,12 @@ def fit_world_model(
     check_sizes(transitions, found.env.observation_names)
     parts = split(transitions, held_out, seed)
     fitted = how.fit(parts, reward=reward, seed=seed, progress=progress, **options)
-    scores = score(*marginals(fitted.model, parts.held_out), parts.held_out.next_observations)
-    one_step = scores_document(scores)
-    if fitted.model.has_reward:
-        one_step["reward"] = scores_document(score_reward(fitted.model, parts.held_out))["overall"]
-    horizons = score_horizons(
-        fitted.model, transitions, parts.held_out_rows, one_step, seed=seed, progress=progress
+    error, error_summary = fit_model_error(
+        fitted.model, transitions, parts.calibration_rows, progress
+    )
+    fitted.model.model_error = error
+    scores = held_out_scores(
+        fitted.model, transitions, parts, found.env, seed=seed, progress=progress
     )
     progress.finish()
     asked: dict[str, Any] = {
@@ -134,9 +133,8 @@ def fit_world_model(
         "steps": len(transitions),
         "episodes": int(transitions.episode[-1]) + 1,
         **fitted.summary,
-        "held_out_scores": {
-            "observation_names": found.env.observation_names, **one_step, "horizons": horizons,
-        },
+        "model_error": error_summary,
+        "held_out_scores": scores,
         "versions": _versions(),
         "created": created.isoformat(timespec="seconds"),
         "duration_seconds": round(time.monotonic() - begun, 3),

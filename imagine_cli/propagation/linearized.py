@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagine_cli.belief import ActionBelief, Belief
-from imagine_cli.propagation.base import Propagation, State
+from imagine_cli.propagation.base import State
+from imagine_cli.propagation.gaussian import GaussianPropagation
 from imagine_cli.world_models.interfaces import Prediction, SupportsPoints
 from imagine_cli.world_models.linearize import linearize
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Linearized(Propagation):
+class Linearized(GaussianPropagation):
     """First order around the mean: ``μ' = m(μ̃)``, ``Σ' = J Σ̃ Jᵀ + Q(μ̃)``.
 
     m and Q are the model's mean and variance at a point and J is the Jacobian of m
@@ -35,4 +36,4 @@ class Linearized(Propagation):
         state: State,
         noise: Noise,
     ) -> tuple[Prediction, State]:
-        return linearize(model, belief, action), state
+        return self.with_error(model, linearize(model, belief, action), belief, action, state)

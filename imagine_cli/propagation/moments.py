@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagine_cli.belief import ActionBelief, Belief
-from imagine_cli.propagation.base import Propagation, State
+from imagine_cli.propagation.base import State
+from imagine_cli.propagation.gaussian import GaussianPropagation
 from imagine_cli.world_models.interfaces import Prediction, SupportsMoments
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Moments(Propagation):
+class Moments(GaussianPropagation):
     """Exact moment matching: the first two moments of what becomes of a Gaussian belief.
 
     What it leaves out is the shape beyond them: after each step the belief is a Gaussian again.
@@ -31,4 +32,4 @@ class Moments(Propagation):
         state: State,
         noise: Noise,
     ) -> tuple[Prediction, State]:
-        return model.moments(belief, action), state
+        return self.with_error(model, model.moments(belief, action), belief, action, state)

@@ -20,6 +20,7 @@ from imagine_cli.world_models.interfaces import (
     SupportsPoints,
     member_count,
 )
+from imagine_cli.world_models.model_error import ModelError, variances_at
 
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
@@ -45,6 +46,9 @@ class Particles(Propagation):
     A policy that reacts acts at each particle. Of one that has a single action for the belief, or
     where the particles are drawn anew, all get that; where it has a covariance, each gets an
     action drawn given where it is. A reward's mean and variance are those over the particles.
+
+    Of a model with a :class:`~imagine_cli.world_models.model_error.ModelError` each particle has
+    an error of its own, ``"error"``.
 
     Attributes:
         particles: P, 2 or more.
@@ -98,6 +102,8 @@ class Particles(Propagation):
         states = {"particles": Carried((self.particles, model.observation_size), model.dtype)}
         if self._keeps_members(model):
             states["member"] = Carried((self.particles,), torch.int64, member_count(model))
+        if model.model_error is not None:
+            states["error"] = states["particles"]
         return states
 
     def numbers(self, model: SupportsPoints) -> int:
@@ -110,6 +116,8 @@ class Particles(Propagation):
         state = {"particles": self._draw(belief, noise)}
         if self._keeps_members(model):
             state["member"] = noise.shares(self.particles, member_count(model))
+        if model.model_error is not None:
+            state["error"] = model.model_error.first(noise.normal(*state["particles"].shape[-2:]))
         return state
 
     def points(self, state: State) -> Tensor | None:
@@ -125,14 +133,16 @@ class Particles(Propagation):
         reward: Reward | None = None,
     ) -> tuple[Prediction, State]:
         """As :meth:`Propagation.step`; a reward is that of each particle's own step."""
-        x = self._draw(belief, noise) if self.resample else state["particles"]
+        x, z = state["particles"], state.get("error")
+        if self.resample:
+            x, z = self._draw_again(belief, x, z, noise)
         member = state.get("member")
         # Of an unlimited number, all together at a point are another one at each point.
         if member is None and 1 < (count := member_count(model)) < UNLIMITED:
             member = noise.shares(self.particles, count)
         u = _actions(x, belief, action, noise)
         at = model.conditional(x, u, member)
-        x_next = at.mean + deviation(at, noise.normal(*x.shape[-2:]))
+        x_next = draw_next(model, at, z, noise.normal(*x.shape[-2:]))
         fitted = fit_to_particles(x_next)
         rewards, reward_var = at.reward_mean, None
         if reward is not None:
@@ -143,7 +153,10 @@ class Particles(Propagation):
             if at.reward_var is not None and reward is None:
                 reward_var = reward_var + at.reward_var.contiguous().mean(-1)
         prediction = Prediction(fitted.mean, fitted.var, rewards, reward_var)
-        return prediction, {**state, "particles": x_next}
+        state = {**state, "particles": x_next}
+        if z is not None:
+            state["error"] = model.model_error.next(z, noise.normal(*x.shape[-2:]))
+        return prediction, state
 
     def advance(
         self, model: Any, belief: Belief, action: ActionBelief, state: State, noise: Noise
@@ -156,6 +169,15 @@ class Particles(Propagation):
     def _draw(self, belief: Belief, noise: Noise) -> Tensor:
         standard = noise.normal(self.particles, belief.mean.shape[-1])
         return belief.mean.unsqueeze(-2) + product(standard, lower_root(belief.var).mT)
+
+    def _draw_again(
+        self, belief: Belief, x: Tensor, z: Tensor | None, noise: Noise
+    ) -> tuple[Tensor, Tensor | None]:
+        """Particles of the belief; where there are errors, of the Gaussian of both."""
+        if z is None:
+            return self._draw(belief, noise), None
+        drawn = self._draw(fit_to_particles(torch.cat([x, z], dim=-1)), noise)
+        return drawn[..., : x.shape[-1]], drawn[..., x.shape[-1] :]
 
 
 def _actions(x: Tensor, belief: Belief, action: ActionBelief, noise: Noise) -> Tensor:
@@ -171,6 +193,15 @@ def _actions(x: Tensor, belief: Belief, action: ActionBelief, noise: Noise) -> T
             var = var - product(product(cross.mT, belief.var), cross)
         u = u + product(noise.normal(x.shape[-2], u.shape[-1]), lower_root(var).mT)
     return u.expand(*x.shape[:-1], u.shape[-1])
+
+
+def draw_next(model: Any, at: Conditional, z: Tensor | None, standard: Tensor) -> Tensor:
+    """Next states ``(*S, D)`` from standard normal numbers: of a model with an error, that is ``z``
+    ``(*S, D)`` and the numbers are the noise of the process alone."""
+    if z is None:
+        return at.mean + deviation(at, standard)
+    error: ModelError = model.model_error
+    return at.mean + error.scale(variances_at(at)) * z + deviation(error.noise(at), standard)
 
 
 def deviation(at: Conditional, standard: Tensor) -> Tensor:

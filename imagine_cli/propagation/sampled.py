@@ -10,7 +10,7 @@ import torch
 from imagine_cli.belief import ActionBelief, Belief, lower_root, product
 from imagine_cli.errors import InputError
 from imagine_cli.propagation.base import Carried, Propagation, State
-from imagine_cli.propagation.particles import deviation
+from imagine_cli.propagation.particles import draw_next
 from imagine_cli.world_models.interfaces import (
     UNLIMITED,
     Prediction,
@@ -58,6 +58,8 @@ class Sampled(Propagation):
         carried = {"sample": Carried((model.observation_size,), model.dtype)}
         if self.members == "fixed" and member_count(model) > 1:
             carried["member"] = Carried((1,), torch.int64, member_count(model))
+        if model.model_error is not None:
+            carried["error"] = carried["sample"]
         return carried
 
     def begin(self, model: Any, belief: Belief, noise: Noise) -> State:
@@ -66,6 +68,8 @@ class Sampled(Propagation):
         state = {"sample": belief.mean + drawn}
         if "member" in self.carried(model):
             state["member"] = noise.shares(1, member_count(model))
+        if model.model_error is not None:
+            state["error"] = model.model_error.first(noise.normal(belief.mean.shape[-1]))
         return state
 
     def step(
@@ -77,7 +81,7 @@ class Sampled(Propagation):
         noise: Noise,
         reward: Reward | None = None,
     ) -> tuple[Prediction, State]:
-        x, u, member = state["sample"], action.mean, state.get("member")
+        x, u, member, z = state["sample"], action.mean, state.get("member"), state.get("error")
         if member is None and 1 < (count := member_count(model)) < UNLIMITED:
             member = noise.shares(1, count)
         member = None if member is None else member[..., 0]
@@ -86,14 +90,19 @@ class Sampled(Propagation):
         if alone:  # a trajectory of one particle
             x, u, standard = x.unsqueeze(1), u.unsqueeze(1), standard.unsqueeze(1)
             member = None if member is None else member.unsqueeze(1)
+            z = None if z is None else z.unsqueeze(1)
         at = model.conditional(x, u, member)
-        sample = at.mean + deviation(at, standard)
+        sample = draw_next(model, at, z, standard)
         rewards = at.reward_mean if reward is None else reward.at(x, u, sample)
         if alone:
             sample, rewards = sample[:, 0], None if rewards is None else rewards[:, 0]
         var = sample.new_zeros(()).expand(*sample.shape, sample.shape[-1])
         spread = None if rewards is None else rewards.new_zeros(()).expand(rewards.shape)
-        return Prediction(sample, var, rewards, spread), {**state, "sample": sample}
+        after = {**state, "sample": sample}
+        if z is not None:
+            numbers = noise.normal(sample.shape[-1])
+            after["error"] = model.model_error.next(state["error"], numbers)
+        return Prediction(sample, var, rewards, spread), after
 
     def advance(
         self, model: Any, belief: Belief, action: ActionBelief, state: State, noise: Noise

@@ -18,15 +18,17 @@ from imagine_cli.belief import (
     symmetrise,
 )
 from imagine_cli.errors import InputError
-from imagine_cli.propagation.base import Propagation, State
+from imagine_cli.propagation.base import State
+from imagine_cli.propagation.gaussian import GaussianPropagation
 from imagine_cli.world_models.interfaces import Prediction, SupportsPoints
+from imagine_cli.world_models.model_error import ModelError, variances_at
 
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
 
 
 @dataclass(frozen=True)
-class Unscented(Propagation):
+class Unscented(GaussianPropagation):
     """The unscented transform (Julier & Uhlmann 2004), with the scaling of van der Merwe 2004.
 
     With E = D, or D + F where the action has a covariance, it takes 2E + 1 points: the mean, and
@@ -35,6 +37,9 @@ class Unscented(Propagation):
     covariances the first one has ``1 - α² + β`` more. To the covariance of the points' means
     comes the average of their variances. Exact for a linear model, and in the mean for a
     quadratic one.
+
+    Of a model with a :class:`~imagine_cli.world_models.model_error.ModelError` the points are those
+    of observation, action and its z together, of E + D dimensions.
 
     Attributes:
         alpha: how far out the points are, more than 0; 1 is unscaled.
@@ -71,12 +76,24 @@ class Unscented(Propagation):
         size = belief.mean.shape[-1]
         certain = action.var is None and action.cross_covariance is None
         around = belief if certain else joint(belief, action)
+        inputs, error = around.mean.shape[-1], model.model_error
+        if error is not None:
+            around = _with_error(around, action, state["error"], error)
         points, in_mean, in_var = self._points(around)
-        u = points[..., size:]
+        u = points[..., size:inputs]
         if certain:
             u = action.mean.unsqueeze(-2).expand(*points.shape[:-1], -1)
         at = model.conditional(points[..., :size], u)
-        mean, spread = _moments(at.mean, in_mean, in_var)
+        means = at.mean
+        if error is not None:
+            z = points[..., inputs:]
+            means = torch.cat([means + error.scale(variances_at(at)) * z, z], dim=-1)
+            at = error.noise(at)
+        mean, spread = _moments(means, in_mean, in_var)
+        if error is not None:
+            after = error.persistence.to(spread.dtype) * spread[..., :size, size:]
+            state = {**state, "error": after}
+            mean, spread = mean[..., :size], spread[..., :size, :size]
         within = (in_mean[:, None, None] * at.covariance).sum(-3)
         reward, reward_var = at.reward_mean, None
         if reward is not None:
@@ -109,6 +126,19 @@ class Unscented(Propagation):
         in_var = in_mean.clone()
         in_var[0] += 1.0 - self.alpha**2 + self.beta
         return points, in_mean, in_var
+
+
+def _with_error(around: Belief, action: ActionBelief, cross: Tensor, error: ModelError) -> Belief:
+    """The belief over ``[x, z]`` or ``[x, u, z]``, of C ``(*B, D, D)``."""
+    mean, var = around
+    if action.cross_covariance is not None:
+        cross = torch.cat([cross, product(action.cross_covariance.mT, cross)], dim=-2)
+    elif var.shape[-1] > cross.shape[-1]:
+        cross = torch.nn.functional.pad(cross, (0, 0, 0, var.shape[-1] - cross.shape[-1]))
+    own = error.correlation.to(var.dtype).expand(*var.shape[:-2], -1, -1)
+    upper, lower = torch.cat([var, cross], dim=-1), torch.cat([cross.mT, own], dim=-1)
+    size = own.shape[-1]
+    return Belief(torch.nn.functional.pad(mean, (0, size)), torch.cat([upper, lower], dim=-2))
 
 
 def _moments(values: Tensor, in_mean: Tensor, in_var: Tensor) -> tuple[Tensor, Tensor]:

@@ -144,7 +144,7 @@ class _Record:
 
     def add(self, step: Step) -> None:
         """One step: the action, its reward, and the belief that they led to."""
-        mean, var, reward, reward_var = step.prediction
+        mean, var, reward, reward_var, _ = step.prediction
         self._put("observation/mean", mean)
         self._put("observation/var", var)
         self._put("action/mean", step.action.mean)

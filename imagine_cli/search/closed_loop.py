@@ -78,6 +78,7 @@ class ClosedLoop(Policy):
             and isinstance(reward, SaturatingReward)
             and isinstance(model, GPWorldModel)
             and model.dtype == torch.float64
+            and model.model_error is None
         ):
             return None
         step = model.compiled_step()

@@ -13,6 +13,7 @@ from torch import Tensor
 from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.world_models.interfaces import Prediction, SupportsMoments
 from imagine_cli.world_models.linearize import linearize
+from imagine_cli.world_models.model_error import ModelError
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -36,6 +37,8 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
         action_size: F.
         dtype: of the beliefs that go in and come out.
         has_reward: whether predictions carry a reward.
+        model_error: what of its variances persists along a trajectory, where that is known. What
+            it says of one step from a point is the same with it.
     """
 
     kind: ClassVar[str]
@@ -48,6 +51,7 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
+        self.model_error: ModelError | None = None
         self.in_keys = ["action", "observation"]
         self.out_keys = [("next", "observation", "mean"), ("next", "observation", "var")]
 
@@ -102,9 +106,9 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         prediction = self.predict_from(tensordict)
-        mean, var, *reward = prediction
-        tensordict.set(("next", "observation", "mean"), mean)
-        tensordict.set(("next", "observation", "var"), var)
+        tensordict.set(("next", "observation", "mean"), prediction.mean)
+        tensordict.set(("next", "observation", "var"), prediction.var)
+        reward = prediction.reward_mean, prediction.reward_var
         for part, value in zip(("mean", "var"), reward, strict=True):
             if value is not None:
                 tensordict.set(("next", "reward", part), value.unsqueeze(-1))

@@ -17,12 +17,15 @@ class Prediction(NamedTuple):
     """The belief over the next observation, and over the reward where the model has one.
 
     ``mean`` ``(*B, D)``, ``var`` ``(*B, D, D)``, ``reward_mean`` and ``reward_var`` ``(*B,)``.
+    ``slope``, where it is known, is ``E[∂x'/∂x̃]`` ``(*B, D, D+F)`` over the belief, so that
+    ``cov[x', y] = slope cov[x̃, y]`` of whatever is Gaussian together with x̃.
     """
 
     mean: Tensor
     var: Tensor
     reward_mean: Tensor | None = None
     reward_var: Tensor | None = None
+    slope: Tensor | None = None
 
 
 class Conditional(NamedTuple):
@@ -59,10 +62,15 @@ class SupportsMoments(Protocol):
 
 @runtime_checkable
 class SupportsPoints(Protocol):
-    """Can be asked at points, as every propagation by points or derivatives does."""
+    """Can be asked at points, as every propagation by points or derivatives does.
+
+    Attributes:
+        model_error: a :class:`~imagine_cli.world_models.model_error.ModelError`, or None.
+    """
 
     observation_size: int
     dtype: torch.dtype
+    model_error: Any
 
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         """The next observation's distribution at points ``x`` ``(*S, D)``, ``u`` ``(*S, F)``.

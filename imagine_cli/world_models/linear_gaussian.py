@@ -97,7 +97,8 @@ class LinearGaussianWorldModel(WorldModel):
         if reward_var is not None:
             spread = _sandwich(self.reward_weights.unsqueeze(0), var)[..., 0, 0]
             reward_var = (spread + self.reward_variance).to(self.dtype)
-        return Prediction(at.mean, next_var.to(self.dtype), at.reward_mean, reward_var)
+        slope = weights.to(self.dtype).expand(*x.mean.shape[:-1], *weights.shape)
+        return Prediction(at.mean, next_var.to(self.dtype), at.reward_mean, reward_var, slope)
 
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         points = torch.cat([x, u], dim=-1).to(self.transition.dtype)

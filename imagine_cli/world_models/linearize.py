@@ -37,7 +37,7 @@ def linearize(model: SupportsPoints, belief: Belief, action: ActionBelief) -> Pr
         if found.reward_var is not None:
             reward_var = reward_var + found.reward_var
     var = symmetrise(spread[..., :size, :size] + found.covariance)
-    return Prediction(found.mean, var, found.reward_mean, reward_var)
+    return Prediction(found.mean, var, found.reward_mean, reward_var, slope[..., :size, :])
 
 
 def jacobian(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Tensor, Any]:

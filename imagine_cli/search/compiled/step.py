@@ -62,10 +62,11 @@ def forward(
                     entry += var[b, i, k] * cross[b, k, f]
                 joint_var[b, i, size + f] = joint_var[b, size + f, i] = entry
     sums = np.empty((batch, len(c.left_weight), 1))
+    gain = np.empty((batch, len(c.columns), size))
     terms(c, joint_mean, joint_var, t)
     by_pairs(0, len(c.left_weight), c, n, t, g)
     sums_of_pairs(c, t, g, sums)
-    next_beliefs(0, batch, c, joint_mean, joint_var, noise, t, sums, next_mean, next_var)
+    next_beliefs(0, batch, c, joint_mean, joint_var, noise, t, sums, next_mean, next_var, gain)
     unused, other = np.empty(size), np.empty((size, size))
     root = np.zeros((size, size))
     for b in range(batch):
@@ -107,7 +108,8 @@ def backward(
         by_next = by_next_mean[b], by_next_var[b]
         saturating(next_mean[b], next_var[b], r, by_reward[b], by_next[0], by_next[1])
     by_joint_mean, by_joint_var = np.empty((batch, joined)), np.empty(joint_var.shape)
-    by_moments(0, batch, c, joint_var, by_next_var, t, g)
+    by_gain = np.zeros((batch, joined, size))
+    by_moments(0, batch, c, joint_var, by_next_var, by_gain, t, g)
     by_forms(0, batch * len(c.offsets), c, by_next_mean, t, g)
     by_beliefs(0, batch, c, by_next_mean, by_next_var, t, g, by_joint_mean, by_joint_var)
     by_cross = np.empty(cross.shape[1:])

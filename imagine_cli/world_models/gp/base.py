@@ -147,12 +147,13 @@ class GPWorldModel(WorldModel):
             mean, var = mean.reshape(-1, mean.shape[-1]), var.reshape(-1, *var.shape[-2:])
         step = self.compiled_step()
         if step is None:
-            next_mean, next_var = moment_step(self.constants, self.noise, mean, var)
+            next_mean, next_var, cross = moment_step(self.constants, self.noise, mean, var)
         else:
-            next_mean, next_var = step(self.noise, mean, var)
-        if len(shape) != 2:
-            next_mean, next_var = next_mean.reshape(shape), next_var.reshape(*shape, size)
-        return Prediction(next_mean.to(self.dtype), next_var.to(self.dtype))
+            next_mean, next_var, cross = step(self.noise, mean, var)
+        slope = cross.mT + torch.eye(size, mean.shape[-1], dtype=dtype, device=mean.device)
+        parts = (part.to(self.dtype) for part in (next_mean, next_var, slope))
+        next_mean, next_var, slope = (part.reshape(*shape[:-1], *part.shape[1:]) for part in parts)
+        return Prediction(next_mean, next_var, slope=slope)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         try:

@@ -40,7 +40,7 @@ PairSum = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 Moments = tuple[Tensor, Tensor, Tensor]
 
 
-def moment_step(c: Constants, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+def moment_step(c: Constants, noise: Tensor, mean: Tensor, var: Tensor) -> Moments:
     """The next belief (Deisenroth & Rasmussen 2011, Eqs. 10-12).
 
     Args:
@@ -49,7 +49,8 @@ def moment_step(c: Constants, noise: Tensor, mean: Tensor, var: Tensor) -> tuple
         mean, var: the belief over observation and action, ``(B, E)`` and ``(B, E, E)``.
 
     Returns:
-        ``(B, D)`` and ``(B, D, D)``, symmetric to the bit.
+        ``(B, D)`` and ``(B, D, D)``, symmetric to the bit; and V ``(B, E, D)``, with
+        ``cov[x̃, Δ] = Σ̃ V``.
 
     Raises:
         ImagineError: a covariance that is not one.
@@ -59,7 +60,7 @@ def moment_step(c: Constants, noise: Tensor, mean: Tensor, var: Tensor) -> tuple
     # cov[x, Δ] is the first D rows of Σ̃ V.
     shared = (var[:, :size].unsqueeze(2) * cross.mT.contiguous().unsqueeze(1)).sum(-1)
     half = torch.add(shared, var[:, :size, :size] + (spread + noise), alpha=0.5)
-    return mean[:, :size] + delta, half + half.mT
+    return mean[:, :size] + delta, half + half.mT, cross
 
 
 def moment_match(c: Constants, mean: Tensor, var: Tensor) -> Moments:

@@ -16,9 +16,16 @@ from imagine_cli.world_models.gp.compiled.vectors import add_multiple, add_produ
 
 @kernel
 def by_moments(
-    first: int, last: int, c: Layout, var: Array, by_next_var: Array, t: Terms, g: Gradients
+    first: int,
+    last: int,
+    c: Layout,
+    var: Array,
+    by_next_var: Array,
+    by_cross: Array,
+    t: Terms,
+    g: Gradients,
 ) -> None:
-    """From the next beliefs ``first`` to ``last`` to the moments of Δ."""
+    """From what comes out for beliefs ``first`` to ``last`` to the moments of Δ."""
     outputs, size = len(c.beta), len(c.columns)
     for b in range(first, last):
         for i in range(outputs):
@@ -27,7 +34,7 @@ def by_moments(
                 g.by_sum[b, c.pair_of[i * outputs + j]] = 0.5 * both if i == j else both
         for k in range(size):
             for a in range(outputs):
-                entry = 0.0
+                entry = by_cross[b, k, a]
                 for i in range(outputs):
                     entry += var[b, i, k] * (by_next_var[b, i, a] + by_next_var[b, a, i])
                 g.by_cross[b, k, a] = entry

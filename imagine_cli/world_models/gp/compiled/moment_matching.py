@@ -48,15 +48,16 @@ def prepare(c: Layout) -> None:
     mean, var, t = np.empty((0, size)), np.empty((0, size, size)), Terms.empty(c, 0)
     next_mean, next_var = np.empty((0, outputs)), np.empty((0, outputs, outputs))
     noise, sums = np.empty((outputs, outputs)), np.empty((0, 0, 0))
+    cross = np.empty((0, size, outputs))
     matrices(0, 0, c, mean, var, t)
     forms_at_points(0, 0, c, t)
     rooted(0, 0, c, t)
     pair_sums(0, 0, c, t, sums)
-    next_beliefs(0, 0, c, mean, var, noise, t, sums, next_mean, next_var)
-    _forward(c, mean, var, noise, t, sums, next_mean, next_var)
+    next_beliefs(0, 0, c, mean, var, noise, t, sums, next_mean, next_var, cross)
+    _forward(c, mean, var, noise, t, sums, next_mean, next_var, cross)
 
 
-def forward(c: Layout, mean: Array, var: Array, noise: Array) -> tuple[Array, Array, Array]:
+def forward(c: Layout, mean: Array, var: Array, noise: Array) -> tuple[Array, Array, Array, Array]:
     """The next beliefs, and which could not be computed.
 
     Args:
@@ -65,18 +66,20 @@ def forward(c: Layout, mean: Array, var: Array, noise: Array) -> tuple[Array, Ar
         noise: added to the covariance, ``(D, D)``.
 
     Returns:
-        ``(B, D)``, ``(B, D, D)``, and where a covariance is none ``(B,)``.
+        ``(B, D)``, ``(B, D, D)``; V ``(B, E, D)`` with ``cov[x̃, Δ] = Σ̃ V``; and where a
+        covariance is none ``(B,)``.
     """
     (outputs, n), batch = c.beta.shape, len(mean)
     blocks = -(-n // ROWS)
     next_mean, next_var = np.empty((batch, outputs)), np.empty((batch, outputs, outputs))
+    cross = np.empty((batch, mean.shape[1], outputs))
     failed = np.empty(batch, dtype=np.bool_)
 
     def run(first: int, last: int, threads: int = 1) -> None:
         some = slice(first, last)
         t = Terms.empty(c, last - first)
         sums = np.empty((last - first, len(c.left_weight), blocks))
-        out = next_mean[some], next_var[some]
+        out = next_mean[some], next_var[some], cross[some]
         if threads == 1:
             _forward(c, mean[some], var[some], noise, t, sums, *out)
         else:
@@ -86,17 +89,22 @@ def forward(c: Layout, mean: Array, var: Array, noise: Array) -> tuple[Array, Ar
         failed[some] = t.failed
 
     _run(c, batch, run)
-    return next_mean, next_var, failed
+    return next_mean, next_var, cross, failed
 
 
 def backward(
-    c: Layout, mean: Array, var: Array, by_next_mean: Array, by_next_var: Array
+    c: Layout,
+    mean: Array,
+    var: Array,
+    by_next_mean: Array,
+    by_next_var: Array,
+    by_cross: Array,
 ) -> tuple[Array, Array]:
-    """The derivatives by ``mean`` and ``var`` of a number, from those by the next beliefs.
+    """The derivatives by ``mean`` and ``var`` of a number, from those by what comes out.
 
     Args:
         c, mean, var: as of :func:`forward`.
-        by_next_mean, by_next_var: ``(B, D)`` and ``(B, D, D)``.
+        by_next_mean, by_next_var, by_cross: ``(B, D)``, ``(B, D, D)`` and ``(B, E, D)``.
 
     Returns:
         ``(B, E)`` and ``(B, E, E)``.
@@ -108,18 +116,18 @@ def backward(
     def run(first: int, last: int, threads: int = 1) -> None:
         some = slice(first, last)
         batch = last - first
-        given = mean[some], var[some], by_next_mean[some], by_next_var[some]
+        given = mean[some], var[some], by_next_mean[some], by_next_var[some], by_cross[some]
         t, g = Terms.empty(c, batch), Gradients.empty(c, batch, -(-n // rows))
         out = by_mean[some], by_var[some]
         if threads == 1:
             _backward(c, *given, rows, t, g, *out)
         else:
             terms(c, *given[:2], t)
-            by_moments(0, batch, c, given[1], given[3], t, g)
+            by_moments(0, batch, c, given[1], *given[3:], t, g)
             _share(threads, _work(c, rows), lambda i, j: by_pairs(i, j, c, rows, t, g))
             alike = np.arange(batch * forms)
             _share(threads, alike, lambda i, j: by_forms(i, j, c, given[2], t, g))
-            by_beliefs(0, batch, c, *given[2:], t, g, *out)
+            by_beliefs(0, batch, c, *given[2:4], t, g, *out)
 
     _run(c, len(mean), run)
     return by_mean, by_var
@@ -137,12 +145,13 @@ def next_beliefs(
     sums: Array,
     next_mean: Array,
     next_var: Array,
+    cross: Array,
 ) -> None:
     """Beliefs ``first`` to ``last``: ``x' = x + Δ`` (Eqs. 10-12), with ``noise`` ``(D, D)``."""
     outputs = len(c.beta)
     size = len(c.columns)
-    gain = np.empty((size, outputs))
     for b in range(first, last):
+        gain = cross[b]
         input_output(t, b, gain)
         for i in range(outputs):
             next_mean[b, i] = mean[b, i] + t.delta[b, i]
@@ -175,10 +184,11 @@ def _forward(
     sums: Array,
     next_mean: Array,
     next_var: Array,
+    cross: Array,
 ) -> None:
     terms(c, mean, var, t)
     pair_sums(0, sums.shape[1] * sums.shape[2], c, t, sums)
-    next_beliefs(0, len(mean), c, mean, var, noise, t, sums, next_mean, next_var)
+    next_beliefs(0, len(mean), c, mean, var, noise, t, sums, next_mean, next_var, cross)
 
 
 @kernel
@@ -188,6 +198,7 @@ def _backward(
     var: Array,
     by_next_mean: Array,
     by_next_var: Array,
+    by_cross: Array,
     rows: int,
     t: Terms,
     g: Gradients,
@@ -195,7 +206,7 @@ def _backward(
     by_var: Array,
 ) -> None:
     terms(c, mean, var, t)
-    by_moments(0, len(mean), c, var, by_next_var, t, g)
+    by_moments(0, len(mean), c, var, by_next_var, by_cross, t, g)
     by_pairs(0, g.along_columns.shape[1] * g.along_columns.shape[2], c, rows, t, g)
     by_forms(0, len(mean) * len(c.offsets), c, by_next_mean, t, g)
     by_beliefs(0, len(mean), c, by_next_mean, by_next_var, t, g, by_mean, by_var)

@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 
 from imagine_cli.world_models.gp.compiled.layout import Array, Layout
 from imagine_cli.world_models.gp.compiled.moment_matching import backward, forward, prepare
-from imagine_cli.world_models.gp.moment_matching import moment_step
+from imagine_cli.world_models.gp.moment_matching import Moments, moment_step
 from imagine_cli.world_models.gp.moment_terms import Constants, no_covariance
 
 
@@ -33,33 +33,32 @@ class CompiledStep:
     def __reduce__(self) -> tuple[type[CompiledStep], tuple[Constants]]:
         return CompiledStep, (self.constants,)
 
-    def __call__(self, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, noise: Tensor, mean: Tensor, var: Tensor) -> Moments:
         """The next belief, as :func:`moment_step` gives it. Raises ImagineError."""
         if any(forward_ad.unpack_dual(x).tangent is not None for x in (mean, var)):  # type: ignore[no-untyped-call]
             return moment_step(self.constants, noise, mean, var)
         if torch.is_grad_enabled() and (mean.requires_grad or var.requires_grad):
-            found: tuple[Tensor, Tensor] = _Step.apply(mean, var, noise, self)  # type: ignore[no-untyped-call]
+            found: Moments = _Step.apply(mean, var, noise, self)  # type: ignore[no-untyped-call]
             return found
         return self.forward(noise, mean, var)
 
-    def forward(self, noise: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, noise: Tensor, mean: Tensor, var: Tensor) -> Moments:
         """Without a graph."""
-        next_mean, next_var, failed = forward(self.layout, _array(mean), _array(var), _array(noise))
+        *found, failed = forward(self.layout, _array(mean), _array(var), _array(noise))
         if failed.any():
             raise no_covariance(int(failed.argmax()))
-        return torch.from_numpy(next_mean), torch.from_numpy(next_var)
+        next_mean, next_var, cross = map(torch.from_numpy, found)
+        return next_mean, next_var, cross
 
     def backward(self, mean: Tensor, var: Tensor, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        """From the derivatives by the next belief to those by ``mean`` and ``var``."""
+        """From the derivatives by what comes out to those by ``mean`` and ``var``."""
         by_mean, by_var = backward(self.layout, *(_array(x) for x in (mean, var, *grads)))
         return torch.from_numpy(by_mean), torch.from_numpy(by_var)
 
 
 class _Step(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, mean: Tensor, var: Tensor, noise: Tensor, step: CompiledStep
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, mean: Tensor, var: Tensor, noise: Tensor, step: CompiledStep) -> Moments:
         ctx.save_for_backward(mean, var)
         ctx.noise, ctx.step = noise, step
         return step.forward(noise, mean, var)
