@@ -8,12 +8,12 @@ What is maximised is the log marginal likelihood plus a log-normal prior on each
 ``ℓ_k / std_k ~ LogNormal(√2 + ½ log E, √3)`` with E the number of inputs (the scale that random
 points keep from each other grows with √E), inside these bounds, in standard units:
 
-- noise standard deviation at least 1e-3. Simulators have no noise, and their likelihood would
+- noise standard deviation at least 1e-4. Simulators have no noise, and their likelihood would
   drive it to zero and the Gram matrix with it to a singular one. A floor that is relative to the
   target and not to the signal costs a smooth function nothing, so that a linear one gets the long
   length-scale that extrapolates well;
 - signal standard deviation at most 10. With the floor this keeps the signal-to-noise ratio at
-  1e4 or less, and the Gram matrix's condition number at n · 1e8.
+  1e5 or less, and the Gram matrix's condition number at n · 1e10.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import torch
 from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.split import scales
 
-NOISE_FLOOR = 1e-3
+NOISE_FLOOR = 1e-4
 SIGNAL_CEILING = 10.0
 
 

@@ -118,7 +118,7 @@ def check_ill_conditioned(n: int, signal_to_noise: float, size: float) -> None:
     assert torch.linalg.eigvalsh(found.var)[0] >= 0.0
 
 
-@pytest.mark.parametrize("signal_to_noise", [1e3, 1e4])
+@pytest.mark.parametrize("signal_to_noise", [1e3, 1e4, 1e5])
 @pytest.mark.parametrize("size", [1e-12, 1e-2])
 def test_small_noise(signal_to_noise: float, size: float) -> None:
     check_ill_conditioned(20, signal_to_noise, size)
