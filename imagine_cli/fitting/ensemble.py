@@ -3,8 +3,14 @@
 Chua et al. 2018, appendix A.1: every network is trained on its own bootstrap of the training
 transitions, on the Gaussian negative log-likelihood with a small pull on the bounds of the
 log-variances. The calibration transitions validate: what is kept are the networks as they were
-when they predicted these best, on average, and training ends when that has been a while ago. The
+when their mixture predicted these best, and training ends when that has been a while ago. The
 elites are the networks that predict them best.
+
+Best is by the likelihood with the variances of each dimension multiplied by the factor that suits
+the transitions most. Networks that fit ever better are ever too sure of it, on a few transitions
+first (a clipped velocity, a wall); without the factor those few would end the training when the
+means are still many times as far off as they will be. In the end each network's variances are
+multiplied by such a factor, so that the mixture is calibrated.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.split import Split, scales
 from imagine_cli.progress import Progress
+from imagine_cli.scores import QUANTILES
 from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.ensemble import EnsembleWorldModel
@@ -44,6 +51,8 @@ _LEARNING_RATE = 1e-3
 _BOUNDS_PULL = 0.01
 # An improvement of less than this many nats in all is none.
 _LEAST_IMPROVEMENT = 0.01
+# What part of the calibration transitions the 95 % interval may cover.
+_COVERED = (0.94, 0.96)
 _DTYPE = torch.float32
 
 
@@ -86,6 +95,9 @@ def fit(
         epochs=epochs, patience=patience,
     )  # fmt: skip
     chosen = sorted(torch.argsort(networks.best, stable=True)[:elites].tolist())
+    with torch.no_grad():
+        x, y = standard(data.calibration)
+        networks.multiply_variances(_variance_factors(*networks.predict(x, chosen), y))
     model = EnsembleWorldModel.from_parameters(
         networks.kept[:-2:2],
         networks.kept[1:-2:2],
@@ -122,7 +134,7 @@ class _Networks:
         self.high = torch.full((outputs,), 0.5, dtype=_DTYPE, requires_grad=True)
         self.best = torch.full((members,), torch.inf, dtype=_DTYPE)
         self.kept: list[Tensor] = []
-        self._last_good = np.inf
+        self._least = self._last_good = np.inf
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -136,20 +148,40 @@ class _Networks:
         errors = (mean - y).square() * (-logvar).exp()
         return 0.5 * (errors + logvar).sum(-1).mean(-1)
 
-    def keep(self, losses: Tensor) -> bool:
-        """Keep these networks if they are the best yet.
+    def keep(self, x: Tensor, y: Tensor) -> tuple[float, bool]:
+        """Keep these networks if their mixture predicts ``y`` at ``x`` best yet.
 
         Returns:
-            Whether they are better by more than a little than when that was so last.
+            The loss, and whether it is less by more than a little than when that was so last.
         """
-        mean = float(losses.mean())
-        if mean < float(self.best.mean()):
-            self.best = losses
+        mean, var = self._predict(self.parameters, x)
+        middle, total = _mixture(mean, var)
+        loss = float(_factored_loss(middle, total, y))
+        if loss < self._least:
+            self._least = loss
+            self.best = _factored_loss(mean, var, y)
             self.kept = [part.detach().clone() for part in self.parameters]
-        if mean < self._last_good - _LEAST_IMPROVEMENT:
-            self._last_good = mean
-            return True
-        return False
+        if loss < self._last_good - _LEAST_IMPROVEMENT:
+            self._last_good = loss
+            return loss, True
+        return loss, False
+
+    def predict(self, x: Tensor, chosen: list[int]) -> tuple[Tensor, Tensor]:
+        """What the chosen ones of those kept predict: means and variances ``(m, N, K)``."""
+        mean, var = self._predict(self.kept, x)
+        return mean[chosen], var[chosen]
+
+    def multiply_variances(self, factors: Tensor) -> None:
+        """Multiply all variances of those kept by ``(K,)``."""
+        shift = factors.log()
+        self.kept[-3] = self.kept[-3] + torch.cat([torch.zeros_like(shift), shift])
+        self.kept[-2:] = [bound + shift for bound in self.kept[-2:]]
+
+    def _predict(self, parameters: list[Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        layers = list(zip(parameters[:-2:2], parameters[1:-2:2], strict=True))
+        x = x.expand(len(layers[0][0]), *x.shape)
+        mean, logvar = through(layers, x, "silu").chunk(2, dim=-1)
+        return mean, bounded(logvar, *parameters[-2:]).exp()
 
 
 def _train(
@@ -162,12 +194,11 @@ def _train(
     epochs: int,
     patience: int,
 ) -> dict[str, Any]:
-    """Train until nothing gets better; what the last epochs' losses were."""
+    """Train until nothing gets better; what the epochs' losses were."""
     x, y = training
     members, count = len(networks.best), len(x)
     optimizer = torch.optim.Adam(networks.parameters, lr=_LEARNING_RATE)
     bootstrap = torch.randint(count, (members, count), generator=generator)
-    ahead = [part.expand(members, *part.shape) for part in validation]
     size = min(max(_SMALLEST_BATCH, count // _UPDATES), _LARGEST_BATCH)
     progress.stage("training", epochs)
     losses, held_back, waited, epoch = [], [], 0, 0
@@ -183,15 +214,42 @@ def _train(
             optimizer.step()
             total += float(loss.detach()) * batch.shape[1]
         with torch.no_grad():
-            ahead_losses = networks.losses(*ahead)
+            loss_ahead, better = networks.keep(*validation)
         losses.append(total / (members * count))
-        held_back.append(float(ahead_losses.mean()))
+        held_back.append(loss_ahead)
         if not np.isfinite([losses[-1], held_back[-1]]).all():
             raise ImagineError(
                 f"the loss of the ensemble is {losses[-1]} after {epoch + 1} epochs; try another "
                 "--seed, or fewer --hidden"
             )
-        waited = 0 if networks.keep(ahead_losses) else waited + 1
+        waited = 0 if better else waited + 1
         epoch += 1
         progress.advance(note=f"loss {losses[-1]:.3f}, validation {held_back[-1]:.3f}")
     return {"epochs": epoch, "losses": losses, "mean_validation_losses": held_back}
+
+
+def _mixture(mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance ``(N, K)`` of the mixture of ``(m, N, K)``."""
+    middle = mean.mean(0)
+    return middle, var.mean(0) + (mean - middle).square().mean(0)
+
+
+def _factored_loss(mean: Tensor, var: Tensor, y: Tensor) -> Tensor:
+    """Mean negative log-likelihood, less a constant, of ``(*S, N, K)``, with the variances of each
+    dimension multiplied by the factor ``mean((y - mean)² / var)`` that maximises it: ``(*S,)``."""
+    factor = ((mean - y).square() / var).mean(-2)
+    return 0.5 * (factor.clamp_min(1e-30).log() + var.log().mean(-2)).sum(-1)
+
+
+def _variance_factors(mean: Tensor, var: Tensor, y: Tensor) -> Tensor:
+    """The factor ``(K,)`` of each dimension's variances ``(m, N, K)`` that suits ``y`` most, of those
+    with which the mixture's 95 % interval covers 94 to 96 % of it, or as near to that as can be."""
+    middle, disagreement = _mixture(mean, torch.zeros_like(var))
+    squared, own = (y - middle).square(), var.mean(0)
+    tried = torch.linspace(-12.0, 6.0, 361).exp()
+    total = [factor * own + disagreement for factor in tried]
+    losses = torch.stack([(each.log() + squared / each).mean(0) for each in total])
+    limit = QUANTILES[95] ** 2
+    covered = torch.stack([(squared <= limit * each).float().mean(0) for each in total])
+    off = torch.maximum(_COVERED[0] - covered, covered - _COVERED[1]).clamp_min(0.0)
+    return tried[losses.masked_fill(off > off.min(0).values, torch.inf).argmin(0)]

@@ -14,6 +14,7 @@ the difference, over the stretches.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ from imagine_cli.world_models.model_error import ModelError, variances_at
 
 HORIZON = 25
 _FEWEST, _MOST, _MOST_NUMBERS = 10, 400, 60_000
-_ITERATIONS = 60
+_ITERATIONS = 100
 # A pull of the parameters towards nothing in particular, which a flat likelihood leaves open.
 _PULL = 1e-3
 
@@ -169,15 +170,17 @@ def _constrained(parameters: Tensor) -> tuple[Tensor, Tensor]:
     return parameters[:-1].sigmoid(), 0.999 * parameters[-1].sigmoid()
 
 
-def _minimise(loss: Any, start: Tensor) -> Tensor:
-    from scipy.optimize import minimize
-
-    def value(numbers: np.ndarray) -> tuple[float, np.ndarray]:
-        parameters = torch.as_tensor(numbers).requires_grad_()
-        found = loss(parameters)
-        (gradient,) = torch.autograd.grad(found, parameters)
-        return float(found.detach()), gradient.nan_to_num().numpy()
-
-    options = {"maxiter": _ITERATIONS}
-    reached = minimize(value, start.numpy(), jac=True, method="L-BFGS-B", options=options)
-    return torch.as_tensor(reached.x)
+def _minimise(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+    """Adam: D + 1 numbers, and a function that is smooth but for stretches that explode."""
+    parameters, best = start.clone().requires_grad_(), (math.inf, start)
+    optimizer = torch.optim.Adam([parameters], lr=0.1)
+    for _ in range(_ITERATIONS):
+        optimizer.zero_grad()
+        value = loss(parameters)
+        if float(value.detach()) < best[0]:
+            best = float(value.detach()), parameters.detach().clone()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if not torch.isfinite(parameters).all():
+            break
+    return best[1]
