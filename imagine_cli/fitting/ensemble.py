@@ -27,7 +27,6 @@ from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.split import Split, scales
 from imagine_cli.progress import Progress
-from imagine_cli.scores import QUANTILES
 from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
 from imagine_cli.world_models.ensemble import EnsembleWorldModel
@@ -51,8 +50,6 @@ _LEARNING_RATE = 1e-3
 _BOUNDS_PULL = 0.01
 # An improvement of less than this many nats in all is none.
 _LEAST_IMPROVEMENT = 0.01
-# What part of the calibration transitions the 95 % interval may cover.
-_COVERED = (0.94, 0.96)
 _DTYPE = torch.float32
 
 
@@ -242,14 +239,11 @@ def _factored_loss(mean: Tensor, var: Tensor, y: Tensor) -> Tensor:
 
 
 def _variance_factors(mean: Tensor, var: Tensor, y: Tensor) -> Tensor:
-    """The factor ``(K,)`` of each dimension's variances ``(m, N, K)`` that suits ``y`` most, of those
-    with which the mixture's 95 % interval covers 94 to 96 % of it, or as near to that as can be."""
+    """The factor ``(K,)`` of each dimension's variances ``(m, N, K)`` with which the mixture's
+    likelihood of ``y`` is largest, to 5 %."""
     middle, disagreement = _mixture(mean, torch.zeros_like(var))
     squared, own = (y - middle).square(), var.mean(0)
-    tried = torch.linspace(-12.0, 6.0, 361).exp()
-    total = [factor * own + disagreement for factor in tried]
+    tried = torch.linspace(-12.0, 12.0, 481).exp()
+    total = (factor * own + disagreement for factor in tried)
     losses = torch.stack([(each.log() + squared / each).mean(0) for each in total])
-    limit = QUANTILES[95] ** 2
-    covered = torch.stack([(squared <= limit * each).float().mean(0) for each in total])
-    off = torch.maximum(_COVERED[0] - covered, covered - _COVERED[1]).clamp_min(0.0)
-    return tried[losses.masked_fill(off > off.min(0).values, torch.inf).argmin(0)]
+    return tried[losses.argmin(0)]
