@@ -222,7 +222,7 @@ def _train(
         waited = 0 if better else waited + 1
         epoch += 1
         progress.advance(note=f"loss {losses[-1]:.3f}, validation {held_back[-1]:.3f}")
-    return {"epochs": epoch, "losses": losses, "mean_validation_losses": held_back}
+    return {"epochs": epoch, "losses": losses, "mixture_validation_losses": held_back}
 
 
 def _mixture(mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
