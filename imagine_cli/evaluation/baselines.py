@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from imagine_cli.evaluation.real import RealRun
+from imagine_cli.evaluation.run_scores import RunScores
 from imagine_cli.evaluation.scores import ScoreKeeper
 from imagine_cli.recording.schema import chunk_lengths
-from imagine_cli.scores import Scores
 
 
 class LinearGaussian(NamedTuple):
@@ -34,7 +34,7 @@ def fit_linear_gaussian(run: RealRun) -> LinearGaussian:
     )
 
 
-def linear_gaussian(run: RealRun) -> Scores:
+def linear_gaussian(run: RealRun) -> RunScores:
     """The scores of the linear-Gaussian model that is fitted to the run itself.
 
     Seeing the very data that it is judged by favours it: what beats it does better than that.
@@ -42,14 +42,14 @@ def linear_gaussian(run: RealRun) -> Scores:
     return _scores(run, fit_linear_gaussian(run))
 
 
-def no_change(run: RealRun) -> Scores:
+def no_change(run: RealRun) -> RunScores:
     """The scores of the forecast that the start stays as it is, for certain: ``x' = x``."""
     size, actions = run.observations.shape[2], run.actions.shape[2]
     zero = np.zeros((size, size))
     return _scores(run, LinearGaussian(np.eye(size), np.zeros((size, actions)), zero[0], zero))
 
 
-def _scores(run: RealRun, model: LinearGaussian) -> Scores:
+def _scores(run: RealRun, model: LinearGaussian) -> RunScores:
     """From each real start, under the real actions, some trajectories and steps at a time."""
     keeper = ScoreKeeper(run.observations, run.lengths)
     covariances = [np.zeros_like(model.q)]
