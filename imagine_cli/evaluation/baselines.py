@@ -9,6 +9,7 @@ import numpy as np
 from imagine_cli.evaluation.real import RealRun
 from imagine_cli.evaluation.run_scores import RunScores
 from imagine_cli.evaluation.scores import ScoreKeeper
+from imagine_cli.fitting.linear_gaussian import regress
 from imagine_cli.recording.schema import chunk_lengths
 
 
@@ -22,16 +23,14 @@ class LinearGaussian(NamedTuple):
 
 
 def fit_linear_gaussian(run: RealRun) -> LinearGaussian:
-    """Least squares over every real transition; Q is the residuals' second moment."""
+    """Ridge regression over every real transition, whose ridge suits the last fifth of them."""
     there = run.lengths[:, None] > np.arange(run.steps)
     now, after = run.observations[:, :-1][there], run.observations[:, 1:][there]
-    inputs = np.concatenate([now, run.actions[there], np.ones((len(now), 1))], axis=1)
-    weights = np.linalg.lstsq(inputs, after, rcond=None)[0]
-    residuals = after - inputs @ weights
+    inputs = np.concatenate([now, run.actions[there]], axis=1)
+    found = regress(inputs, after - now, -(-4 * len(now) // 5))
     size = now.shape[1]
-    return LinearGaussian(
-        weights[:size].T, weights[size:-1].T, weights[-1], residuals.T @ residuals / len(now)
-    )
+    a = np.eye(size) + found.weights[:, :size]
+    return LinearGaussian(a, found.weights[:, size:], found.offset, found.covariance)
 
 
 def linear_gaussian(run: RealRun) -> RunScores:
