@@ -209,18 +209,24 @@ def describe_named(env_id: str, kwargs: dict[str, Any] | None = None) -> EnvDesc
 
 def reset_seed(seed: int, trajectory: int) -> int:
     """The seed of the real reset that trajectory number ``trajectory`` starts from."""
-    sequence = seed_sequence(seed, Stream.RESET, trajectory)
-    return int(sequence.generate_state(1)[0])
+    return _reset_seed(seed, Stream.RESET, trajectory)
 
 
-def real_resets(env: gymnasium.Env[Any, Any], seed: int, first: int, count: int) -> np.ndarray:
+def _reset_seed(seed: int, stream: Stream, number: int) -> int:
+    return int(seed_sequence(seed, stream, number).generate_state(1)[0])
+
+
+def real_resets(
+    env: gymnasium.Env[Any, Any], seed: int, first: int, count: int, stream: Stream = Stream.RESET
+) -> np.ndarray:
     """The starts of trajectories ``first`` to ``first + count - 1``: ``(count, D)`` float64.
 
     Each is a reset of the real env with a seed of its own, so that a trajectory's start depends
     on ``seed`` and its number alone.
     """
+    seeds = [_reset_seed(seed, stream, first + k) for k in range(count)]
     with env_errors(env):
-        starts = [env.reset(seed=reset_seed(seed, first + k))[0] for k in range(count)]
+        starts = [env.reset(seed=each)[0] for each in seeds]
     return np.asarray(starts, dtype=np.float64).reshape(count, -1)
 
 

@@ -4,14 +4,12 @@ fits and evaluations share."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 QUANTILES = {50: 0.6744897501960817, 90: 1.6448536269514722, 95: 1.959963984540054}
 """How many standard deviations the central interval of so many percent reaches from the mean."""
-
-_none = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -32,32 +30,17 @@ class Scores:
             ``crps``, ``sharpness``, ``calibration`` (means over the dimensions). An evaluation has
             ``nll`` of the joint Gaussian, ``energy`` (energy score) and ``mahalanobis50``, ``90``,
             ``95``: the part of real observations inside the ellipsoid of that probability.
-        pit: ``(T, D, 20)`` counts of the probability integral transform in equal bins, in an
-            evaluation.
-        joint_pit: ``(T, 20)``, those of the probability of the ellipsoid through what was real:
-            uniform where the joint Gaussian is right, like ``pit`` where the marginal ones are.
     """
 
     count: np.ndarray
     marginal: dict[str, np.ndarray]
     joint: dict[str, np.ndarray]
-    pit: np.ndarray = field(default_factory=_none.copy)
-    joint_pit: np.ndarray = field(default_factory=_none.copy)
 
     def value(self, metric: str, horizon: int, dimension: int | None = None) -> float:
         """One number. KeyError for a metric that there isn't."""
         if dimension is None:
             return float(self.joint[metric][horizon - 1])
         return float(self.marginal[metric][horizon - 1, dimension])
-
-    def scaled_crps(self, scale: np.ndarray) -> np.ndarray:
-        """``(T,)``: the mean over dimensions of CRPS / ``scale`` ``(D,)``; constant ones count as
-        they are."""
-        return np.asarray((self.marginal["crps"] / np.where(scale > 0, scale, 1.0)).mean(-1))
-
-    def mean_scaled_crps(self, scale: np.ndarray) -> float:
-        """The mean of :meth:`scaled_crps` over the horizons that a trajectory reaches."""
-        return float(self.scaled_crps(scale)[self.count > 0].mean())
 
 
 def errors(real: np.ndarray, mean: np.ndarray, var: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

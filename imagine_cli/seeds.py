@@ -27,8 +27,15 @@ class Stream(IntEnum):
     SEARCH_NOISE = 9  # (): what imagination draws, the same for each policy that is tried
     LEARNING = 10  # (k): the seed of round k's trial, whose own streams are these again
     PLANNER = 11  # (i): what a planner draws for trajectory i
+    INITIAL_BELIEF = 12  # (i): of seed 0, reset i of those that the start "belief" is fitted to
+    FIT = 13  # (): the seed of a fit's real run, whose own streams are these again
 
 
 def seed_sequence(seed: int, stream: Stream, *index: int) -> np.random.SeedSequence:
     """What seeds a generator of a stream: ``np.random.Philox(seed_sequence(...))``."""
     return np.random.SeedSequence(seed, spawn_key=(int(stream), *index))
+
+
+def derived_seed(seed: int, stream: Stream, *index: int) -> int:
+    """The seed that a stream stands for, whose own streams are all of them again."""
+    return int(seed_sequence(seed, stream, *index).generate_state(1, np.uint64)[0] >> 1)

@@ -5,9 +5,13 @@ import sys
 
 import numpy as np
 
-from imagine_cli.environments import reset_seed
+from imagine_cli.environments import describe_named, reset_seed
 from imagine_cli.evaluation.real import evaluation_seed
-from imagine_cli.seeds import Stream, seed_sequence
+from imagine_cli.fitting import gather
+from imagine_cli.fitting.collect import collect
+from imagine_cli.policies import make_policy
+from imagine_cli.progress import Silent
+from imagine_cli.seeds import Stream, derived_seed, seed_sequence
 
 
 def test_streams_keep_the_numbers_that_files_were_written_with() -> None:
@@ -18,6 +22,26 @@ def test_streams_keep_the_numbers_that_files_were_written_with() -> None:
     assert reset_seed(9, 4) == np.random.SeedSequence(9, spawn_key=(0, 4)).generate_state(1)[0]
     (two,) = np.random.SeedSequence(9, spawn_key=(4,)).generate_state(1, np.uint64)
     assert evaluation_seed(9) == int(two) >> 1
+
+
+def test_fit_evaluation_and_rollout_of_a_seed_see_different_episodes() -> None:
+    fitted = gather.run(
+        "Pendulum-v1", None, steps=450, policy="random", seed=0, progress=Silent()
+    ).transitions
+    seen = []
+    for seed in (0, evaluation_seed(0)):
+        policy = make_policy("random", describe_named("Pendulum-v1"), seed=seed)
+        seen.append(collect("Pendulum-v1", policy, steps=450, seed=seed))
+    for other in seen:
+        assert not np.isin(fitted.observations[::200], other.observations).all(-1).any()
+        assert (fitted.actions != other.actions).all()
+    again = collect(
+        "Pendulum-v1",
+        make_policy("random", describe_named("Pendulum-v1"), seed=derived_seed(0, Stream.FIT)),
+        steps=450,
+        seed=derived_seed(0, Stream.FIT),
+    )
+    assert (again.observations == fitted.observations).all()
 
 
 def test_no_two_streams_of_a_seed_are_the_same() -> None:

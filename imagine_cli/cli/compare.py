@@ -28,7 +28,8 @@ def compare(
         typer.Option(
             "--statistical",
             help="Whether the trajectories could come from one distribution, in place of whether "
-            'they are equal: Kolmogorov-Smirnov tests. Needs the extra "evaluate".',
+            "they are equal: Kolmogorov-Smirnov tests, and what these would have found. Needs the "
+            'extra "evaluate".',
         ),
     ] = False,
     alpha: Annotated[

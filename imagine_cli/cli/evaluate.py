@@ -89,8 +89,9 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="GATE",
-            help="Exit with status 1 where this holds, as in 'rmse@10 > 0.2', "
-            "'coverage95@25 < 0.9' or 'bias[theta_dot]@last > 0.1'; repeatable. There is rmse, "
+            help="Exit with status 1 where this holds of the whole 95 % interval over "
+            "trajectories, as in 'rmse@10 > 0.2', 'coverage95@25 < 0.9' or "
+            "'bias[theta_dot]@last > 0.1'; repeatable. There is rmse, "
             "bias, nll, crps, energy, coverage50/90/95, mahalanobis50/90/95, sharpness and "
             "calibration.",
         ),
@@ -177,8 +178,9 @@ def evaluate(
         from imagine_cli.cli.evaluate_tables import print_evaluation
 
         print_evaluation(found, dimensions=dimensions)
-    failed = [verdict for verdict in verdicts if not verdict.passed]
-    for verdict in failed:
-        print(f"imagine: gate failed: {printable(verdict.line())}", file=sys.stderr)
-    if failed:
+    for verdict in verdicts:
+        if not verdict.passed or not (verdict.decided or quiet):
+            what = "undecided" if verdict.passed else "failed"
+            print(f"imagine: gate {what}: {printable(verdict.line())}", file=sys.stderr)
+    if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import answers
-from imagine_cli.cli.tables import number_table, plural, significant, sparkline
+from imagine_cli.cli.tables import number_table, plural, plus_minus, significant, sparkline
 from imagine_cli.evaluation.scores import MARGINAL
 from imagine_cli.printable import printable
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from imagine_cli.evaluation.report import Evaluation
-    from imagine_cli.scores import Scores
+    from imagine_cli.evaluation.run_scores import RunScores
 
 _JOINT = {
     "rmse": "RMSE",
@@ -67,11 +67,10 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
             console.print()
             line(f"{name}: {ahead}")
             console.print(_by_horizon(found, report.scores, console.width, d))
+    notes = [f"{plus_minus()} and in brackets: 95 % intervals over trajectories"]
     if not dimensions and len(found.observation_names) > 1:
-        console.print(
-            "\nall dimensions together; --dimensions shows each, --json has every number",
-            style="dim",
-        )
+        notes.append("all dimensions together; --dimensions shows each, --json has every number")
+    console.print("\n" + "\n".join(notes), style="dim", soft_wrap=True)
 
 
 def _ranking(found: Evaluation, width: int) -> Table:
@@ -79,10 +78,14 @@ def _ranking(found: Evaluation, width: int) -> Table:
     last = max(h for h in range(1, found.steps + 1) if (found.lengths >= h).any())
     columns: dict[str, list[str]] = {"model": [report.name for report in found.models]}
     columns["propagation"] = [report.propagation for report in found.models]
-    columns["score"] = [significant(report.score) for report in found.models]
+    columns["score"] = [
+        _cell("score", report.score, report.scores.score_interval) for report in found.models
+    ]
     for metric in ("rmse", "coverage90", "energy"):
-        values = [report.scores.value(metric, last) for report in found.models]
-        columns[f"{_JOINT[metric]} @{last}"] = [_cell(metric, value) for value in values]
+        columns[f"{_JOINT[metric]} @{last}"] = [
+            _cell(metric, scores.value(metric, last), scores.interval(metric, last))
+            for scores in (report.scores for report in found.models)
+        ]
     for name in found.baselines:
         ahead = [report.against[name].ahead_overall for report in found.models]
         columns[f"beats {name}"] = [f"to step {step}" if step else "never" for step in ahead]
@@ -98,7 +101,7 @@ def _ranking(found: Evaluation, width: int) -> Table:
 
 
 def _by_horizon(
-    found: Evaluation, scores: Scores, width: int, dimension: int | None = None
+    found: Evaluation, scores: RunScores, width: int, dimension: int | None = None
 ) -> Table:
     chosen = _JOINT if dimension is None else _MARGINAL
     horizons = shown_horizons(found.steps)
@@ -107,12 +110,14 @@ def _by_horizon(
         "real": [str(scores.count[horizon - 1]) for horizon in horizons],
     }
     for metric, heading in chosen.items():
-        values = [scores.value(metric, horizon, dimension) for horizon in horizons]
-        columns[heading] = [_cell(metric, value) for value in values]
+        columns[heading] = [
+            _cell(metric, scores.value(metric, h, dimension), scores.interval(metric, h, dimension))
+            for h in horizons
+        ]
     pit = scores.joint_pit if dimension is None else scores.pit[:, dimension]
     columns["PIT"] = [_histogram(pit[horizon - 1]) for horizon in horizons]
     least = ["PIT", "calibration", "real", "width 90 %", "in 50 %"]
-    least += ["energy", "joint 95 %", "90 %", "CRPS"]
+    least += ["energy", "joint 95 %", "90 %", "|bias|", "bias", "CRPS"]
     return _fitting(columns, least, width, left=0)
 
 
@@ -138,8 +143,13 @@ def _histogram(counts: np.ndarray) -> str:
     return sparkline(bars, low=0)
 
 
-def _cell(metric: str, value: float) -> str:
+def _cell(metric: str, value: float, interval: tuple[float, float]) -> str:
+    """A value with half its interval's width, or a share in % with its interval."""
+    low, high = interval
     if math.isnan(value):
         return "-"
-    share = metric.startswith(("coverage", "mahalanobis"))
-    return f"{100 * value:.1f} %" if share else significant(value)
+    if metric.startswith(("coverage", "mahalanobis")):
+        return f"{100 * value:.1f} ({100 * low:.0f}-{100 * high:.0f}) %"
+    if math.isinf(value):
+        return str(value)
+    return f"{significant(value)}{plus_minus()}{significant(0.5 * (high - low), 1)}"

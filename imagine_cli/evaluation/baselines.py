@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from imagine_cli.evaluation.real import RealRun
+from imagine_cli.evaluation.run_scores import RunScores
 from imagine_cli.evaluation.scores import ScoreKeeper
+from imagine_cli.fitting.linear_gaussian import regress
 from imagine_cli.recording.schema import chunk_lengths
-from imagine_cli.scores import Scores
 
 
 class LinearGaussian(NamedTuple):
@@ -22,19 +23,17 @@ class LinearGaussian(NamedTuple):
 
 
 def fit_linear_gaussian(run: RealRun) -> LinearGaussian:
-    """Least squares over every real transition; Q is the residuals' second moment."""
+    """Ridge regression over every real transition, whose ridge suits the last fifth of them."""
     there = run.lengths[:, None] > np.arange(run.steps)
     now, after = run.observations[:, :-1][there], run.observations[:, 1:][there]
-    inputs = np.concatenate([now, run.actions[there], np.ones((len(now), 1))], axis=1)
-    weights = np.linalg.lstsq(inputs, after, rcond=None)[0]
-    residuals = after - inputs @ weights
+    inputs = np.concatenate([now, run.actions[there]], axis=1)
+    found = regress(inputs, after - now, -(-4 * len(now) // 5))
     size = now.shape[1]
-    return LinearGaussian(
-        weights[:size].T, weights[size:-1].T, weights[-1], residuals.T @ residuals / len(now)
-    )
+    a = np.eye(size) + found.weights[:, :size]
+    return LinearGaussian(a, found.weights[:, size:], found.offset, found.covariance)
 
 
-def linear_gaussian(run: RealRun) -> Scores:
+def linear_gaussian(run: RealRun) -> RunScores:
     """The scores of the linear-Gaussian model that is fitted to the run itself.
 
     Seeing the very data that it is judged by favours it: what beats it does better than that.
@@ -42,14 +41,14 @@ def linear_gaussian(run: RealRun) -> Scores:
     return _scores(run, fit_linear_gaussian(run))
 
 
-def no_change(run: RealRun) -> Scores:
+def no_change(run: RealRun) -> RunScores:
     """The scores of the forecast that the start stays as it is, for certain: ``x' = x``."""
     size, actions = run.observations.shape[2], run.actions.shape[2]
     zero = np.zeros((size, size))
     return _scores(run, LinearGaussian(np.eye(size), np.zeros((size, actions)), zero[0], zero))
 
 
-def _scores(run: RealRun, model: LinearGaussian) -> Scores:
+def _scores(run: RealRun, model: LinearGaussian) -> RunScores:
     """From each real start, under the real actions, some trajectories and steps at a time."""
     keeper = ScoreKeeper(run.observations, run.lengths)
     covariances = [np.zeros_like(model.q)]

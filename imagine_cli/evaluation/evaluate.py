@@ -122,7 +122,6 @@ def evaluate_model(
                     overwrite=overwrite,
                 )  # fmt: skip
         baselines = {"no change": no_change(run), "linear-Gaussian": linear_gaussian(run)}
-        scale = np.nanstd(run.observations.reshape(-1, about.observation_size), axis=0)
         target = None if imagined is None else Target(imagined, command, overwrite)
         reports = []
         for candidate in candidates:
@@ -135,8 +134,7 @@ def evaluate_model(
                 ModelReport(
                     name=name, label=f"{name}, {described}" if several else name, kind=model.kind,
                     propagation=described, sha256=model.sha256, scores=scores, seconds=seconds,
-                    against={k: compare_to(scores, other, scale) for k, other in baselines.items()},
-                    score=scores.mean_scaled_crps(scale),
+                    against={k: compare_to(scores, other) for k, other in baselines.items()},
                 )
             )  # fmt: skip
         progress.finish()

@@ -7,6 +7,10 @@
 METRIC is one of :data:`METRICS`; ``[DIMENSION]``, by name or number, may be left out: then the
 number is that of the observation as a whole (see :class:`~imagine_cli.scores.Scores`).
 HORIZON is a step, or ``last``. OP is ``>``, ``>=``, ``<`` or ``<=``.
+
+A number is of so many trajectories, and other ones would give another. A gate fails where the
+whole 95 % interval over trajectories is on the side that it names; where the threshold is inside,
+they don't decide, and it passes with a remark about how many would.
 """
 
 from __future__ import annotations
@@ -52,20 +56,45 @@ class Gate:
 
 
 class Verdict(NamedTuple):
-    """A gate of one model: its value, and why it failed; ``failure`` is empty where it passed."""
+    """A gate of one model.
+
+    Attributes:
+        value: of the metric, NaN where there is none.
+        interval: its 95 % interval over trajectories.
+        trajectories: how many get so far.
+        passed: whether the gate is met.
+        deciding: where the threshold is inside the interval, about how many trajectories would
+            decide; None where no number would.
+    """
 
     gate: Gate
     model: str
     value: float
-    failure: str
+    interval: tuple[float, float]
+    trajectories: int
+    passed: bool
+    deciding: int | None
 
     @property
-    def passed(self) -> bool:
-        return not self.failure
+    def decided(self) -> bool:
+        """False where the threshold is inside the interval."""
+        low, high = self.interval
+        return not low <= self.gate.threshold <= high
 
     def line(self) -> str:
-        """``rmse@10 > 0.2: it is 0.31 (wm.pt)``."""
-        return f"{self.gate}: {self.failure or f'it is {self.value:.6g}'} ({self.model})"
+        """``rmse@10 > 0.2: it is 0.31, 0.29 to 0.33 (wm.pt)``."""
+        low, high = self.interval
+        said = f"it is {self.value:.3g}, 95 % interval {low:.3g} to {high:.3g}"
+        if not self.trajectories:
+            where = "the last step" if self.gate.horizon is None else f"step {self.gate.horizon}"
+            said = f"no real trajectory gets to {where}"
+        elif math.isnan(self.value):
+            said = "its value is not a number"
+        elif not self.decided:
+            said += f": {self.trajectories} trajectories don't decide"
+            if self.deciding is not None:
+                said += f", about {self.deciding} would"
+        return f"{self.gate}: {said} ({self.model})"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as ``imagine evaluate --json`` prints it."""
@@ -73,8 +102,12 @@ class Verdict(NamedTuple):
             "gate": str(self.gate),
             "model": self.model,
             "value": self.value,
+            "interval": self.interval,
+            "trajectories": self.trajectories,
             "passed": self.passed,
-            "failure": self.failure,
+            "decided": self.decided,
+            "deciding_trajectories": self.deciding,
+            "failure": "" if self.passed else self.line(),
         }
 
 
@@ -135,14 +168,14 @@ def _judge(gate: Gate, found: Evaluation, report: ModelReport) -> Verdict:
     dimension = None if gate.dimension is None else _index(gate, names)
     horizon = found.steps if gate.horizon is None else gate.horizon
     value = scores.value(gate.metric, horizon, dimension)
-    failure = ""
-    if not scores.count[horizon - 1]:
-        failure = f"no real trajectory gets to step {horizon}"
-    elif math.isnan(value):
-        failure = "its value is not a number"
-    elif _OPERATORS[gate.operator](value, gate.threshold):
-        failure = f"it is {value:.6g}"
-    return Verdict(gate, report.label, value, failure)
+    low, high = scores.interval(gate.metric, horizon, dimension)
+    failing = _OPERATORS[gate.operator]
+    passed = not (math.isnan(value) or all(failing(end, gate.threshold) for end in (low, high)))
+    deciding = None
+    if low <= gate.threshold <= high:
+        deciding = scores.deciding(gate.metric, horizon, dimension, gate.threshold)
+    count = int(scores.count[horizon - 1])
+    return Verdict(gate, report.label, value, (low, high), count, passed, deciding)
 
 
 def _index(gate: Gate, names: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -14,11 +15,11 @@ import numpy as np
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import ImagineError
 from imagine_cli.evaluation.real import RealRun, evaluation_seed
+from imagine_cli.evaluation.run_scores import RunScores
 from imagine_cli.evaluation.scores import ScoreKeeper
 from imagine_cli.progress import Progress
 from imagine_cli.recording import RolloutWriter
 from imagine_cli.recording.shard import Grid, Shard
-from imagine_cli.scores import Scores
 
 if TYPE_CHECKING:
     from imagine_cli.evaluation.candidates import Candidate
@@ -96,7 +97,7 @@ def imagine_run(
     run: RealRun,
     target: Target | None,
     progress: Progress,
-) -> tuple[Scores, str, float]:
+) -> tuple[RunScores, str, float]:
     """Imagine the run: the scores, the propagation, the seconds.
 
     Args:
@@ -120,7 +121,16 @@ def imagine_run(
         policy=GivenActions(actions, request.policy), initial=_beginnings(run),
     )  # fmt: skip
     used = rollout.dynamics.propagation.description
-    keeper = ScoreKeeper(run.observations, run.lengths)
+    particles = getattr(propagation, "particles", None)
+    if particles is not None and particles <= about.observation_size:
+        warnings.warn(
+            f"{name}: {particles} particles have no joint density in {about.observation_size} "
+            "dimensions, so that the joint NLL takes these one by one and joint coverages are left "
+            f"out; give --particles {10 * about.observation_size}, or more than "
+            f"{about.observation_size}",
+            stacklevel=2,
+        )
+    keeper = ScoreKeeper(run.observations, run.lengths, particles)
 
     def see(shard: Shard, numbers: Mapping[str, np.ndarray]) -> None:
         mean, var = numbers["observation/mean"], numbers["observation/var"]

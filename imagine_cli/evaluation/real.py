@@ -14,7 +14,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.recording import RolloutHeader, open_rollout, write_rollout
 from imagine_cli.recording.real_lengths import real_lengths
-from imagine_cli.seeds import Stream, seed_sequence
+from imagine_cli.seeds import Stream, derived_seed
 
 if TYPE_CHECKING:
     import gymnasium
@@ -63,11 +63,9 @@ class RealRun:
 def evaluation_seed(seed: int) -> int:
     """The seed of the real run that ``--seed`` stands for.
 
-    Not the seed itself: ``imagine fit`` with the same one would have trained on the very
-    episodes that the model is then judged by.
+    Not the seed itself, so that rollout, fit and evaluation of one seed see different episodes.
     """
-    sequence = seed_sequence(seed, Stream.EVALUATION)
-    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+    return derived_seed(seed, Stream.EVALUATION)
 
 
 def run_real(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imagine_cli.scores import Scores
+from imagine_cli.evaluation.run_scores import RunScores
 
 
 class Comparison(NamedTuple):
@@ -31,7 +31,8 @@ class ModelReport:
 
     ``label`` is the name, with the propagation where the model is imagined with several.
     ``score``, by which models are ranked, is the mean CRPS over dimensions (each divided by its
-    standard deviation in the real run) and horizons: 0 is perfect.
+    standard deviation in the real run) and horizons: 0 is perfect. A dimension that is constant
+    but for rounding counts as it is.
     """
 
     name: str
@@ -39,10 +40,13 @@ class ModelReport:
     kind: str
     propagation: str
     sha256: str
-    scores: Scores
+    scores: RunScores
     against: dict[str, Comparison]
-    score: float
     seconds: float
+
+    @property
+    def score(self) -> float:
+        return self.scores.score
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Evaluation:
     observation_names: list[str]
     lengths: np.ndarray
     models: list[ModelReport]
-    baselines: dict[str, Scores]
+    baselines: dict[str, RunScores]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data and arrays, as ``imagine evaluate --json`` prints it."""
@@ -80,6 +84,7 @@ class Evaluation:
         facts = ("name", "label", "kind", "propagation", "sha256", "score")
         return {
             **{name: getattr(report, name) for name in facts},
+            "score_interval": report.scores.score_interval,
             "seconds": round(report.seconds, 3),
             **self._scores(report.scores),
             "against": {
@@ -95,24 +100,27 @@ class Evaluation:
             },
         }
 
-    def _scores(self, scores: Scores) -> dict[str, Any]:
+    def _scores(self, scores: RunScores) -> dict[str, Any]:
+        whole = {metric: scores.intervals(metric) for metric in scores.joint}
+        each = {metric: scores.intervals(metric, True) for metric in scores.marginal}
         return {
             "count": scores.count,
-            "overall": {**scores.joint, "pit": scores.joint_pit},
+            "overall": {**scores.joint, "pit": scores.joint_pit, "interval": whole},
             "dimensions": {
                 name: {
                     **{metric: values[:, d] for metric, values in scores.marginal.items()},
                     "pit": scores.pit[:, d],
+                    "interval": {metric: ends[:, d] for metric, ends in each.items()},
                 }
                 for d, name in enumerate(self.observation_names)
             },
         }
 
 
-def compare_to(scores: Scores, baseline: Scores, scale: np.ndarray) -> Comparison:
-    """``scores`` against a baseline's on the same run; ``scale`` ``(D,)`` as in Comparison."""
+def compare_to(scores: RunScores, baseline: RunScores) -> Comparison:
+    """``scores`` against a baseline's on the same run."""
     mine, others = scores.marginal["crps"], baseline.marginal["crps"]
-    overall = scores.scaled_crps(scale), baseline.scaled_crps(scale)
+    overall = scores.crps_by_horizon, baseline.crps_by_horizon
     with np.errstate(divide="ignore", invalid="ignore"):
         skill, skill_overall = 1.0 - mine / others, 1.0 - overall[0] / overall[1]
     return Comparison(

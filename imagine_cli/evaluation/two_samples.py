@@ -13,6 +13,10 @@ from imagine_cli.errors import InputError, require
 from imagine_cli.recording import Rollout, open_rollout
 
 _MOST_STEPS = 12
+# What "same" should rule out: a mean that is off by so many standard deviations, so often.
+_SHIFT, _POWER = 0.5, 0.9
+# Standard deviations: farther apart no two samples have values in between.
+_LARGEST = 10.0
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,9 @@ class TwoSamples:
     """Kolmogorov-Smirnov tests of what trajectories are at some steps, taken as one test.
 
     ``p`` is the smallest of the tests' p-values times their number (Bonferroni), at most 1;
-    ``quantity`` and ``step`` say where it is. ``same`` is ``p >= alpha``.
+    ``quantity`` and ``step`` say where it is. ``same`` is ``p >= alpha``. ``detectable`` is by how
+    many standard deviations a normal quantity has to be shifted for that to show in 9 of 10 cases
+    (infinity where none would), and ``enough`` how many trajectories a file needs for half a one.
     """
 
     a: Path
@@ -31,6 +37,8 @@ class TwoSamples:
     step: int
     tests: int
     trajectories: tuple[int, int]
+    detectable: float
+    enough: int
 
     @property
     def same(self) -> bool:
@@ -44,7 +52,21 @@ class TwoSamples:
         verdict = f"could be of one distribution: {closest} (smallest: {place})"
         if not self.same:
             verdict = f"are of different distributions: {closest}, the clearest in the {place}"
-        return [f"{self.a} and {self.b} {verdict}"]
+        lines = [f"{self.a} and {self.b} {verdict}"]
+        if self.same:
+            shown = "no shift of a quantity would be sure to show"
+            if np.isfinite(self.detectable):
+                shown = (
+                    f"a quantity shifted by {self.detectable:.2g} standard deviations would show "
+                    "in 9 of 10 cases"
+                )
+            if min(self.trajectories) < self.enough:
+                shown = (
+                    f"so few trajectories say little: {shown}; half a standard deviation takes "
+                    f"{self.enough} of each"
+                )
+            lines.append(shown)
+        return lines
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as ``imagine compare --statistical --json`` prints it."""
@@ -58,6 +80,8 @@ class TwoSamples:
             "most_different": {"quantity": self.quantity, "step": self.step},
             "tests": self.tests,
             "trajectories": list(self.trajectories),
+            "detectable_shift": self.detectable,
+            "enough_trajectories": self.enough,
         }
 
 
@@ -103,7 +127,42 @@ def compare_distributions(a: str | Path, b: str | Path, *, alpha: float = 0.01) 
             p = 1.0 if len(x) == len(y) else least
         if p < smallest:
             smallest, where = p, place
-    return TwoSamples(*paths, alpha, min(1.0, smallest * tests), *where, tests, counts)
+    power = Power(alpha / tests)
+    return TwoSamples(
+        *paths, alpha, min(1.0, smallest * tests), *where, tests, counts,
+        power.detectable(*counts), power.enough(_SHIFT),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a Kolmogorov-Smirnov test at ``alpha`` finds, at least: by where the two distribution
+    functions are farthest apart alone, and with the test's asymptotic threshold."""
+
+    alpha: float
+
+    def of(self, shift: float, n: float, m: float) -> float:
+        """How likely a normal quantity shifted by so many standard deviations is found."""
+        from scipy.special import kolmogi, ndtr
+
+        above = ndtr(shift / 2)
+        apart, threshold = 2 * above - 1, kolmogi(self.alpha) * np.sqrt(1 / n + 1 / m)
+        error = np.sqrt(above * (1 - above) * (1 / n + 1 / m))
+        return float(ndtr((apart - threshold) / error))
+
+    def detectable(self, n: int, m: int) -> float:
+        """The shift that is found in 9 of 10 cases, infinity where there is none."""
+        from scipy.optimize import brentq
+
+        if self.of(_LARGEST, n, m) < _POWER:
+            return np.inf
+        return float(brentq(lambda shift: self.of(shift, n, m) - _POWER, 0.0, _LARGEST))
+
+    def enough(self, shift: float) -> int:
+        """How many trajectories of each it takes to find a shift in 9 of 10 cases."""
+        from scipy.optimize import brentq
+
+        return int(np.ceil(brentq(lambda n: self.of(shift, n, n) - _POWER, 1.0, 1e9)))
 
 
 def _check(one: Rollout, other: Rollout) -> None:

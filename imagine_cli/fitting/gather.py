@@ -12,6 +12,7 @@ from imagine_cli.fitting.collect import Transitions, collect
 from imagine_cli.fitting.data import env_of, join, read_recordings
 from imagine_cli.policies import make_policy
 from imagine_cli.progress import Progress
+from imagine_cli.seeds import Stream, derived_seed
 
 
 class Gathered(NamedTuple):
@@ -35,10 +36,13 @@ def run(
     seed: int,
     progress: Progress,
 ) -> Gathered:
-    """Run the real env. Raises as :func:`~imagine_cli.fitting.collect.collect` does."""
+    """Run the real env, on other episodes than a rollout or an evaluation of the same seed.
+
+    Raises as :func:`~imagine_cli.fitting.collect.collect` does.
+    """
     if env_id is None:
         raise InputError("no env: give --env, or --data that says of which env it is")
-    env = make_env(env_id, env_kwargs)
+    env, seed = make_env(env_id, env_kwargs), derived_seed(seed, Stream.FIT)
     try:
         about = describe(env, env_kwargs)
         acting = make_policy(policy, about, seed=seed)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
@@ -18,12 +21,15 @@ from imagine_cli.fitting.collect import check_sizes
 from imagine_cli.fitting.horizons import held_out_scores
 from imagine_cli.fitting.kinds import Kind, settle
 from imagine_cli.fitting.model_error import fit_model_error
-from imagine_cli.fitting.split import check_fraction, split
+from imagine_cli.fitting.split import check_fraction, scales, split
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.registry import FITS
 from imagine_cli.world_models.base import WorldModel
 
 _STEPS, _FEWEST_STEPS = 20000, 50
+
+# How many standard deviations of the data an error has that no forecast should have.
+_DIVERGED = 10.0
 
 _VERSIONS = ("imagine-cli", "torch", "gpytorch", "botorch", "gymnasium", "numpy")
 
@@ -118,6 +124,7 @@ def fit_world_model(
     scores = held_out_scores(
         fitted.model, transitions, parts, found.env, seed=seed, progress=progress
     )
+    _warn_of_divergence(scores["horizons"]["ahead"], found.env, transitions.next_observations)
     progress.finish()
     asked: dict[str, Any] = {
         "kind": kind, "steps": steps, **options, "policy": policy, "seed": seed,
@@ -140,6 +147,23 @@ def fit_world_model(
         "duration_seconds": round(time.monotonic() - begun, 3),
     }  # fmt: skip
     return Fitted(fitted.model, found.env, metadata)
+
+
+def _warn_of_divergence(
+    ahead: Sequence[dict[str, Any]], env: EnvDescription, observations: np.ndarray
+) -> None:
+    """Where predictions are much worse than any forecast that stays among the data."""
+    for entry in ahead:
+        apart = np.array(entry["rmse"]) / scales(observations)
+        worst = int(np.argmax(apart))
+        if apart[worst] > _DIVERGED:
+            warnings.warn(
+                f"at step {entry['steps']} the error of {env.observation_names[worst]} is "
+                f"{apart[worst]:.1e} times its standard deviation; imagine fewer steps, or fit to "
+                "more transitions",
+                stacklevel=3,
+            )
+            return
 
 
 def _command(

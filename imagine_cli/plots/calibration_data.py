@@ -106,11 +106,15 @@ def panels_of(
         for label, number, horizon in curves:
             model = document["models"][number]
             scores = model["overall"] if dimension is None else model["dimensions"][dimension]
-            found.append(_calibration(scores, label, horizon, dimension is None))
+            # Of as few particles as dimensions there is no joint coverage.
+            if dimension is not None or any(scores["pit"][horizon - 1]):
+                found.append(_calibration(scores, label, horizon, dimension is None))
         return found
 
-    joint = [Panel(JOINT, curves_of(None))] if len(document["observation_names"]) > 1 else []
-    return joint + [Panel(name, curves_of(name)) for name in dimensions]
+    joint = curves_of(None) if len(document["observation_names"]) > 1 else []
+    return ([Panel(JOINT, joint)] if joint else []) + [
+        Panel(name, curves_of(name)) for name in dimensions
+    ]
 
 
 def _calibration(scores: dict[str, Any], label: str, horizon: int, joint: bool) -> Calibration:

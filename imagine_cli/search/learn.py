@@ -28,7 +28,7 @@ from imagine_cli.registry import FITS, METHODS
 from imagine_cli.request import RolloutRequest
 from imagine_cli.search.log import check_log, log_round
 from imagine_cli.search.methods import Method
-from imagine_cli.seeds import Stream, seed_sequence
+from imagine_cli.seeds import Stream, derived_seed
 
 _SCORED = 10  # the fewest real steps that a fit is scored on
 _LIMIT = 1000  # steps of an episode where the env says nothing of them
@@ -316,8 +316,7 @@ class _Run:
             about = describe(env, dict(request.env_kwargs))
             limit = env.spec.max_episode_steps if env.spec is not None else None
             steps = request.trial_steps or limit or _LIMIT
-            sequence = seed_sequence(request.seed, Stream.LEARNING, number)
-            seed = int(sequence.generate_state(1, np.uint64)[0] >> 1)
+            seed = derived_seed(request.seed, Stream.LEARNING, number)
             if number == 0:
                 named, policy = "random", make_policy("random", about, seed=seed)
                 total: int | None = request.random_steps

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from imagine_cli import InputError, evaluate_model
+from imagine_cli import InputError, evaluate_model, run_rollout
 from imagine_cli.cli import main
 from imagine_cli.evaluation.compare import compare_rollouts
-from imagine_cli.evaluation.two_samples import compare_distributions
+from imagine_cli.evaluation.two_samples import Power, compare_distributions
 from tests.helpers.linear_world import ENV_ID, linear_model
 from tests.helpers.rollout_files import numbers, write, write_plainly
+from tests.helpers.worlds import small_gp
 
 
 def pair(folder: Path, **changes: np.ndarray) -> tuple[Path, Path]:
@@ -233,6 +235,43 @@ def test_false_alarms_are_rarer_than_alpha(tmp_path: Path) -> None:
             write_plainly(paths[-1], arrays)
         alarms += not compare_distributions(*paths, alpha=0.1).same
     assert alarms <= 10  # binomial with 40 trials at 0.1: more in 1 of 650
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(60, 1e-2 / 72), (200, 1e-2 / 72), (100, 0.05)])
+def test_the_power_is_that_of_simulated_tests(n: int, alpha: float) -> None:
+    rng, power, trials = np.random.default_rng(n), Power(alpha), 400
+    shift = power.detectable(n, n)
+    found = [
+        stats.ks_2samp(rng.normal(size=n), rng.normal(shift, size=n)).pvalue < alpha
+        for _ in range(trials)
+    ]
+    # The bound is from one point of the distribution function; what is found is somewhat more.
+    error = 3 * np.sqrt(0.1 * 0.9 / trials)
+    assert 0.9 - error < np.mean(found) < 0.98 + error
+    assert power.enough(shift) == pytest.approx(n, abs=1)
+
+
+def test_few_trajectories_say_that_same_means_little(tmp_path: Path, capsys: Any) -> None:
+    a, b = real(tmp_path / "a.h5", 1), real(tmp_path / "b.h5", 2)
+    found = compare_distributions(a, b)
+    assert found.enough > 120
+    status, said = command(capsys, a, b, "--statistical")
+    assert status == 0
+    assert said.splitlines()[1].startswith("so few trajectories say little: a quantity shifted by")
+    assert f"half a standard deviation takes {found.enough} of each" in said
+
+
+def test_rollouts_from_the_belief_of_any_two_seeds_are_of_one_distribution(tmp_path: Path) -> None:
+    different = 0
+    for seed in range(8):
+        for name, own in (("a", 2 * seed), ("b", 2 * seed + 1)):
+            run_rollout(
+                "Pendulum-v1", small_gp(3, 1), start="belief", policy="random", steps=3,
+                trajectories=60, seed=own, output=tmp_path / f"{name}{seed}.h5",
+            )  # fmt: skip
+        found = compare_distributions(tmp_path / f"a{seed}.h5", tmp_path / f"b{seed}.h5")
+        different += not found.same
+    assert different <= 1  # each with a chance of at most 1 %
 
 
 def test_too_few_trajectories_can_not_tell(tmp_path: Path) -> None:

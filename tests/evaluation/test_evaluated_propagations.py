@@ -62,6 +62,14 @@ def test_what_fits_one_of_two_models_is_left_out_of_the_other_with_a_remark() ->
     assert len(labels) == 3
 
 
+def test_too_few_particles_for_a_joint_density_are_told() -> None:
+    with pytest.warns(UserWarning, match="2 particles have no joint density in 2 dimensions"):
+        found = evaluate_model(exact(), ENV_ID, propagation=Particles(2), **ASKED)
+    scores = found.models[0].scores
+    assert np.isnan(scores.joint["mahalanobis95"]).all()
+    assert np.isfinite(scores.joint["nll"]).all()
+
+
 def test_members_are_for_the_models_that_have_some() -> None:
     found = evaluate_model(
         [exact(), random_ensemble(2, 1)], ENV_ID, propagation="particles", particles=7,

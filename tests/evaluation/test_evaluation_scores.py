@@ -84,6 +84,111 @@ def crps_by_integration(y: float, mean: float, sd: float) -> float:
     return total
 
 
+def test_errors_are_those_of_a_bootstrap_over_trajectories() -> None:
+    b, t, d = 200, 2, 3
+    real, mean, var = data(b, t, d)
+    lengths = 1 + np.arange(b) % 2
+    real[:, 1:] += np.random.default_rng(1).normal(size=(b, 1, 1))  # shared by all dimensions
+    keeper = ScoreKeeper(real, lengths)
+    keep(keeper, mean, var, b, t)
+    scores, draws = keeper.scores(), np.random.default_rng(2)
+    names = [name for name in scores.joint if name not in ("bias", "calibration")]
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in [*names, "score", "x nll", "x bias"]}
+    for _ in range(400):
+        rows = draws.integers(0, b, b)
+        again = ScoreKeeper(real[rows], lengths[rows])
+        again._scale = keeper._scale
+        keep(again, mean[rows], var[rows], b, t)
+        found = again.scores()
+        for name in names:
+            drawn[name].append(found.joint[name])
+        drawn["score"].append(np.array(found.score))
+        drawn["x nll"].append(found.marginal["nll"])
+        drawn["x bias"].append(found.marginal["bias"])
+    low, high = scores.score_interval
+    errors = {name: scores.joint_error[name] for name in names}
+    errors |= {f"x {name}": scores.marginal_error[name] for name in ("nll", "bias")}
+    errors["score"] = np.array(np.log(high / low) / 2 / stats.t.ppf(0.975, b - 1) * scores.score)
+    for name, error in errors.items():
+        # Of 400 draws a standard deviation is known to 3.5 %, and to first order in 1/b.
+        np.testing.assert_allclose(error, np.std(drawn[name], axis=0), rtol=0.15, err_msg=name)
+    assert (scores.intervals("nll")[:, 0] < scores.joint["nll"]).all()
+    assert scores.interval("nll", 2, 1) == tuple(scores.intervals("nll", True)[1, 1])
+
+
+def sampled(b: int, d: int, p: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reality and P particles from one correlated Gaussian: real, mean and covariance."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(d, d)) / np.sqrt(d) + 0.3 * np.eye(d)
+    drawn = rng.normal(size=(b, p + 1, d)) @ root.T
+    centred = drawn[:, 1:] - drawn[:, 1:].mean(1, keepdims=True)
+    var = np.einsum("bpi,bpj->bij", centred, centred) / (p - 1)
+    real = np.stack([np.zeros((b, d)), drawn[:, 0]], axis=1)
+    return real, drawn[:, 1:].mean(1)[:, None], var[:, None]
+
+
+@pytest.mark.parametrize(("d", "p"), [(17, 18), (17, 25), (17, 100), (3, 5), (1, 3)])
+def test_a_perfect_model_of_few_particles_covers_what_it_says(d: int, p: int) -> None:
+    b = 4000
+    real, mean, var = sampled(b, d, p, seed=d + p)
+    keeper, naive = (ScoreKeeper(real, np.ones(b, int), particles) for particles in (p, None))
+    for each in (keeper, naive):
+        keep(each, mean, var, 1000, 1)
+    scores = keeper.scores()
+    for level in (50, 90, 95):
+        for metric in (f"mahalanobis{level}", f"coverage{level}"):
+            low, high = scores.interval(metric, 1)
+            allowed = 0.75 * (high - low)  # three standard errors
+            assert abs(scores.value(metric, 1) - level / 100) < allowed, metric
+    assert stats.chisquare(scores.joint_pit[0]).pvalue > 1e-3
+    assert naive.scores().value("mahalanobis95", 1) < scores.value("mahalanobis95", 1)
+    # Of all forecasts of y from the particles it is the better one, too.
+    assert scores.value("nll", 1) < naive.scores().value("nll", 1)
+
+
+def test_the_forecast_of_particles_is_students_distribution() -> None:
+    b, d, p = 20, 3, 8
+    real, mean, var = sampled(b, d, p, seed=0)
+    keeper = ScoreKeeper(real, np.ones(b, int), p)
+    keep(keeper, mean, var, b, 1)
+    scores, joint, each = keeper.scores(), [], []
+    for k in range(b):
+        y, m, v = real[k, 1], mean[k, 0], var[k, 0]
+        shape = v * (p + 1) * (p - 1) / (p * (p - d))
+        joint.append(-stats.multivariate_t(m, shape, df=p - d).logpdf(y))
+        sd = np.sqrt(np.diagonal(v) * (1 + 1 / p))
+        each.append(stats.t(p - 1, m, sd))
+    np.testing.assert_allclose(scores.value("nll", 1), np.mean(joint), rtol=1e-12)
+    nll = np.mean([-f.logpdf(real[k, 1]) for k, f in enumerate(each)], axis=0)
+    np.testing.assert_allclose(scores.marginal["nll"][0], nll, rtol=1e-12)
+    width = np.mean([f.ppf(0.95) - f.ppf(0.05) for f in each], axis=0)
+    np.testing.assert_allclose(scores.marginal["sharpness"][0], width, rtol=1e-9)
+    pit = np.array([f.cdf(real[k, 1]) for k, f in enumerate(each)])
+    for a in range(d):
+        counts = np.histogram(pit[:, a], PIT_BINS, (0, 1))[0]
+        assert scores.pit[0, a].tolist() == counts.tolist()
+
+
+def test_no_more_particles_than_dimensions_have_no_joint_density() -> None:
+    real, mean, var = sampled(50, 17, 10, seed=0)
+    keeper = ScoreKeeper(real, np.ones(50, int), 10)
+    keep(keeper, mean, var, 50, 1)
+    scores = keeper.scores()
+    np.testing.assert_allclose(scores.value("nll", 1), scores.marginal["nll"][0].sum(), rtol=1e-12)
+    assert np.isnan(scores.value("mahalanobis95", 1))
+    assert scores.joint_pit.sum() == 0
+    assert np.isfinite(scores.interval("nll", 1)).all()
+
+
+def test_a_dimension_that_is_constant_but_for_rounding_does_not_divide() -> None:
+    real, mean, var = data(40, 2, 2)
+    real[..., 1] = 2.3 + 1e-15 * np.arange(3)
+    mean[..., 1], var[..., 1, 1] = 2.3, 1.0
+    keeper = ScoreKeeper(real, np.full(40, 2))
+    keep(keeper, mean, var, 40, 2)
+    assert keeper.scores().score < 1.0
+
+
 def test_how_blocks_are_cut_changes_nothing_but_rounding() -> None:
     real, mean, var = data(30, 11, 3)
     lengths = np.arange(30) % 12

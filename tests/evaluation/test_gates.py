@@ -126,15 +126,34 @@ def test_every_metric_both_ways(evaluation: Any, metric: str, horizon: int | Non
     for dimension in dimensions:
         index = {"x1": 1, "0": 0}.get(dimension or "")
         value = scores.value(metric, horizon or 6, index)
-        above, below = value + 0.01, value - 0.01
-        failing = [(">", below), (">=", value), ("<", above), ("<=", value)]
-        passing = [(">", value), (">=", above), ("<", value), ("<=", below)]
+        low, high = scores.interval(metric, horizon or 6, index)
+        assert low < value < high or metric.startswith(("coverage", "mahala", "sharp", "calib"))
+        above, below = high + 0.01, low - 0.01
+        failing = [(">", below), (">=", low), ("<", above), ("<=", high)]
+        passing = [(">", low), (">=", above), ("<", high), ("<=", below)]
+        passing += [(sign, value) for sign in ("<", ">")]
         for expected, cases in ((False, failing), (True, passing)):
             for sign, threshold in cases:
                 gate = Gate(metric, dimension, horizon, sign, threshold)
                 (verdict,) = judge([parse_gate(str(gate))], evaluation)
                 assert verdict.passed is expected, gate
-                assert verdict.value == value
+                assert (verdict.value, verdict.interval) == (value, (low, high))
+                assert verdict.decided is (not low <= threshold <= high)
+
+
+def test_a_gate_that_is_not_decided_says_how_many_trajectories_would() -> None:
+    asked: Any = {"steps": 6, "seed": 1}
+    few = evaluate_model(linear_model(0.6), ENV_ID, trajectories=40, **asked)
+    value = few.models[0].scores.value("coverage95", 6)
+    threshold = value + 0.02
+    (verdict,) = judge([Gate("coverage95", None, 6, "<", threshold)], few)
+    assert verdict.passed
+    assert verdict.deciding is not None
+    assert f"40 trajectories don't decide, about {verdict.deciding} would" in verdict.line()
+    # With that many the interval is as much narrower as was said.
+    many = evaluate_model(linear_model(0.6), ENV_ID, trajectories=verdict.deciding, **asked)
+    low, high = many.models[0].scores.interval("coverage95", 6)
+    assert 0.5 * (high - low) == pytest.approx(0.02, rel=0.3)
 
 
 def test_a_horizon_that_nothing_reaches_fails_either_way() -> None:
@@ -145,7 +164,7 @@ def test_a_horizon_that_nothing_reaches_fails_either_way() -> None:
     for text in ("rmse@40 > 0", "rmse@40 < 1e9"):
         (verdict,) = judge([parse_gate(text)], found)
         assert not verdict.passed
-        assert verdict.failure == "no real trajectory gets to step 40"
+        assert "no real trajectory gets to step 40" in verdict.line()
 
 
 @pytest.fixture(scope="module")

@@ -83,8 +83,8 @@ def test_it_stops_when_nothing_gets_better_and_keeps_the_best() -> None:
     ).summary["training"]
     assert about["epochs"] < 1000
     losses = about["mixture_validation_losses"]
-    # Those kept are of the best epoch, and each network is worse than their mixture.
-    assert min(losses) < min(about["validation_losses"]) < min(losses) + 0.1
+    # Those kept are of the best epoch, and the networks are worse than their mixture.
+    assert 0.0 < np.mean(about["validation_losses"]) - min(losses) < 0.05
     assert losses[-1] > min(losses)
     assert about["losses"][-1] < about["losses"][0]
 

@@ -6,7 +6,7 @@ import torch
 
 from imagine_cli import InputError, fit_world_model
 from imagine_cli.fitting.collect import Transitions
-from imagine_cli.fitting.linear_gaussian import fit
+from imagine_cli.fitting.linear_gaussian import fit, regress
 from imagine_cli.fitting.one_step import marginals
 from imagine_cli.fitting.split import Split
 from imagine_cli.progress import Silent
@@ -52,6 +52,38 @@ def test_with_noise_it_finds_the_noise() -> None:
     )
     assert np.array_equal(mean, at.mean.numpy())
     assert np.array_equal(var, np.tile(model.noise_covariance.diagonal().numpy(), (len(mean), 1)))
+
+
+def test_the_ridge_is_that_of_the_normal_equations() -> None:
+    g = np.random.default_rng(0)
+    inputs, offset = g.normal(size=(120, 40)) * g.uniform(0.1, 9, 40), g.normal(size=3)
+    targets = inputs @ (0.05 * g.normal(size=(40, 3))) + offset + 3.0 * g.normal(size=(120, 3))
+    found = regress(inputs, targets, 60)
+    assert found.ridge > 0
+    centre, unit = inputs.mean(0), inputs.std(0)
+    x = (inputs - centre) / unit
+    gram = x.T @ x
+    inverse = np.linalg.inv(gram + 120 * found.ridge * np.eye(40))
+    weights = inverse @ x.T @ (targets - targets.mean(0)) / unit[:, None]
+    np.testing.assert_allclose(found.weights, weights.T, rtol=1e-9)
+    residuals = targets - inputs @ found.weights.T - found.offset
+    freedom = 120 - 1 - np.trace(gram @ inverse)
+    np.testing.assert_allclose(found.covariance, residuals.T @ residuals / freedom, rtol=1e-9)
+    assert regress(inputs[:, :1], targets, 100).ridge == 0
+
+
+def test_a_system_that_grows_without_bound_is_told() -> None:
+    data = Split(*(transitions(40, noise=0.0, seed=k) for k in range(3)))
+    for part in (data.training, data.calibration):
+        part.next_observations[:] = 1.5 * part.observations
+    with pytest.warns(UserWarning, match=r"grows 3.3e\+03-fold in 20 steps \(an eigenvalue of 1.5"):
+        fit(data, reward=False, seed=0, progress=Silent())
+
+
+def test_predictions_that_leave_the_data_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagine_cli.fitting.world_model._DIVERGED", 0.1)
+    with pytest.warns(UserWarning, match="at step 1 the error of .* times its standard dev"):
+        fit_world_model("Pendulum-v1", kind="linear", steps=2000)
 
 
 def test_one_hot_actions_have_one_answer() -> None:

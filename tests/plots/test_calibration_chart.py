@@ -26,7 +26,9 @@ from imagine_cli.environments import describe, make_env
 from imagine_cli.evaluation.report import Evaluation
 from imagine_cli.plots.calibration_chart import BAND, STYLES, binomial_interval, calibration_chart
 from imagine_cli.plots.calibration_data import Panel, panels_of, select
-from tests.helpers.linear_world import ENV_ID, linear_model
+from imagine_cli.propagation.particles import Particles
+from imagine_cli.world_models import LinearGaussianWorldModel
+from tests.helpers.linear_world import ENV_ID, A, B, Q, linear_model
 from tests.helpers.worlds import small_gp
 from tests.plots.test_fan_chart import luminance, panels, share
 
@@ -96,6 +98,13 @@ def test_histograms_are_numpys_of_the_cumulative_probability(
         (points,) = [line for line in axis.lines if len(line.get_xdata()) == 10]
         np.testing.assert_allclose(points.get_ydata(), density, rtol=1e-12)
         assert chosen[d + 1].curves[0].pit.sum() == MANY
+
+
+def test_as_few_particles_as_dimensions_have_no_joint_curve() -> None:
+    model = LinearGaussianWorldModel.from_parameters(A, B, np.zeros(2), Q)
+    with pytest.warns(UserWarning, match="no joint density"):
+        found = evaluate_model(model, ENV_ID, propagation=Particles(2), steps=2, trajectories=3)
+    assert [panel.name for panel in drawn(found)[0]] == found.observation_names
 
 
 def test_a_right_model_stays_in_the_band_and_wrong_ones_leave_it(three: Evaluation) -> None:

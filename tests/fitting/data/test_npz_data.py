@@ -15,12 +15,14 @@ from imagine_cli.environments import describe, make_env
 from imagine_cli.fitting import collect
 from imagine_cli.fitting.data import read_recordings
 from imagine_cli.policies import make_policy
+from imagine_cli.seeds import Stream, derived_seed
 
 
 def _arrays(env_id: str, steps: int) -> dict[str, np.ndarray]:
     env = make_env(env_id)
     about = describe(env)
-    data = collect(env, make_policy("random", about, seed=0), steps=steps, seed=0)
+    seed = derived_seed(0, Stream.FIT)
+    data = collect(env, make_policy("random", about, seed=seed), steps=steps, seed=seed)
     names = ("observations", "actions", "next_observations", "rewards", "episode")
     return {name: getattr(data, name) for name in names}
 
