@@ -40,7 +40,7 @@ def _imagine_row(
             shards.write(shard, done.numbers, done.position)
             position = done.position
     if position is not None:
-        progress.ends[row[0].first_trajectory] = RowEnd.at(position)
+        progress.row_ended(RowEnd.at(position))
 
 
 def _tell(shards: Shards, shard: Shard, position: dict[str, np.ndarray], on_step: OnStep) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from imagine_cli.engines.worker import Done, Work
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.recording.shard import Shard, rows
-from imagine_cli.rollout.engine import Engine, EngineProgress, Shards, WorkerTally
+from imagine_cli.rollout.engine import Engine, EngineProgress, RowEnd, Shards, WorkerTally
 from imagine_cli.rollout.prepare import PreparedRollout
 
 Row = list[Shard]
@@ -92,6 +92,8 @@ class _Schedule:
         self._waiting = deque(rows(shards.shards))
         self._running: dict[Future[Any], _Task] = {}
         self._lost = Counter[Shard]()
+        self._order = (row[0].first_trajectory for row in rows(shards.shards))
+        self._next, self._ended = next(self._order, None), dict[int | None, RowEnd]()
 
     def run(self) -> None:
         """Until every row is there."""
@@ -124,7 +126,10 @@ class _Schedule:
             self._shards.adopt(shard, digest)
         left = [row for row in task.rows if row[0].first_trajectory not in done.ends]
         self._waiting.extendleft(reversed(left))
-        progress.ends.update(done.ends)
+        self._ended.update(done.ends)
+        while self._next in self._ended:
+            progress.row_ended(self._ended.pop(self._next))
+            self._next = next(self._order, None)
         progress.failures += done.failures
         tally = progress.workers.setdefault(done.worker, WorkerTally())
         tally.shards += len(done.digests)

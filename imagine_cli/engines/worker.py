@@ -73,7 +73,8 @@ class Done:
         worker: its name.
         seconds: that they took.
         digests: the SHA-256 of each shard's file, of the rows that it had the time for.
-        ends, failures: see :class:`~imagine_cli.rollout.engine.EngineProgress`.
+        ends: of those rows, by their first trajectory.
+        failures: see :class:`~imagine_cli.rollout.engine.EngineProgress`.
     """
 
     worker: str
@@ -89,20 +90,23 @@ def work_on(work: Work, shards: Sequence[Shard]) -> Done | ImagineError:
     What is there already is left as it is.
     """
     began = time.perf_counter()
-    progress, digests = EngineProgress(), dict[Shard, bytes]()
+    digests, ends, failures = dict[Shard, bytes](), dict[int, RowEnd](), list[Failure]()
     try:
         with _time_limit(work.time_limit):
             rollout, manifest = _prepared(work)
             for row in rows(shards):
                 store = ShardStore(Path(work.folder), manifest, row)
+                progress = EngineProgress()
                 LocalEngine().run(rollout, store, progress)
                 digests.update(store.digests)
+                ends[row[0].first_trajectory] = progress.total
+                failures.extend(progress.failures)
                 if time.perf_counter() - began > _TASK:
                     break
     except ImagineError as error:
         return error
     seconds = time.perf_counter() - began
-    return Done(_name(), seconds, digests, progress.ends, progress.failures)
+    return Done(_name(), seconds, digests, ends, failures)
 
 
 def check(work: Work) -> ImagineError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,7 @@ class Shards(Protocol):
         """One that a worker has put there."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowEnd:
     """How the trajectories of a row of shards ended, for a summary.
 
@@ -95,7 +96,6 @@ class EngineProgress:
         on_shard: called before each shard, and while other processes work; what it raises ends
             the work there.
         on_tally: called when a worker tells what it did.
-        ends: of the rows that got to the end, by their first trajectory.
         failures: where trajectories stopped being finite, of those imagined here.
         workers: by name, where there are any.
         running: how many tasks are at workers.
@@ -105,28 +105,28 @@ class EngineProgress:
     on_step: OnStep | None = None
     on_shard: Callable[[], None] | None = None
     on_tally: Callable[[EngineProgress], None] | None = None
-    ends: dict[int, RowEnd] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     workers: dict[str, WorkerTally] = field(default_factory=dict)
     running: int = 0
     lost: int = 0
+    _sums: list[Any] = field(default_factory=lambda: [0, 0, 0.0, 0.0])
+    _returns: array[float] = field(default_factory=lambda: array("d"))
 
     def look(self) -> None:
         """Where the work can be ended."""
         if self.on_shard is not None:
             self.on_shard()
 
+    def row_ended(self, row: RowEnd) -> None:
+        """The next row got to the end; they are told in their order, so that sums have one."""
+        told = (row.trajectories, row.ended, row.initial, row.end)
+        self._sums = [a + b for a, b in zip(self._sums, told, strict=True)]
+        self._returns.frombytes(row.returns.tobytes())
+
     @property
     def total(self) -> RowEnd:
-        """Of all rows, one or more, in their order, whoever ended first."""
-        ends = [self.ends[first] for first in sorted(self.ends)]
-        return RowEnd(
-            sum(end.trajectories for end in ends),
-            sum(end.ended for end in ends),
-            np.sum([end.initial for end in ends], axis=0),
-            np.sum([end.end for end in ends], axis=0),
-            np.concatenate([end.returns for end in ends]),
-        )
+        """Of the rows up to now, one or more."""
+        return RowEnd(*self._sums, np.frombuffer(self._returns))
 
 
 class Engine(ABC):

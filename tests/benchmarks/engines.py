@@ -29,8 +29,6 @@ sys.path.insert(0, str(ROOT))
 
 from imagine_cli import run_rollout, save_world_model  # noqa: E402
 from imagine_cli.engines.pooled import Pool, PooledEngine  # noqa: E402
-from imagine_cli.engines.processes import ProcessesEngine  # noqa: E402
-from imagine_cli.engines.ray import RayEngine  # noqa: E402
 from imagine_cli.engines.worker import Done, Work, work_on  # noqa: E402
 from imagine_cli.recording import FIELDS, RolloutWriter  # noqa: E402
 from imagine_cli.recording.merge import merge  # noqa: E402
@@ -40,6 +38,7 @@ from imagine_cli.rollout.engine import (  # noqa: E402
     EngineProgress,
     RowEnd,
     WorkerTally,
+    make_engine,
 )
 from tests.helpers.ensembles import random_ensemble  # noqa: E402
 from tests.helpers.rollout_files import header  # noqa: E402
@@ -60,7 +59,8 @@ class JoblibEngine(Engine):
         for done in parallel(delayed(work_on)(work, row) for row in rows(shards.shards)):
             for shard, digest in done.digests.items():
                 shards.adopt(shard, digest)
-            progress.ends.update(done.ends)
+            for end in done.ends.values():
+                progress.row_ended(end)
             tally = progress.workers.setdefault(done.worker, WorkerTally())
             tally.steps += sum((s[1] - s[0]) * (s[3] - s[2]) for s in done.digests)
             progress.on_tally(progress)  # type: ignore[misc]
@@ -84,8 +84,8 @@ def rate(engine: Engine, workers: int, **options: Any) -> float:
 
 
 ENGINES: dict[str, Callable[[int], Engine]] = {
-    "processes": lambda n: ProcessesEngine(workers=n),
-    "ray": lambda n: RayEngine(workers=n),
+    "processes": lambda n: make_engine("processes", workers=n),
+    "ray": lambda n: make_engine("ray", workers=n),
     "joblib": lambda n: JoblibEngine(workers=n),
 }
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -157,19 +157,18 @@ class _Nothing(Pool):
     size = 1600
 
     def submit(self, work: Work, shards: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(shards)
+        return future
+
+    def result(self, future: Future[Any]) -> Any:
+        shards = future.result()
         ends = {
             shard[0]: RowEnd(n := shard[1] - shard[0], n, np.ones(3), np.ones(3), np.ones(n))
             for shard in shards
         }
-        future: Future[Any] = Future()
         digests = {shard: os.urandom(32) for shard in shards}
-        future.set_result(
-            Done(f"node:{shards[0][0] % 1600}", 1e-3 * len(shards), digests, ends, [])
-        )
-        return future
-
-    def result(self, future: Future[Any]) -> Any:
-        return future.result()
+        return Done(f"node:{shards[0][0] % 1600}", 1e-3 * len(shards), digests, ends, [])
 
 
 class _NothingEngine(PooledEngine):
