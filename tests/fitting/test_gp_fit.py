@@ -67,7 +67,8 @@ def test_the_reported_scores_are_the_model_s_on_the_third_part(fitted: Fitted) -
     found = scores_document(score_world_model(fitted.model, parts.held_out))
     # The two sum in another order, on Gram matrices of condition 1e9.
     for key in ("rmse", "nll", "coverage_95"):
-        np.testing.assert_allclose(found[key], fitted.metadata["held_out_scores"][key], rtol=1e-6)
+        # Two ways to a variance, of a Gram matrix whose condition number is up to 1e12.
+        np.testing.assert_allclose(found[key], fitted.metadata["held_out_scores"][key], rtol=1e-5)
     trained = {row.tobytes() for row in parts.training.inputs}
     points = fitted.model.inputs.numpy()
     assert {row.tobytes() for row in points} <= trained
