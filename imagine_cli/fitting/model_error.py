@@ -145,7 +145,7 @@ def _beliefs(paths: _Paths, error: ModelError | None) -> tuple[Tensor, Tensor]:
         var = product(product(slope, var), slope.mT) + at.covariance
         if error is not None:
             prediction = Prediction(at.mean, var, slope=slope)
-            prediction, cross = error.carry(prediction, at, belief, action, cross)
+            prediction, cross = error.carry(prediction, belief, action, cross)
             var = prediction.var
         mean = at.mean.mean(0)
         within = var.diagonal(dim1=-2, dim2=-1).mean(0)

@@ -38,6 +38,5 @@ class GaussianPropagation(Propagation):
         """A step as the model says it, with its error where it has any."""
         if model.model_error is None:
             return prediction, state
-        at = model.conditional(belief.mean, action.mean)
-        prediction, error = model.model_error.carry(prediction, at, belief, action, state["error"])
+        prediction, error = model.model_error.carry(prediction, belief, action, state["error"])
         return prediction, {**state, "error": error}

@@ -13,14 +13,15 @@ error across dimensions. One step ahead the marginal variances are the model's o
 φ are; with ρ = 0 nothing changes.
 
 A Gaussian belief is carried with z: z stays N(0, R), and ``C = cov[x, z]`` goes from step to step.
-By Stein's lemma ``cov[m(x̃), z] = E[∂m/∂x̃] cov[x̃, z]``, so that, with A that expected slope of
-the closed loop and ``Γ = √(ρ v(μ̃))`` as a diagonal matrix::
+By Stein's lemma ``cov[m(x̃), z] = E[∂m/∂x̃] cov[x̃, z]``. With A that expected slope, C̃ =
+``cov[x̃, z]``, Σ'₀ the step without the error, ``E = Σ'₀ - A Σ̃ Aᵀ`` what of it the belief doesn't
+explain, and ``Γ = √(ρ diag E)``::
 
-    Σ' = Σ'₀ + A C Γ + (A C Γ)ᵀ + (Γ R Γ - ρ v) + (√(1-ρ) V √(1-ρ) - (1-ρ) V)
-    C' = φ (A C + Γ R)
+    Σ' = A Σ̃ Aᵀ + A C̃ Γ + (A C̃ Γ)ᵀ + Γ R Γ + √(1-ρ) E √(1-ρ)
+    C' = φ (A C̃ + Γ R)
 
-where Σ'₀ is the step without it (the last two brackets are off the diagonal). Exact for a linear
-model; elsewhere so in the first line but for v, which is taken at the mean.
+E is the model's covariance V, and the recursion exact, where the model is linear; elsewhere E has
+what is not linear in it too, so that Σ' is a covariance however wide the belief is.
 """
 
 from __future__ import annotations
@@ -107,18 +108,12 @@ class ModelError(torch.nn.Module):
         return at._replace(var=kept * at.var)
 
     def carry(
-        self,
-        prediction: Prediction,
-        at: Conditional,
-        belief: Belief,
-        action: ActionBelief,
-        cross: Tensor,
+        self, prediction: Prediction, belief: Belief, action: ActionBelief, cross: Tensor
     ) -> tuple[Prediction, Tensor]:
         """A step of a Gaussian belief, with the error.
 
         Args:
             prediction: the step without it, with its slope.
-            at: the model at the belief's mean.
             belief, action: that it is from.
             cross: C ``(*B, D, D)``.
 
@@ -132,19 +127,16 @@ class ModelError(torch.nn.Module):
         if action.cross_covariance is not None:
             of_action = product(action.cross_covariance.mT, cross)
             carried = carried + product(slope[..., size:], of_action)
-        variances = variances_at(at).to(dtype)
-        # No more than the step without it leaves: else there would be no such covariance.
         explained = product(product(slope, joint(belief, action).var), slope.mT)
-        most = (prediction.var - explained).diagonal(dim1=-2, dim2=-1)
-        gamma = self.scale(torch.minimum(variances, most))
-        correlation = self.correlation.to(dtype)
-        across = correlation - torch.diag_embed(correlation.diagonal())
+        left = prediction.var - explained
+        gamma = self.scale(left.diagonal(dim1=-2, dim2=-1))
+        correlation, kept = self.correlation.to(dtype), (1.0 - self.share.to(dtype)).sqrt()
         both = carried * gamma.unsqueeze(-2)
-        off = gamma.unsqueeze(-1) * across * gamma.unsqueeze(-2)
-        if not at.is_diagonal:
-            lost = at.covariance - self.noise(at).covariance
-            off = off - lost + torch.diag_embed(lost.diagonal(dim1=-2, dim2=-1))
-        var = symmetrise(prediction.var + both + both.mT + off)
+        # On the diagonal the two bring what is taken away.
+        own = gamma.unsqueeze(-1) * correlation * gamma.unsqueeze(-2)
+        own = own + (kept.unsqueeze(-1) * kept - 1.0) * left
+        own = own - torch.diag_embed(own.diagonal(dim1=-2, dim2=-1))
+        var = symmetrise(prediction.var + both + both.mT + own)
         after = self.persistence.to(dtype) * (carried + gamma.unsqueeze(-1) * correlation)
         return prediction._replace(var=var), after
 
