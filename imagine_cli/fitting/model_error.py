@@ -33,6 +33,8 @@ from imagine_cli.world_models.model_error import ModelError, variances_at
 
 HORIZON = 25
 _FEWEST, _MOST, _MOST_NUMBERS = 10, 400, 60_000
+# Dimensions: the matrices of 20 stretches and their derivatives take a gigabyte.
+_LARGEST = 64
 _ITERATIONS = 100
 # A pull of the parameters towards nothing in particular, which a flat likelihood leaves open.
 _PULL = 1e-3
@@ -54,9 +56,11 @@ def fit_model_error(
 ) -> tuple[ModelError | None, dict[str, Any]]:
     """The error that suits the stretches ``rows`` of ``data``, and what the metadata say of it.
 
-    None where there are too few stretches, or nothing is gained.
+    None where there are too few stretches, too many dimensions, or nothing is gained.
     """
     size = model.observation_size
+    if size > _LARGEST:
+        return None, {"stretches": 0, "left_out": f"{size} dimensions, more than {_LARGEST}"}
     most = min(_MOST, max(2 * _FEWEST, _MOST_NUMBERS // size**2))
     found = windows(data.episode, rows, HORIZON, most)
     found = type(found)(*(part[found.length > 1] for part in found))

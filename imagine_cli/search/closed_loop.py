@@ -26,15 +26,18 @@ from imagine_cli.world_models.interfaces import Prediction
 if TYPE_CHECKING:
     from imagine_cli.rewards.compiled.saturating import Saturating
     from imagine_cli.world_models.gp.compiled.layout import Array, Layout
+    from imagine_cli.world_models.gp.compiled.model_error import Error
+    from imagine_cli.world_models.model_error import ModelError
 
 _NAMES = ("centers", "weights", "lengthscales")
 
 
 class _Arrays(NamedTuple):
-    """What no step changes: the GPs and their noise, the reward, the bounds of actions."""
+    """What no step changes: the GPs, their noise and error, the reward, the bounds of actions."""
 
     gp: Layout
     noise: Array
+    error: Error
     reward: Saturating
     max_action: Array
 
@@ -78,7 +81,6 @@ class ClosedLoop(Policy):
             and isinstance(reward, SaturatingReward)
             and isinstance(model, GPWorldModel)
             and model.dtype == torch.float64
-            and model.model_error is None
         ):
             return None
         step = model.compiled_step()
@@ -88,11 +90,14 @@ class ClosedLoop(Policy):
 
         target, scale = (part.double().numpy() for part in (reward.target, reward.scale))
         bound = np.empty(0) if policy.max_action is None else policy.max_action.numpy()
-        arrays = _Arrays(step.layout, model.noise.numpy(), Saturating(target, scale), bound)
+        error = _error_of(model.model_error)
+        noise, saturating = model.noise.numpy(), Saturating(target, scale)
+        arrays = _Arrays(step.layout, noise, error, saturating, bound)
         return cls(acts, dynamics, [parameters[name] for name in _NAMES], arrays)
 
     def begin(self, observation: Belief, trajectories: Any) -> Any:
-        return {}
+        has_error = len(self._arrays.error.share) > 0
+        return {"error": torch.zeros_like(observation.var)} if has_error else {}
 
     def points(self, state: State) -> None:
         """None: there is one action for a belief."""
@@ -105,11 +110,23 @@ class ClosedLoop(Policy):
     def step(
         self, belief: Belief, action: ActionBelief, state: State, noise: Noise
     ) -> tuple[Prediction, State]:
-        mean, var, reward, sound = _Step.apply(*belief, *self._parameters, self._arrays)  # type: ignore[no-untyped-call]
+        error = state.get("error", belief.var[..., :0, :0])
+        mean, var, reward, after, sound = _Step.apply(  # type: ignore[no-untyped-call]
+            *belief, error, *self._parameters, self._arrays
+        )
         if not sound:
             action, _ = self._acts.act(0, belief, {})
             return self._dynamics.step(belief, action, state, noise)
-        return Prediction(mean, var, reward), state
+        return Prediction(mean, var, reward), dict.fromkeys(state, after)
+
+
+def _error_of(error: ModelError | None) -> Error:
+    from imagine_cli.world_models.gp.compiled.model_error import Error
+
+    if error is None:
+        return Error(np.empty(0), 0.0, np.empty((0, 0)))
+    share, correlation = error.share.numpy(), error.correlation.numpy()
+    return Error(share, float(error.persistence), correlation)
 
 
 class _Step(torch.autograd.Function):
@@ -118,9 +135,10 @@ class _Step(torch.autograd.Function):
         from imagine_cli.policies.compiled.rbf import Policies
         from imagine_cli.search.compiled.step import forward
         from imagine_cli.world_models.gp.compiled.layout import Gradients, Terms
+        from imagine_cli.world_models.gp.compiled.model_error import Carried
 
         arrays: _Arrays = given[-1]
-        mean, var, *parts = (x.detach().contiguous().numpy() for x in given[:-1])
+        mean, var, error, *parts = (x.detach().contiguous().numpy() for x in given[:-1])
         policies = Policies(*parts, arrays.max_action)  # type: ignore[call-arg]
         (batch, size), actions = mean.shape, policies.weights.shape[-1]
         joined = size + actions
@@ -129,15 +147,18 @@ class _Step(torch.autograd.Function):
         t, g = Terms.empty(arrays.gp, batch), Gradients.empty(arrays.gp, batch, 1)
         next_mean, next_var, reward = np.empty(mean.shape), np.empty(var.shape), np.empty(batch)
         sound = np.empty(batch, dtype=np.bool_)
-        fixed = arrays.gp, policies, arrays.reward
+        carried = Carried.empty(batch, size, joined)
+        next_error = np.empty(error.shape)
+        fixed = arrays.gp, policies, arrays.reward, arrays.error
         forward(
-            *fixed, arrays.noise, mean, var, joint_mean, joint_var, cross, t, g,
-            next_mean, next_var, reward, sound,
+            *fixed, arrays.noise, mean, var, error, joint_mean, joint_var, cross, t, g, carried,
+            next_mean, next_var, next_error, reward, sound,
         )  # fmt: skip
         if t.failed.any():
             raise no_covariance(int(t.failed.argmax()))
-        ctx.kept = *fixed, mean, var, joint_var, cross, t, g, next_mean, next_var
-        return *map(torch.from_numpy, (next_mean, next_var, reward)), bool(sound.all())
+        ctx.kept = *fixed, mean, var, error, joint_var, cross, t, g, carried, next_mean, next_var
+        found = next_mean, next_var, reward, next_error
+        return *map(torch.from_numpy, found), bool(sound.all())
 
     @staticmethod
     @once_differentiable
@@ -145,9 +166,8 @@ class _Step(torch.autograd.Function):
         from imagine_cli.search.compiled.step import backward
 
         kept: tuple[Any, ...] = ctx.kept
-        by_next: list[Any] = [np.array(x.numpy()) for x in grads[:3]]
+        by_next: list[Any] = [np.array(x.numpy()) for x in grads[:4]]
         by = type(kept[1])(*map(np.zeros_like, kept[1]))
-        by_mean, by_var = np.zeros_like(kept[3]), np.zeros_like(kept[4])
-        gradients: tuple[Any, ...] = by_mean, by_var, by
+        gradients: tuple[Any, ...] = *(np.zeros_like(part) for part in kept[4:7]), by
         backward(*kept, *by_next, *gradients)
-        return *map(torch.from_numpy, (by_mean, by_var, *by[:3])), None
+        return *map(torch.from_numpy, (*gradients[:3], *by[:3])), None

@@ -18,6 +18,7 @@ from imagine_cli.search.closed_loop import ClosedLoop
 from imagine_cli.search.initial_policy import initial_policy
 from imagine_cli.search.objective import ImaginedReturn
 from imagine_cli.unroll import ModelDynamics
+from imagine_cli.world_models.model_error import ModelError
 from tests.helpers.policy_envs import box_env
 from tests.helpers.worlds import small_gp
 
@@ -35,9 +36,12 @@ def problem(
     reward: str = "saturating:target=1,0;width=0.7,2",
     propagation: str = "moments",
     compiled: bool = True,
+    error: bool = False,
 ) -> tuple[ImaginedReturn, Any, Parameters]:
     """J, a policy, and the parameters of some."""
     model = small_gp(2, actions)
+    if error:
+        model.model_error = ModelError([0.6, 0.2], 0.8, [[1.0, -0.7], [-0.7, 1.0]])
     if compiled:
         model.compile()
     bound = [2.0] * actions if bounded else [np.inf] * actions
@@ -61,12 +65,13 @@ def value_and_gradient(
     return value.detach(), list(torch.autograd.grad(value.sum(), list(leaves.values())))
 
 
+@pytest.mark.parametrize("error", [False, True])
 @pytest.mark.parametrize("bounded", [True, False])
 @pytest.mark.parametrize("actions", [1, 2])
 def test_it_is_what_the_parts_are_apart(
-    actions: int, bounded: bool, monkeypatch: pytest.MonkeyPatch
+    actions: int, bounded: bool, error: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = problem(actions, bounded)
+    given = problem(actions, bounded, error=error)
     value, gradient = value_and_gradient(*given)
     monkeypatch.setattr(ClosedLoop, "of", lambda *_: None)
     wanted, by_parts = value_and_gradient(*given)
@@ -74,9 +79,10 @@ def test_it_is_what_the_parts_are_apart(
     torch.testing.assert_close(gradient, by_parts, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("error", [False, True])
 @pytest.mark.parametrize("actions", [1, 2])
-def test_its_gradient_is_that_of_finite_differences(actions: int) -> None:
-    objective, policy, parameters = problem(actions)
+def test_its_gradient_is_that_of_finite_differences(actions: int, error: bool) -> None:
+    objective, policy, parameters = problem(actions, error=error)
     _, gradient = value_and_gradient(objective, policy, parameters)
     for slope, (name, part) in zip(gradient, parameters.items(), strict=True):
         v = torch.randn(part.shape, generator=torch.Generator().manual_seed(3)).double()
@@ -102,11 +108,14 @@ def test_a_policy_has_the_same_bits_in_any_batch() -> None:
         )
 
 
-def test_a_step_that_must_be_repaired_goes_by_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = problem()
+@pytest.mark.parametrize("error", [False, True])
+def test_a_step_that_must_be_repaired_goes_by_the_parts(
+    error: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = problem(error=error)
     value, gradient = value_and_gradient(*given)
     apply = closed_loop._Step.apply
-    monkeypatch.setattr(closed_loop._Step, "apply", lambda *given: (*apply(*given)[:3], False))
+    monkeypatch.setattr(closed_loop._Step, "apply", lambda *given: (*apply(*given)[:4], False))
     wanted, by_parts = value_and_gradient(*given)
     torch.testing.assert_close(value, wanted, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(gradient, by_parts, rtol=1e-10, atol=1e-12)
