@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from imagine_cli.belief import ActionBelief, Belief, point
 from imagine_cli.world_models.interfaces import Prediction, SupportsMoments
 from imagine_cli.world_models.linearize import linearize
 from imagine_cli.world_models.model_error import ModelError
+from imagine_cli.world_models.precision import check_cast
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -103,6 +105,12 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
     def describe(self) -> dict[str, Any]:
         """What ``imagine inspect`` shows of this model beside its kind and sizes: plain data."""
         return {}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> WorldModel:
+        """Every cast and move. Raises InputError where a cast would make another model of it."""
+        check_cast(self, fn)
+        applied: WorldModel = super()._apply(fn, recurse)
+        return applied
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         prediction = self.predict_from(tensordict)
