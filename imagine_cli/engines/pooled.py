@@ -93,7 +93,7 @@ class _Schedule:
         self._running: dict[Future[Any], _Task] = {}
         self._lost = Counter[Shard]()
         self._order = (row[0].first_trajectory for row in rows(shards.shards))
-        self._next, self._ended = next(self._order, None), dict[int | None, RowEnd]()
+        self._next, self._ended = next(self._order, -1), dict[int, RowEnd]()
 
     def run(self) -> None:
         """Until every row is there."""
@@ -129,7 +129,7 @@ class _Schedule:
         self._ended.update(done.ends)
         while self._next in self._ended:
             progress.row_ended(self._ended.pop(self._next))
-            self._next = next(self._order, None)
+            self._next = next(self._order, -1)
         progress.failures += done.failures
         tally = progress.workers.setdefault(done.worker, WorkerTally())
         tally.shards += len(done.digests)

@@ -126,7 +126,8 @@ class EngineProgress:
     @property
     def total(self) -> RowEnd:
         """Of the rows up to now, one or more."""
-        return RowEnd(*self._sums, np.frombuffer(self._returns))
+        trajectories, ended, initial, end = self._sums
+        return RowEnd(trajectories, ended, initial, end, np.frombuffer(self._returns))
 
 
 class Engine(ABC):
