@@ -63,7 +63,7 @@ def evaluate_model(
         imagined: where the imagined rollout goes; for one model and one propagation.
         overwrite: replace files that are there.
         trust_pickle: load pickled models, running whatever code they name.
-        engine: who imagines, as :func:`~imagine_cli.run_rollout` takes it; the numbers are the same.
+        engine: who imagines, as :func:`~imagine_cli.run_rollout` takes it.
         command: what the files say made them.
         check: called with the env and T before anything runs; may raise.
         progress: told of what goes on.
