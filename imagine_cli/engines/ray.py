@@ -25,6 +25,9 @@ _OBJECT_STORE = 80 * 2**20
 # Seconds that an address has to answer in.
 _PATIENCE = 5.0
 
+# What a client of HTTP/2, as gRPC is, begins with; the server's first frame is of type 4 too.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
 
 @dataclass(frozen=True)
 class RayEngine(PooledEngine):
@@ -151,14 +154,18 @@ def _connected(address: str | None, workers: int | None) -> Iterator[None]:
 
 
 def _check_answers(address: str) -> None:
-    """InputError where no host listens there, which would end this process minutes later."""
+    """InputError where no gRPC server is there, which Ray finds out in minutes, or dies of."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():  # auto, or what Ray says more of
         return
     try:
-        socket.create_connection((host, int(port)), _PATIENCE).close()
+        with socket.create_connection((host, int(port)), _PATIENCE) as connection:
+            connection.sendall(_HELLO)
+            answer = connection.recv(4)
     except (OSError, OverflowError) as error:
         raise InputError(f"no Ray cluster answers at --address {address}: {error}") from error
+    if answer[3:] != b"\x04" and os.environ.get("RAY_USE_TLS", "0") == "0":
+        raise InputError(f"what answers at --address {address} is no Ray cluster")
 
 
 def _last_line(error: Exception) -> str:
