@@ -64,7 +64,7 @@ def chosen_engine(options: Mapping[str, Any]) -> Engine:
     from imagine_cli.rollout.engine import make_engine
 
     names = ("workers", "address", "gpus_per_worker", "time_limit")
-    return make_engine(options["engine"], **{name: options[name] for name in names})
+    return make_engine(options["engine"], **{name: options.get(name) for name in names})
 
 
 def parse_part(text: str | None) -> tuple[int, int] | None:

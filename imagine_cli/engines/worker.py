@@ -11,11 +11,12 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -120,6 +121,16 @@ def check(work: Work) -> ImagineError | None:
     except ImagineError as error:
         return error
     return None
+
+
+def run_task(here: str, function: Callable[[Any], Any], item: Any) -> Any:
+    """``function(item)`` in the folder ``here``, by one thread; or its ImagineError."""
+    torch.set_num_threads(1)
+    os.chdir(here)
+    try:
+        return function(item)
+    except ImagineError as error:
+        return error
 
 
 def _name() -> str:
