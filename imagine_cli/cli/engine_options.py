@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imagine_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from imagine_cli.rollout.engine import Engine
 
 EngineName = Annotated[
     str,
     typer.Option(
         "--engine",
         help="Who imagines: local (this process), processes (others on this machine), ray (a "
-        'cluster; needs the extra "ray"). The file is the same to the byte.',
+        'cluster; needs the extra "ray"). The numbers are the same to the bit.',
     ),
 ]
 Workers = Annotated[
@@ -53,6 +57,14 @@ Part = Annotated[
         "to stdout, grows by it; imagine merge makes the file. 1/1: all of it, left in shards.",
     ),
 ]
+
+
+def chosen_engine(options: Mapping[str, Any]) -> Engine:
+    """The engine that a command's options name. InputError for one that is none of its."""
+    from imagine_cli.rollout.engine import make_engine
+
+    names = ("workers", "address", "gpus_per_worker", "time_limit")
+    return make_engine(options["engine"], **{name: options.get(name) for name in names})
 
 
 def parse_part(text: str | None) -> tuple[int, int] | None:

@@ -9,6 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from imagine_cli.cli.console import warning_line
+from imagine_cli.cli.engine_options import (
+    Address,
+    EngineName,
+    GpusPerWorker,
+    TimeLimit,
+    Workers,
+    chosen_engine,
+)
 from imagine_cli.cli.options import (
     Compile,
     Debug,
@@ -107,6 +115,11 @@ def evaluate(
             '.html file. Needs the extra "plot".',
         ),
     ] = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    address: Address = None,
+    gpus_per_worker: GpusPerWorker = None,
+    time_limit: TimeLimit = None,
     device: Device = "cpu",
     compiled: Compile = False,
     trust_pickle: TrustPickle = False,
@@ -154,6 +167,7 @@ def evaluate(
             model,
             env,
             command=command_line(),
+            engine=chosen_engine(given),
             check=lambda about, length: check_gates(gates, about.observation_names, length),
             overwrite=force,
             progress=display,

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imagine_cli.cli.engine_options import (
+    Address,
+    EngineName,
+    GpusPerWorker,
+    Workers,
+    chosen_engine,
+)
 from imagine_cli.cli.options import (
     Debug,
     EnvId,
@@ -17,6 +24,7 @@ from imagine_cli.cli.options import (
     command_line,
     parse_env_kwargs,
 )
+from imagine_cli.errors import InputError
 
 if TYPE_CHECKING:
     from imagine_cli.search.learn import Learned
@@ -81,6 +89,18 @@ def learn(
         ),
     ] = None,
     seed: Seed = 0,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds",
+            min=1,
+            help="So many runs, from --seed on, each in its OUTPUT/seed-K.",
+        ),
+    ] = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    address: Address = None,
+    gpus_per_worker: GpusPerWorker = None,
     env_kwarg: EnvKwargs = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the folder, killed or ended.")
@@ -107,30 +127,45 @@ def learn(
 
     Example: imagine learn --env Pendulum-v1 --method pets --rounds 5 --until 'return >= -200'
     """
+    given = locals()
     from imagine_cli.cli.progress import progress
 
+    if seeds is None and engine != "local":
+        raise InputError(
+            "the rounds of a run follow from each other, so that --engine has seeds alone to "
+            "divide; give --seeds"
+        )
     with progress(quiet) as display:
         from imagine_cli.search.learn import learn_policy
+        from imagine_cli.search.learn_seeds import learn_seeds
 
-        found = learn_policy(
-            env, output, env_kwargs=parse_env_kwargs(env_kwarg), resume=resume, log=log,
-            command=command_line(), progress=display,
-            method=method, reward=reward, policy=policy, rounds=rounds,
-            random_steps=random_steps, trial_steps=trial_steps, horizon=horizon,
-            iterations=iterations, start=start, until=until, seed=seed,
-            fit=parse_env_kwargs(fit, "--fit", "hidden=64"),
-        )  # fmt: skip
-    _answer(found, as_json=as_json)
-    if until is not None and not found.enough:
-        raise typer.Exit(1)
-
-
-def _answer(found: Learned, *, as_json: bool) -> None:
+        options: dict[str, Any] = {
+            "env_kwargs": parse_env_kwargs(env_kwarg), "resume": resume, "log": log,
+            "command": command_line(), "progress": display,
+            "method": method, "reward": reward, "policy": policy, "rounds": rounds,
+            "random_steps": random_steps, "trial_steps": trial_steps, "horizon": horizon,
+            "iterations": iterations, "start": start, "until": until,
+            "fit": parse_env_kwargs(fit, "--fit", "hidden=64"),
+        }  # fmt: skip
+        chosen = chosen_engine(given)
+        if seeds is None:
+            found = [learn_policy(env, output, seed=seed, **options)]
+        else:
+            several = range(seed, seed + seeds)
+            found = learn_seeds(env, output, seeds=several, engine=chosen, **options)
     if as_json:
         import json
 
-        print(json.dumps(found.as_dict(), indent=2))
-        return
+        documents = [one.as_dict() for one in found]
+        print(json.dumps(documents[0] if seeds is None else documents, indent=2))
+    else:
+        for one in found:
+            _answer(one)
+    if until is not None and not all(one.enough for one in found):
+        raise typer.Exit(1)
+
+
+def _answer(found: Learned) -> None:
     from imagine_cli.cli.console import answers
     from imagine_cli.cli.tables import number_table
 

@@ -14,6 +14,7 @@ from imagine_cli.cli.engine_options import (
     Part,
     TimeLimit,
     Workers,
+    chosen_engine,
     parse_part,
 )
 from imagine_cli.cli.options import (
@@ -181,12 +182,8 @@ def rollout(
     with stopping(output) as stop, progress(quiet, panel) as display:
         display.stage("loading and compiling" if compiled else "loading", total=None)
         from imagine_cli.rollout import run_rollout
-        from imagine_cli.rollout.engine import make_engine
 
-        chosen = make_engine(
-            engine, workers=workers, address=address, gpus_per_worker=gpus_per_worker,
-            time_limit=time_limit,
-        )  # fmt: skip
+        chosen = chosen_engine(options)
         if video is not None:
             from imagine_cli.video.render import check_video, render_video
 

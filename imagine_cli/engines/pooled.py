@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from imagine_cli.engines.worker import Done, Work
+from imagine_cli.engines.worker import Done, Work, run_task, work_on
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.recording.shard import Shard, rows
 from imagine_cli.rollout.engine import Engine, EngineProgress, RowEnd, Shards, WorkerTally
@@ -40,11 +41,15 @@ class Pool(ABC):
     size: int
 
     @abstractmethod
-    def submit(self, work: Work, shards: list[Shard]) -> Future[Any]:
-        """Have a worker :func:`~imagine_cli.engines.worker.work_on` them."""
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Have a worker call one of :mod:`imagine_cli.engines.worker`."""
+
+    def put(self, what: Any) -> Any:
+        """An argument that many tasks have."""
+        return what
 
     @abstractmethod
-    def result(self, future: Future[Any]) -> Done | ImagineError:
+    def result(self, future: Future[Any]) -> Any:
         """Of one that is done. Raises WorkerLostError."""
 
 
@@ -69,13 +74,41 @@ class PooledEngine(Engine):
             raise InputError(f"--time-limit is {self.time_limit}; it must be more than 0 seconds")
 
     @abstractmethod
-    def pool(self, work: Work) -> AbstractContextManager[Pool]:
-        """Workers, until the end of the block, which kills what still works."""
+    def pool(self, work: Work | None) -> AbstractContextManager[Pool]:
+        """Workers, for a rollout or anything, until the end of the block, which kills them."""
 
     def run(self, rollout: PreparedRollout, shards: Shards, progress: EngineProgress) -> None:
         work = Work.of(rollout, shards, self.time_limit)
         with self.pool(work) as pool:
             _Schedule(work, pool, shards, progress).run()
+
+    def map(
+        self, function: Callable[[Any], Any], items: Sequence[Any]
+    ) -> Iterator[tuple[int, Any]]:
+        waiting, running = deque(range(len(items))), dict[Future[Any], int]()
+        lost = Counter[int]()
+        with self.pool(None) as pool:
+            while waiting or running:
+                while waiting and len(running) < pool.size:
+                    number = waiting.popleft()
+                    future = pool.submit(run_task, os.getcwd(), function, items[number])
+                    running[future] = number
+                done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
+                for future in done:
+                    number = running.pop(future)
+                    try:
+                        found = pool.result(future)
+                    except WorkerLostError as error:
+                        lost[number] += 1
+                        if lost[number] == _KILLS:
+                            raise ImagineError(
+                                f"task {number} lost its worker{error}, {_KILLS} times"
+                            ) from error
+                        waiting.appendleft(number)
+                        continue
+                    if isinstance(found, ImagineError):
+                        raise found
+                    yield number, found
 
 
 @dataclass(frozen=True)
@@ -89,11 +122,12 @@ class _Schedule:
 
     def __init__(self, work: Work, pool: Pool, shards: Shards, progress: EngineProgress) -> None:
         self._work, self._pool, self._shards, self._progress = work, pool, shards, progress
+        self._put = pool.put(work)
         self._waiting = deque(rows(shards.shards))
         self._running: dict[Future[Any], _Task] = {}
         self._lost = Counter[Shard]()
         self._order = (row[0].first_trajectory for row in rows(shards.shards))
-        self._next, self._ended = next(self._order, None), dict[int | None, RowEnd]()
+        self._next, self._ended = next(self._order, -1), dict[int, RowEnd]()
 
     def run(self) -> None:
         """Until every row is there."""
@@ -109,14 +143,15 @@ class _Schedule:
         """A share of what is left, of which the worker does what it has the time for."""
         count = max(1, len(self._waiting) // (2 * self._pool.size))
         task = _Task([self._waiting.popleft() for _ in range(count)], monotonic())
-        future = self._pool.submit(self._work, [shard for row in task.rows for shard in row])
+        given = [shard for row in task.rows for shard in row]
+        future = self._pool.submit(work_on, self._put, given)
         self._running[future] = task
         self._tell()
 
     def _take(self, future: Future[Any]) -> None:
         task, progress = self._running.pop(future), self._progress
         try:
-            done = self._pool.result(future)
+            done: Done | ImagineError = self._pool.result(future)
         except WorkerLostError as error:
             self._again(task, error)
             return
@@ -129,7 +164,7 @@ class _Schedule:
         self._ended.update(done.ends)
         while self._next in self._ended:
             progress.row_ended(self._ended.pop(self._next))
-            self._next = next(self._order, None)
+            self._next = next(self._order, -1)
         progress.failures += done.failures
         tally = progress.workers.setdefault(done.worker, WorkerTally())
         tally.shards += len(done.digests)

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -15,7 +15,6 @@ from typing import Any
 
 from imagine_cli.engines.pooled import Pool, PooledEngine, WorkerLostError
 from imagine_cli.engines.worker import Work, work_on
-from imagine_cli.recording.shard import Shard
 
 
 class ProcessesEngine(PooledEngine):
@@ -26,7 +25,7 @@ class ProcessesEngine(PooledEngine):
     """
 
     @contextmanager
-    def pool(self, work: Work) -> Iterator[Pool]:
+    def pool(self, work: Work | None) -> Iterator[Pool]:
         reader, writer = _CONTEXT.Pipe(duplex=False)
         try:
             yield _Processes(self.workers or _cores(), reader)
@@ -60,9 +59,9 @@ class _Processes(Pool):
         self._free = [self._executor() for _ in range(size)]
         self._busy: dict[Future[Any], ProcessPoolExecutor] = {}
 
-    def submit(self, work: Work, shards: list[Shard]) -> Future[Any]:
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         executor = self._free.pop()
-        future: Future[Any] = executor.submit(work_on, work, shards)
+        future: Future[Any] = executor.submit(function, *arguments)
         self._busy[future] = executor
         return future
 

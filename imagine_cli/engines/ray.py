@@ -8,22 +8,24 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
 from imagine_cli.engines.pooled import Pool, PooledEngine, WorkerLostError
-from imagine_cli.engines.worker import Work, check, work_on
+from imagine_cli.engines.worker import Work, check, run_task, work_on
 from imagine_cli.errors import ImagineError, InputError, require
-from imagine_cli.recording.shard import Shard
 
 # Of the object store of a cluster that is started here, which holds no arrays: Ray's least.
 _OBJECT_STORE = 80 * 2**20
 
 # Seconds that an address has to answer in.
 _PATIENCE = 5.0
+
+# What a client of HTTP/2, as gRPC is, begins with; the server's first frame is of type 4 too.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class RayEngine(PooledEngine):
     gpus_per_worker: float = 0.0
 
     @contextmanager
-    def pool(self, work: Work) -> Iterator[Pool]:
+    def pool(self, work: Work | None) -> Iterator[Pool]:
         require("ray", "ray")
         import ray
 
@@ -49,8 +51,9 @@ class RayEngine(PooledEngine):
             if not nodes:
                 raise InputError("no node of the Ray cluster offers a core")
             cores = sum(int(node["Resources"]["CPU"]) for node in nodes)
-            pool = _Tasks(self.workers or cores, self.gpus_per_worker, work)
-            pool.check([node["NodeID"] for node in nodes])
+            pool = _Tasks(self.workers or cores, self.gpus_per_worker)
+            if work is not None:
+                pool.check(work, [node["NodeID"] for node in nodes])
             try:
                 yield pool
             finally:
@@ -58,26 +61,26 @@ class RayEngine(PooledEngine):
 
 
 class _Tasks(Pool):
-    """Ray's tasks; the work is put in its object store once."""
+    """Ray's tasks; what many of them have is put in its object store once."""
 
-    def __init__(self, size: int, gpus: float, work: Work) -> None:
+    def __init__(self, size: int, gpus: float) -> None:
         import ray
 
         # What a lost task means is decided by whoever gave it, not by Ray.
         once = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)
-        self._work_on, self._check = once(work_on), once(check)
-        self.size, self._work = size, ray.put(work)
+        self._remote = {function: once(function) for function in (work_on, check, run_task)}
+        self.size = size
         self._running: dict[Future[Any], Any] = {}
 
-    def check(self, nodes: list[str]) -> None:
+    def check(self, work: Work, nodes: list[str]) -> None:
         """Have a worker of each node load everything. Raises what the first one says."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         asked = [
-            self._check.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-            ).remote(self._work)
+            self._remote[check]
+            .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+            .remote(work)
             for node in nodes
         ]
         for node, answer in zip(nodes, asked, strict=True):
@@ -91,8 +94,13 @@ class _Tasks(Pool):
             if found is not None:
                 raise found
 
-    def submit(self, work: Work, shards: list[Shard]) -> Future[Any]:
-        task = self._work_on.remote(self._work, shards)
+    def put(self, what: Any) -> Any:
+        import ray
+
+        return ray.put(what)
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        task = self._remote[function].remote(*arguments)
         future: Future[Any] = task.future()
         self._running[future] = task
         return future
@@ -151,14 +159,18 @@ def _connected(address: str | None, workers: int | None) -> Iterator[None]:
 
 
 def _check_answers(address: str) -> None:
-    """InputError where no host listens there, which would end this process minutes later."""
+    """InputError where no gRPC server is there, which Ray finds out in minutes, or dies of."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():  # auto, or what Ray says more of
         return
     try:
-        socket.create_connection((host, int(port)), _PATIENCE).close()
+        with socket.create_connection((host, int(port)), _PATIENCE) as connection:
+            connection.sendall(_HELLO)
+            answer = connection.recv(4)
     except (OSError, OverflowError) as error:
         raise InputError(f"no Ray cluster answers at --address {address}: {error}") from error
+    if answer[3:] != b"\x04" and os.environ.get("RAY_USE_TLS", "0") == "0":
+        raise InputError(f"what answers at --address {address} is no Ray cluster")
 
 
 def _last_line(error: Exception) -> str:

@@ -11,11 +11,12 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,7 +29,7 @@ from imagine_cli.recording.shard_store import ShardStore
 from imagine_cli.request import RolloutRequest
 from imagine_cli.rollout.engine import EngineProgress, RowEnd, Shards
 from imagine_cli.rollout.nonfinite import Failure
-from imagine_cli.rollout.prepare import PreparedRollout, prepare, request_header
+from imagine_cli.rollout.prepare import GivenRun, PreparedRollout, prepare, request_header
 
 # Seconds after which a task takes no further row.
 _TASK = 20.0
@@ -44,6 +45,7 @@ class Work:
         here: the folder that the request's paths are relative to.
         trust_pickle: load a pickled model.
         time_limit: seconds that a task may take; the worker ends itself then.
+        given: see :func:`~imagine_cli.rollout.prepare.prepare`.
     """
 
     request: str
@@ -51,6 +53,7 @@ class Work:
     here: str
     trust_pickle: bool
     time_limit: float
+    given: GivenRun | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, rollout: PreparedRollout, shards: Shards, time_limit: float) -> Work:
@@ -62,7 +65,8 @@ class Work:
                 "only a model that is a file, and parameters that are plain numbers or words, get "
                 "to workers; save the model, or take the engine local"
             )
-        return cls(text, str(shards.folder), os.getcwd(), rollout.model.trust_pickle, time_limit)
+        trusted, given = rollout.model.trust_pickle, rollout.given
+        return cls(text, str(shards.folder), os.getcwd(), trusted, time_limit, given)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,16 @@ def check(work: Work) -> ImagineError | None:
     return None
 
 
+def run_task(here: str, function: Callable[[Any], Any], item: Any) -> Any:
+    """``function(item)`` in the folder ``here``, by one thread; or its ImagineError."""
+    torch.set_num_threads(1)
+    os.chdir(here)
+    try:
+        return function(item)
+    except ImagineError as error:
+        return error
+
+
 def _name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
@@ -139,7 +153,7 @@ def _prepared(work: Work) -> tuple[PreparedRollout, Manifest]:
     request = RolloutRequest.from_json(work.request, work.folder)
     env = make_env(request.env, dict(request.env_kwargs))
     about = describe(env, dict(request.env_kwargs))
-    rollout = prepare(request, env, about, trust_pickle=work.trust_pickle)
+    rollout = prepare(request, env, about, given=work.given, trust_pickle=work.trust_pickle)
     own = Manifest.of(request_header(rollout, ""), **rollout.layout)
     difference = own.difference(manifest)
     if difference:

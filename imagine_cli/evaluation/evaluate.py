@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from imagine_cli.propagation import Propagation
+    from imagine_cli.rollout.engine import Engine
     from imagine_cli.rollout.prepare import LoadedModel
 
 
@@ -41,6 +42,7 @@ def evaluate_model(
     imagined: str | Path | None = None,
     overwrite: bool = False,
     trust_pickle: bool = False,
+    engine: str | Engine = "local",
     command: str = "imagine_cli.evaluate_model",
     check: Callable[[EnvDescription, int], None] | None = None,
     progress: Progress | None = None,
@@ -61,6 +63,7 @@ def evaluate_model(
         imagined: where the imagined rollout goes; for one model and one propagation.
         overwrite: replace files that are there.
         trust_pickle: load pickled models, running whatever code they name.
+        engine: who imagines, as :func:`~imagine_cli.run_rollout` takes it.
         command: what the files say made them.
         check: called with the env and T before anything runs; may raise.
         progress: told of what goes on.
@@ -126,7 +129,7 @@ def evaluate_model(
         reports = []
         for candidate in candidates:
             scores, described, seconds = imagine_run(
-                candidate, request, env, about, run, target, progress
+                candidate, request, env, about, run, target, progress, engine
             )
             name, model, _ = candidate
             several = sum(other.name == name for other in candidates) > 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +21,14 @@ from imagine_cli.evaluation.run_scores import RunScores
 from imagine_cli.evaluation.scores import ScoreKeeper
 from imagine_cli.progress import Progress
 from imagine_cli.recording import RolloutWriter
+from imagine_cli.recording.fields import REQUIRED_FIELDS
 from imagine_cli.recording.shard import Grid, Shard
+from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
     from imagine_cli.evaluation.candidates import Candidate
-    from imagine_cli.request import RolloutRequest
-    from imagine_cli.rollout.prepare import PreparedRollout
+    from imagine_cli.rollout.engine import Engine, EngineProgress
+    from imagine_cli.rollout.prepare import GivenRun, PreparedRollout
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def imagined_returns(rollout: PreparedRollout, run: RealRun, progress: Progress)
     """The returns ``(B,)`` that are imagined from where the real run's episodes began."""
     from imagine_cli.rollout.engine import EngineProgress, make_engine
 
-    rollout = replace(rollout, initial=_beginnings(run))
+    rollout = replace(rollout, initial=_given(run, 0).initial)
     progress.stage("imagining", run.steps * run.trajectories)
     told = EngineProgress(lambda count, _: progress.advance(count))
     seen: Any = _Seen(_grid(rollout), None)
@@ -71,13 +75,10 @@ def imagined_returns(rollout: PreparedRollout, run: RealRun, progress: Progress)
     return told.total.returns
 
 
-def _beginnings(run: RealRun) -> Callable[[int, int], tuple[np.ndarray, np.ndarray]]:
-    size = run.observations.shape[2]
+def _given(run: RealRun, seed: int) -> GivenRun:
+    from imagine_cli.rollout.prepare import GivenRun
 
-    def initial(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        return run.observations[first : first + count, 0], np.zeros((count, size, size))
-
-    return initial
+    return GivenRun(run.observations[:, 0], run.actions, seed)
 
 
 def _grid(rollout: PreparedRollout) -> Grid:
@@ -97,29 +98,30 @@ def imagine_run(
     run: RealRun,
     target: Target | None,
     progress: Progress,
+    engine: str | Engine = "local",
 ) -> tuple[RunScores, str, float]:
     """Imagine the run: the scores, the propagation, the seconds.
 
     Args:
         request: of the real run; its seed is what the propagation's random numbers come from.
         target: the rollout file to write, or None.
+        engine: who imagines, see :func:`~imagine_cli.run_rollout`. Others than ``"local"`` have
+            their shards in the current folder until they are scored.
 
     Raises ImagineError, with the model's name, where a belief is not finite.
     """
-    import torch
+    from imagine_cli.engines.local import LocalEngine
+    from imagine_cli.rollout.engine import make_engine
+    from imagine_cli.rollout.prepare import prepare, request_header
 
-    from imagine_cli.policies.replay import GivenActions
-    from imagine_cli.rollout.engine import EngineProgress, make_engine
-    from imagine_cli.rollout.prepare import prepare
-
-    seed = request.seed
-    request = replace(request, seed=evaluation_seed(seed), start="real run", parameters={})
-    actions = torch.tensor(run.actions, device=request.device)
     name, model, propagation = candidate
-    rollout = prepare(
-        request, env, about, model, propagation=propagation,
-        policy=GivenActions(actions, request.policy), initial=_beginnings(run),
+    asked = RolloutRequest.of({"env": "", "propagation": propagation})
+    given, engine = _given(run, request.seed), make_engine(engine)
+    request = replace(
+        request, seed=evaluation_seed(request.seed), start="real run",
+        propagation=asked.propagation, parameters=asked.parameters,
     )  # fmt: skip
+    rollout = prepare(request, env, about, model, propagation=propagation, given=given)
     used = rollout.dynamics.propagation.description
     particles = getattr(propagation, "particles", None)
     if particles is not None and particles <= about.observation_size:
@@ -138,18 +140,38 @@ def imagine_run(
 
     named = name if used == "module" else f"{name}, {used}"
     progress.stage(f"imagining with {named}", run.steps * run.trajectories)
-    told = EngineProgress(lambda count, _: progress.advance(count))
+    here, told = isinstance(engine, LocalEngine), _told(progress)
     begun = time.perf_counter()
-    writing: Any = nullcontext()
-    if target is not None:
-        writing = RolloutWriter(
-            target.path, replace(rollout.header(target.command), seed=seed), **rollout.layout,
-            overwrite=target.overwrite, keep=False,
-        )  # fmt: skip
-    with writing as writer:
-        seen: Any = _Seen(_grid(rollout), see, writer)
+    with ExitStack() as stack:
+        if target is None and not here:
+            folder = stack.enter_context(TemporaryDirectory(prefix=".imagine-", dir=os.curdir))
+            target = Target(Path(folder) / "imagined.h5", "", False)
+        writer = None
+        if target is not None:
+            header = request_header(rollout, target.command)
+            how = {**rollout.layout, "overwrite": target.overwrite, "keep": False}
+            writer = stack.enter_context(RolloutWriter(target.path, header, **how))
+        shards: Any = _Seen(_grid(rollout), see, writer) if here else writer
         try:
-            make_engine("local").run(rollout, seen, told)
+            engine.run(rollout, shards, told)
         except ImagineError as error:
             raise type(error)(f"{named}: {error}") from error
+        if not here and writer is not None:
+            for shard in writer.shards:
+                see(shard, {name: writer.read(shard, name) for name in REQUIRED_FIELDS})
     return keeper.scores(), used, time.perf_counter() - begun
+
+
+def _told(progress: Progress) -> EngineProgress:
+    """What tells the display of steps, or of what workers did."""
+    from imagine_cli.rollout.engine import EngineProgress
+
+    done = 0
+
+    def tally(told: EngineProgress) -> None:
+        nonlocal done
+        now = sum(worker.steps for worker in told.workers.values())
+        progress.advance(now - done, f"{told.running} tasks at {len(told.workers)} workers")
+        done = now
+
+    return EngineProgress(lambda count, _: progress.advance(count), on_tally=tally)

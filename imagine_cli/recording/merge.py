@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,15 @@ import numpy as np
 
 from imagine_cli.errors import DiskError, ImagineError, InputError
 from imagine_cli.interrupts import interrupts_held_back
-from imagine_cli.recording.fields import FIELDS, axis_label
+from imagine_cli.recording.fields import FIELDS, Field, axis_label
 from imagine_cli.recording.manifest import MANIFEST, Manifest
-from imagine_cli.recording.partial_folder import MERGED, PartialFolder, disk_errors
+from imagine_cli.recording.partial_folder import (
+    MERGED,
+    VIRTUAL,
+    PartialFolder,
+    disk_errors,
+    put_whole,
+)
 from imagine_cli.recording.shard import FILTERS, LIBVER, Shard, open_shard, rows
 
 _SLAB = 65536
@@ -69,8 +76,7 @@ def merge_parts(folder: Path, *, overwrite: bool = False) -> Path:
         DiskError: one is damaged, or the disk refuses.
         InputError: no such folder, someone writes to it, or the file is there already.
     """
-    if folder.suffix != ".partial" or not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} is no folder of a rollout, such as rollout.h5.partial")
+    _manifest(folder)
     partial = PartialFolder(folder.with_suffix(""), overwrite=overwrite)
     partial.claim()
     try:
@@ -79,6 +85,30 @@ def merge_parts(folder: Path, *, overwrite: bool = False) -> Path:
     finally:
         partial.release()
     return partial.target
+
+
+def virtual(folder: Path) -> Path:
+    """Write ``virtual.h5`` in the folder of a rollout: its shards as one HDF5 file, of no numbers.
+
+    It shows what is there at each moment, NaN elsewhere, to h5py and xarray.
+
+    Raises:
+        DiskError: the disk refuses.
+        InputError: no such folder.
+    """
+    manifest, memory = _manifest(folder), io.BytesIO()
+    with h5py.File(memory, "w", libver=LIBVER) as file:
+        _lay_out(file, manifest, _virtual)
+        file.attrs["complete"] = _missing(folder, manifest)[0] == 0
+    with disk_errors(folder / VIRTUAL):
+        put_whole(folder / VIRTUAL, memory.getvalue())
+    return folder / VIRTUAL
+
+
+def _manifest(folder: Path) -> Manifest:
+    if folder.suffix != ".partial" or not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder} is no folder of a rollout, such as rollout.h5.partial")
+    return Manifest.read(folder)
 
 
 def _missing(folder: Path, manifest: Manifest) -> tuple[int, str]:
@@ -102,7 +132,7 @@ def _fill(descriptor: int, folder: Path, manifest: Manifest, trusted: Container[
         file = h5py.File(sink, "w", libver=LIBVER)
     try:
         with interrupts_held_back():
-            datasets = _lay_out(file, manifest)
+            datasets = _lay_out(file, manifest, _chunked)
         for shard in manifest.grid:
             with interrupts_held_back(), disk_errors(target):
                 known = shard in trusted
@@ -130,7 +160,7 @@ def _copy(source: Any, datasets: dict[str, Any], manifest: Manifest, shard: Shar
             dataset.id.write_direct_chunk(place, packed, mask)
 
 
-def _lay_out(file: Any, manifest: Manifest) -> dict[str, Any]:
+def _lay_out(file: Any, manifest: Manifest, create: Callable[..., Any]) -> dict[str, Any]:
     """Attributes, empty datasets, and a named scale for each of their axes, a group at a time."""
     file.attrs["complete"] = True
     for name, value in manifest.attributes.items():
@@ -146,20 +176,32 @@ def _lay_out(file: Any, manifest: Manifest) -> dict[str, Any]:
         for axis, after in {axis: field.after for field in inside for axis in field.axes}.items():
             scales[axis] = _scale(group, axis, after, manifest)
         for field in inside:
-            dataset = group.create_dataset(
-                field.name.removeprefix(f"{parent}/"),
-                field.shape(manifest.sizes),
-                dtype=manifest.dtype,
-                chunks=manifest.grid.chunks[field.name],
-                fillvalue=np.nan,
-                **FILTERS,
-            )
+            dataset = create(group, field, manifest)
             datasets[field.name] = dataset
             for number, axis in enumerate(field.axes):
                 dataset.dims[number].label = axis_label(axis)
                 dataset.dims[number].attach_scale(scales[axis])
     file["observation"].attrs["low"], file["observation"].attrs["high"] = manifest.bounds()
     return datasets
+
+
+def _chunked(group: Any, field: Field, manifest: Manifest) -> Any:
+    return group.create_dataset(
+        field.name.rpartition("/")[2],
+        shape=field.shape(manifest.sizes),
+        dtype=manifest.dtype,
+        chunks=manifest.grid.chunks[field.name],
+        fillvalue=np.nan,
+        **FILTERS,
+    )
+
+
+def _virtual(group: Any, field: Field, manifest: Manifest) -> Any:
+    layout = h5py.VirtualLayout(field.shape(manifest.sizes), manifest.dtype)
+    for shard in (grid := manifest.grid):
+        source = h5py.VirtualSource(shard.filename, field.name, grid.shape(field, shard))
+        layout[grid.place(field, shard)] = source
+    return group.create_virtual_dataset(field.name.rpartition("/")[2], layout, fillvalue=np.nan)
 
 
 def _scale(group: Any, axis: str, after: int, manifest: Manifest) -> Any:

@@ -27,7 +27,7 @@ try:
 except ImportError:  # Windows, where a file that is open elsewhere can't be removed
     fcntl = None
 
-MERGED = "merged.h5"
+MERGED, VIRTUAL = "merged.h5", "virtual.h5"
 _LOCK = "lock"
 _SHARD = re.compile(r"shard-\d+-\d+\.h5")
 
@@ -149,7 +149,11 @@ class PartialFolder:
     def _clear(self) -> None:
         """The manifest first: without one, what a kill leaves of the rest is of nobody."""
         for name in sorted(os.listdir(self.path)):
-            if name in (MANIFEST, MERGED) or _SHARD.match(name) or name.endswith(TEMPORARY):
+            if (
+                name in (MANIFEST, MERGED, VIRTUAL)
+                or _SHARD.match(name)
+                or name.endswith(TEMPORARY)
+            ):
                 with contextlib.suppress(FileNotFoundError):
                     (self.path / name).unlink()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -126,7 +126,8 @@ class EngineProgress:
     @property
     def total(self) -> RowEnd:
         """Of the rows up to now, one or more."""
-        return RowEnd(*self._sums, np.frombuffer(self._returns))
+        trajectories, ended, initial, end = self._sums
+        return RowEnd(trajectories, ended, initial, end, np.frombuffer(self._returns))
 
 
 class Engine(ABC):
@@ -139,6 +140,17 @@ class Engine(ABC):
         Raises:
             ImagineError: a belief that is not finite, unless these are masked.
         """
+
+    def map(
+        self, function: Callable[[Any], Any], items: Sequence[Any]
+    ) -> Iterator[tuple[int, Any]]:
+        """``function`` of each, with its number, as they are done; here, one after the other.
+
+        Where other processes do it, both have to be such as pickle takes, and what an item's dead
+        worker did is done again. Raises what ``function`` raises.
+        """
+        for number, item in enumerate(items):
+            yield number, function(item)
 
 
 def make_engine(engine: str | Engine, **options: Any) -> Engine:

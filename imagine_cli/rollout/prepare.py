@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from imagine_cli.checkpoint import check_env, checkpoint_files, load_world_model
@@ -19,6 +20,7 @@ from imagine_cli.files.digest import sha256_of
 from imagine_cli.memory import check_memory
 from imagine_cli.policies import make_policy
 from imagine_cli.policies.base import OpenLoop, Policy, PolicyContext
+from imagine_cli.policies.replay import GivenActions
 from imagine_cli.propagation import Propagation, make_propagation
 from imagine_cli.propagation.particles import Particles
 from imagine_cli.recording.schema import RolloutHeader
@@ -107,6 +109,29 @@ def make_dynamics(
 
 
 @dataclass(frozen=True)
+class GivenRun:
+    """Where trajectories begin, and what is done there, as arrays: of a real run.
+
+    Attributes:
+        observations: ``(B, D)``, certain.
+        actions: ``(B, T, F)``.
+        seed: of the run, as the file says it; the request's is the propagation's.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    seed: int
+
+    def initial(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        mean = self.observations[first : first + count]
+        return mean, np.zeros((*mean.shape, mean.shape[1]))
+
+    def policy(self, request: RolloutRequest) -> Policy:
+        actions = torch.tensor(self.actions, device=request.device)
+        return GivenActions(actions, request.policy)
+
+
+@dataclass(frozen=True)
 class PreparedRollout:
     """What :func:`prepare` makes of a request.
 
@@ -117,6 +142,7 @@ class PreparedRollout:
         dynamics: what takes a belief one step on.
         policy: what acts.
         initial: where each trajectory begins.
+        given: what policy and initial beliefs are of, where the request doesn't name them.
     """
 
     request: RolloutRequest
@@ -125,6 +151,7 @@ class PreparedRollout:
     dynamics: ModelDynamics
     policy: Policy
     initial: Initial
+    given: GivenRun | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -213,8 +240,10 @@ class PreparedRollout:
 
 
 def request_header(rollout: PreparedRollout, command: str) -> RolloutHeader:
-    """The header of a file that can be run again from what it says."""
+    """The header of a file that can be run again from what it says; but for a given run."""
     request = rollout.request
+    if rollout.given is not None:
+        return replace(rollout.header(command), seed=rollout.given.seed)
     read = [path for path in (request.policy, request.start) if os.path.isfile(path)]
     digests = json.dumps({path: sha256_of(path) for path in read})
     return rollout.header(command, arguments=request.to_json(), files_sha256=digests)
@@ -228,7 +257,7 @@ def prepare(
     *,
     propagation: Propagation | None = None,
     policy: Policy | None = None,
-    initial: Initial | None = None,
+    given: GivenRun | None = None,
     trust_pickle: bool = False,
 ) -> PreparedRollout:
     """Load everything that a request names.
@@ -237,22 +266,25 @@ def prepare(
         request: what is to be imagined.
         real, description: the real env, which lends its resets, and what it is.
         model: in place of the path that the request names.
-        propagation, policy, initial: in place of those that it names.
+        propagation, policy: in place of those that it names.
+        given: in place of its policy and its start.
         trust_pickle: load a pickled model, running whatever code it names.
 
     Raises:
         InputError: something that can't be loaded, or doesn't fit the rest.
     """
     if not isinstance(model, LoadedModel):
-        given = request.model if model is None else model
-        model = load_model(given, description, request, trust_pickle=trust_pickle)
+        named = request.model if model is None else model
+        model = load_model(named, description, request, trust_pickle=trust_pickle)
     dynamics = make_dynamics(model.module, description, request, propagation)
     if request.save_particles and not isinstance(dynamics.propagation, Particles):
         raise InputError(
             "--save-particles needs particles, and the propagation is "
             f"{dynamics.propagation.description}; give --propagation particles"
         )
-    if policy is None:
+    if given is not None:
+        policy = given.policy(request)
+    elif policy is None:
         context = PolicyContext(
             description, request.seed, dynamics.dtype, device_named(request.device), dynamics
         )
@@ -260,10 +292,12 @@ def prepare(
     if request.open_loop:
         policy = OpenLoop(policy)
     policy.check(request.steps, request.trajectories)
-    if initial is None:
+    if given is not None:
+        initial: Initial = given.initial
+    else:
         count = request.trajectories
         initial = make_initial(request.start, real, description, seed=request.seed, count=count)
-    return PreparedRollout(request, description, model, dynamics, policy, initial)
+    return PreparedRollout(request, description, model, dynamics, policy, initial, given)
 
 
 def device_named(name: str) -> torch.device:

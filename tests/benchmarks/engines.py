@@ -156,7 +156,7 @@ class _Nothing(Pool):
 
     size = 1600
 
-    def submit(self, work: Work, shards: Any) -> Future[Any]:
+    def submit(self, function: Any, work: Any, shards: Any) -> Future[Any]:
         future: Future[Any] = Future()
         future.set_result(shards)
         return future
@@ -173,7 +173,7 @@ class _Nothing(Pool):
 
 class _NothingEngine(PooledEngine):
     @contextmanager
-    def pool(self, work: Work) -> Iterator[Pool]:
+    def pool(self, work: Work | None) -> Iterator[Pool]:
         yield _Nothing()
 
 

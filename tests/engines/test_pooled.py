@@ -32,9 +32,10 @@ class HerePool(Pool):
     def __init__(self, size: int, dies: Callable[[int], int | None]) -> None:
         self.size, self._dies, self.tasks = size, dies, dict[Future[Any], Any]()
 
-    def submit(self, work: Any, shards: Any) -> Future[Any]:
+    def submit(self, function: Any, work: Any, shards: Any) -> Future[Any]:
         future: Future[Any] = Future()
         future.set_result(None)
+        assert function is work_on
         self.tasks[future] = work, shards
         return future
 

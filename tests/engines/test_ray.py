@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from imagine_cli.engines.ray import RayEngine
-from imagine_cli.errors import MissingExtraError
+from imagine_cli.errors import InputError, MissingExtraError
 from imagine_cli.rollout.engine import EngineProgress
 from tests.helpers.pooled_rollouts import ROOT, folder, roll
 
@@ -63,6 +64,16 @@ def test_a_cluster_loses_one_of_two_nodes(folder: Path, capfd: pytest.CaptureFix
     assert not nodes
     assert summary.lost >= 1
     assert Path("r.h5").read_bytes() == Path("local.h5").read_bytes()
+
+
+def test_what_answers_is_no_ray(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray")
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    threading.Thread(target=server.handle_request).start()
+    with server, pytest.raises(InputError, match="what answers at .* is no Ray cluster"):
+        roll("r.h5", engine=RayEngine(address=f"127.0.0.1:{server.server_port}"))
+    assert capfd.readouterr().out == ""
+    assert os.listdir() == ["wm.pt"]
 
 
 def test_without_ray(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

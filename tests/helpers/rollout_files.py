@@ -79,7 +79,7 @@ def writer_of(path: Path, arrays: Arrays, about: RolloutHeader, **options: Any) 
 
 def part(arrays: Arrays, writer: RolloutWriter, shard: Shard) -> Arrays:
     """A shard's numbers."""
-    places = {name: writer.shards.place(FIELDS[name], shard) for name in arrays}
+    places = {name: writer.manifest.grid.place(FIELDS[name], shard) for name in arrays}
     return {name: values[places[name]] for name, values in arrays.items()}
 
 

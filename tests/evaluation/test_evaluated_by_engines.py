@@ -1,0 +1,34 @@
+"""The same scores, and the same imagined file, whoever imagines."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from imagine_cli.cli import main
+from tests.helpers.pooled_rollouts import ROOT, folder
+
+assert folder
+
+
+def test_the_scores_of_local_to_the_bit(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    models = Path(ROOT) / "sample_models"
+    command = ["evaluate", "--env", "Pendulum-v1", "--steps", "30", "-n", "150", "--json"]
+    found = []
+    for engine in (["local"], ["processes", "--workers", "2"]):
+        how = ["--engine", *engine, "--imagined", f"{engine[0]}.h5"]
+        for options in (
+            ["--model", str(models / "pendulum-linear.pt"), *how],
+            ["--model", str(models / "pendulum-ensemble.pt"), "--propagation", "particles",
+             "--propagation", "linearized", "--particles", "7", *how[:-2]],
+        ):  # fmt: skip
+            assert main([*command, *options]) == 0
+            said = json.loads(capfd.readouterr().out)
+            assert all(model.pop("seconds") > 0 for model in said["models"])
+            found.append(said)
+    assert found[:2] == found[2:]
+    assert Path("processes.h5").read_bytes() == Path("local.h5").read_bytes()
+    assert sorted(os.listdir()) == ["local.h5", "processes.h5", "wm.pt"]
