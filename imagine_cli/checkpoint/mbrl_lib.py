@@ -6,6 +6,7 @@ first two (Pineda et al. 2021); Hydra leaves ``.hydra/config.yaml`` in the folde
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,9 @@ def read_folder(folder: Path, told: Told | None = None) -> Checkpoint:
     Raises:
         InputError: files that are damaged, hold code, or don't say all that is needed.
     """
+    for path in files(folder):
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+            raise InputError(f"{path} is a link to somewhere else, which is not followed: copy it")
     weights = plain_data.read(
         folder / _MODEL, "model", instead="save the model again with mbrl-lib's own save"
     )

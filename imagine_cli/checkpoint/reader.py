@@ -104,14 +104,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _validated(data: Any, path: str) -> Checkpoint:
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    if not isinstance(data, dict) or str(data.get("format")) != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         hint = " (that is a policy: give it to --policy)" if found == "imagine-policy" else ""
         raise InputError(
             f"{path} is not a world-model checkpoint: its format is {found!r}, not {FORMAT!r}{hint}"
         )
     version = data.get("version")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         raise InputError(
             f"{path} has version {version!r} of the checkpoint format and this imagine reads "
             f"version {VERSION}; update imagine, or write the file again"

@@ -42,7 +42,7 @@ def write_csv(
 def _as_text(name: str) -> str:
     """A name that no spreadsheet takes for a formula."""
     shown = printable(name)
-    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
+    return f"'{shown}" if shown.lstrip().startswith(("=", "+", "-", "@")) else shown
 
 
 def _pieces(

@@ -24,6 +24,7 @@ from imagine_cli.cli.options import (
     command_line,
     parse_env_kwargs,
 )
+from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
     from imagine_cli.evaluation.play import Played
@@ -128,7 +129,7 @@ def _answer(found: Played, *, as_json: bool) -> None:
     rows = [("return", found.returns), ("length", found.lengths)]
     if found.imagined is not None:
         rows.append(("imagined return", found.imagined))
-    print(f"{len(found.returns)} episodes of {found.env_id} by {found.policy}")
+    print(printable(f"{len(found.returns)} episodes of {found.env_id} by {found.policy}"))
     for name, values in rows:
         mean, error = mean_and_error(values)
         interval = "" if error != error else f" ± {error:.3g}"

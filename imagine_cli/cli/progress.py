@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import as_lines, messages
+from imagine_cli.printable import printable
 from imagine_cli.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class _Lines:
         self._name = None
 
     def _print(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 class _Bars:
@@ -83,13 +84,13 @@ class _Bars:
     def stage(self, name: str, total: int | None = None) -> None:
         self.finish()
         self._note = ""
-        number = self.progress.add_task(name, total=total, note="")
+        number = self.progress.add_task(printable(name), total=total, note="")
         self._task = next(task for task in self.progress.tasks if task.id == number)
 
     def advance(self, n: int = 1, note: str = "") -> None:
         if self._task is not None:
             self._note = note or self._note
-            self.progress.update(self._task.id, advance=n, note=self._note)
+            self.progress.update(self._task.id, advance=n, note=printable(self._note))
 
     def finish(self) -> None:
         task, self._task = self._task, None

@@ -42,6 +42,7 @@ from imagine_cli.cli.rollout_estimate import print_estimate
 from imagine_cli.cli.rollout_progress import Teller, growing_panel
 from imagine_cli.cli.stopping import stopping
 from imagine_cli.errors import InputError
+from imagine_cli.printable import printable
 from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _answer(summary: RolloutSummary, *, as_json: bool, quiet: bool) -> None:
 
         print(json.dumps(summary.as_dict(), indent=2))
         return
-    print(summary.path)
+    print(printable(str(summary.path)))
     if quiet:
         return
     from imagine_cli.cli.console import messages
@@ -242,4 +243,4 @@ def _answer(summary: RolloutSummary, *, as_json: bool, quiet: bool) -> None:
         end = "none got to the end" if after != after else f"{after:.3g}"
         lines.append(f"  {name:<{width}}  sd {before:.3g} -> {end}")
     lines.append(f"look at it with: imagine inspect {summary.path}")
-    messages().print("\n".join(lines), markup=False, soft_wrap=True)
+    messages().print("\n".join(map(printable, lines)), markup=False, soft_wrap=True)

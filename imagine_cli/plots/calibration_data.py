@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imagine_cli.errors import InputError
+from imagine_cli.files.json_file import read_json
 
 JOINT = "all together"
 _MOST_CURVES = 4
-_LARGEST = 256 * 1024 * 1024
+_LARGEST = 2**26
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,8 @@ class Selection(NamedTuple):
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
     """What ``imagine evaluate --json`` printed to a file. Raises InputError."""
-    try:
-        if Path(path).stat().st_size > _LARGEST:
-            raise InputError(f"{path} is larger than any evaluation")
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON: {error}") from error
-    if not isinstance(document, dict) or document.get("kind") != "evaluation":
+    document = read_json(Path(path), _LARGEST)
+    if document.get("kind") != "evaluation":
         raise InputError(f"{path} is not what imagine evaluate --json prints")
     return document
 

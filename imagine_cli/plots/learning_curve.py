@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from pathlib import Path
 
 from imagine_cli.errors import InputError
+from imagine_cli.files.json_file import read_json
 from imagine_cli.plots.picture import add_title, check_picture, own_style, save_picture
 
 _LARGEST = 2**20  # bytes of a table that is read
@@ -35,7 +35,7 @@ def plot_learning(folder: str | Path, output: str | Path, *, overwrite: bool = F
     from matplotlib.figure import Figure
 
     rounds = _rounds(folder / "learning.csv")
-    request = _request(folder / "learn.json")
+    request = read_json(folder / "learn.json", _LARGEST)
     title = f"{request.get('env')} by {request.get('method')}"
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -64,11 +64,3 @@ def _rounds(path: Path) -> list[tuple[int, float]]:
     if len(found) < 2 or not all(math.isfinite(value) for _, value in found):
         raise InputError(f"{path} has no round after the random one, or a return is not finite")
     return found
-
-
-def _request(path: Path) -> dict[str, object]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read: {error}") from error
-    return found if isinstance(found, dict) else {}

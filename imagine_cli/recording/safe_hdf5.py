@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ _MAX_ATTRIBUTE_BYTES = 1024 * 1024
 _MAX_ATTRIBUTES_BYTES = 16 * 1024 * 1024
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _CHECKSUM = 4  # bytes of a fletcher32
+_DEEPEST = 8
 _MAX_STRINGS = 32  # that are read together; each may be as long as a heap, 4 MiB
 
 
@@ -154,6 +156,22 @@ def child_dataset(parent: Any, name: str, path: Path) -> Any | None:
             f"{where} claims to have {size:.3g} bytes, which a file of {there} bytes can't hold"
         )
     return dataset
+
+
+def all_datasets(group: Any, path: Path, depth: int = 0) -> Iterator[Any]:
+    """Every dataset in a group and its groups, as :func:`child_dataset` gives it."""
+    if depth > _DEEPEST:
+        raise InputError(f"{path} has groups more than {_DEEPEST} deep in each other")
+    try:
+        names = list(group)
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is damaged: {_one_line(error)}") from error
+    for name in names:
+        node = _child(group, name, path, h5py.HLObject)
+        if isinstance(node, h5py.Group):
+            yield from all_datasets(node, path, depth + 1)
+        else:
+            yield child_dataset(group, name, path)
 
 
 def _has_short_chunk(dataset: Any, filters: set[int]) -> bool:

@@ -23,6 +23,7 @@ import numpy as np
 from imagine_cli.errors import InputError
 from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.fields import FIELDS, Field
+from imagine_cli.recording.probe import check_survives
 from imagine_cli.recording.schema import chunk_lengths
 
 FILTERS: dict[str, Any] = {
@@ -207,14 +208,24 @@ def open_shard(folder: Path, shard: Shard, rollout: str, *, trusted: bool = Fals
         file = h5py.File(path, "r", locking=False)
     else:
         _check_digest(path)
+        check_survives(lambda: _read_all(path), path)
         file = safe_hdf5.open_file(path)
     try:
+        if not trusted:
+            for _ in safe_hdf5.all_datasets(file, path):
+                pass
         facts = safe_hdf5.attributes(file, path, arrays=True)
         if facts.get("rollout") != rollout or tuple(facts.get("shard", ())) != shard:
             raise InputError(f"{path} is of another rollout")
         yield file
     finally:
         safe_hdf5.close(file)
+
+
+def _read_all(path: Path) -> None:
+    with safe_hdf5.open_file(path) as file:
+        for dataset in safe_hdf5.all_datasets(file, path):
+            safe_hdf5.read(dataset, (), path)
 
 
 def _check_digest(path: Path) -> None:

@@ -31,6 +31,8 @@ from imagine_cli.unroll import ModelDynamics
 from imagine_cli.world_models import WorldModel, as_world_model
 
 # The most numbers that particles, and what they follow, may be in memory: 64 MiB of float64.
+# Arrays as large as all particles that a step has at once: points, samples, noise, sums.
+_COPIES = 10
 _NUMBERS = 2**23
 
 
@@ -91,7 +93,8 @@ def make_dynamics(
     Raises InputError where they don't fit each other, or the env.
     """
     particles = request.parameters.get("particles") or 0
-    check_memory(particles * description.observation_size, f"{particles} particles")
+    size = description.observation_size + description.action_size
+    check_memory(_COPIES * particles * size, f"{particles} particles")
     asked = request.propagation if propagation is None else propagation
     named = asked or ("particles" if request.parameters else None)
     model = as_world_model(

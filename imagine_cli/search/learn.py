@@ -21,6 +21,7 @@ import numpy as np
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.real import RealRun, run_real, write_real
+from imagine_cli.files.json_file import read_json
 from imagine_cli.files.whole_file import whole_file
 from imagine_cli.fitting.kinds import Kind, settle
 from imagine_cli.progress import Progress, Silent
@@ -206,10 +207,7 @@ class _Run:
                 raise InputError(
                     f"{self.folder} has a run in it; go on with it by --resume, or name another"
                 )
-            try:
-                there = json.loads(manifest.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise InputError(f"{manifest} can't be read: {error}") from error
+            there = read_json(manifest)
             for name in asked:
                 # More rounds, or another end, go on with the same run.
                 if name not in ("rounds", "until") and there.get(name) != asked[name]:
@@ -239,8 +237,11 @@ class _Run:
         place.mkdir(exist_ok=True)
         done = place / "round.json"
         if done.exists():
-            found = Round(**json.loads(done.read_text(encoding="utf-8")))
-            self._steps = found.real_steps
+            try:
+                found = Round(**read_json(done))
+                self._steps = int(found.real_steps)
+            except (TypeError, ValueError) as error:
+                raise InputError(f"{done} is no round of imagine learn; remove it") from error
             return found
         imagined = None
         if number > 0:

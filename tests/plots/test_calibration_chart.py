@@ -245,8 +245,8 @@ def test_several_models_are_drawn_at_one_horizon(three: Evaluation, tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no JSON"),
-        ("{" * 100_000, "is no JSON"),
+        ("{", "can't be read as JSON"),
+        ("{" * 100_000, "can't be read as JSON"),
         ('{"kind": "rollout"}', "is not what imagine evaluate --json prints"),
         ('{"kind": "evaluation"}', "not what this version's"),
         ('{"kind": "evaluation", "models": [], "observation_names": []}', "not what this version"),

@@ -18,13 +18,13 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 from imagine_cli.files.digest import sha256_of
+from imagine_cli.files.json_file import read_json
 from imagine_cli.fitting.data.recording import Recording
 from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.probe import check_survives
 
 _MAIN = "main_data.hdf5"
 _METADATA = "metadata.json"
-_MOST_METADATA = 16 * 2**20
 _EPISODE = re.compile(r"episode_(0|[1-9]\d{0,14})")
 _DATASETS = ("observations", "actions", "rewards")
 # Episodes that are looked into before any is read: a second's work.
@@ -147,17 +147,7 @@ def _episode(file: Any, number: int, path: Path) -> dict[str, Any]:
 
 def _metadata(path: Path) -> dict[str, Any]:
     """What the JSON file says; empty where there is none."""
-    try:
-        if not path.is_file():
-            return {}
-        if path.stat().st_size > _MOST_METADATA:
-            raise InputError(f"{path} has more than {_MOST_METADATA} bytes, which is no metadata")
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} can't be read as JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} is not a JSON object")
-    return found
+    return read_json(path) if path.is_file() else {}
 
 
 def _parsed(text: Any) -> dict[str, Any]:
