@@ -26,11 +26,13 @@ from imagine_cli.environments import describe, make_env
 from imagine_cli.evaluation.candidates import Candidate
 from imagine_cli.evaluation.imagining import imagine_run
 from imagine_cli.evaluation.real import RealRun, evaluation_seed, run_real
+from imagine_cli.files.digest import sha256_of
 from imagine_cli.policies import make_policy
 from imagine_cli.progress import Silent
 from imagine_cli.propagation import Propagation, make_propagation
 from imagine_cli.registry import FITS, PROPAGATIONS
 from imagine_cli.request import RolloutRequest
+from imagine_cli.rollout.engine import Engine, make_engine
 from imagine_cli.rollout.prepare import LoadedModel
 from imagine_cli.scores import Scores
 
@@ -75,7 +77,9 @@ def options_of(kind: str, usual: int, asked: int | None) -> dict[str, int]:
     return options
 
 
-def fitted(env_id: str, kind: str, steps: int, options: dict[str, int], folder: Path) -> Any:
+def fitted(
+    env_id: str, kind: str, steps: int, options: dict[str, int], folder: Path
+) -> LoadedModel:
     """The model, from the folder or fitted and left there."""
     arguments = {"env_id": env_id, "kind": kind, "steps": steps, **options}
     digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
@@ -85,7 +89,7 @@ def fitted(env_id: str, kind: str, steps: int, options: dict[str, int], folder: 
         found = imagine_cli.fit_world_model(env_id, kind=kind, steps=steps, **options)
         imagine_cli.save_world_model(found.model, path, env=found.env, metadata=found.metadata)
         say(f"{env_id} {kind}: fitted in {time.perf_counter() - begun:.0f} s")
-    return imagine_cli.load_world_model(path)
+    return LoadedModel(imagine_cli.load_world_model(path), str(path), sha256_of(path))
 
 
 def ways(model: Any, particles: int) -> Iterator[Propagation]:
@@ -114,15 +118,19 @@ def label(propagation: Propagation) -> str:
     return name + PAPER.get(name, "")
 
 
-def imagined(model: Any, env: Any, run: RealRun, propagation: Propagation) -> Scores:
+def imagined(
+    model: LoadedModel, env: Any, run: RealRun, propagation: Propagation, engine: Engine
+) -> Scores:
     """The scores of one propagation over a whole real run. Raises ImagineError."""
     about = describe(env)
     request = RolloutRequest(env=about.id, steps=run.steps, trajectories=run.trajectories)
-    candidate = Candidate("", LoadedModel(model), propagation)
-    return imagine_run(candidate, request, env, about, run, None, Silent())[0]
+    candidate = Candidate("", model, propagation)
+    return imagine_run(candidate, request, env, about, run, None, Silent(), engine)[0]
 
 
-def measured(kind: str, model: Any, env: Any, run: RealRun, propagation: Propagation) -> Row:
+def measured(
+    kind: str, model: LoadedModel, env: Any, run: RealRun, propagation: Propagation, engine: Engine
+) -> Row:
     """As far as beliefs are finite: of the horizons beyond that there are no scores."""
     scale = np.nanstd(run.observations.reshape(-1, run.observations.shape[-1]), axis=0)
     scale = np.where(scale > 0, scale, 1.0)
@@ -131,7 +139,8 @@ def measured(kind: str, model: Any, env: Any, run: RealRun, propagation: Propaga
     found: dict[int, tuple[float, float, float]] = {}
     for last in reversed(reached):
         try:
-            scores = imagined(model, env, run.first(run.trajectories, last), propagation)
+            some = run.first(run.trajectories, last)
+            scores = imagined(model, env, some, propagation, engine)
         except imagine_cli.ImagineError:
             continue
         for h in reached:
@@ -187,7 +196,10 @@ def main() -> None:
     parser.add_argument(
         "--points", type=int, help="of GPs: 300, 200 of HalfCheetah-v5, but at most their default"
     )
+    parser.add_argument("--engine", default="local", help="who imagines")
+    parser.add_argument("--workers", type=int)
     asked = parser.parse_args()
+    engine = make_engine(asked.engine, workers=asked.workers)
     asked.folder.mkdir(parents=True, exist_ok=True)
     print(
         f"Fitted to {asked.fit_steps} steps of the random policy; {asked.particles} particles. "
@@ -206,8 +218,8 @@ def main() -> None:
         for kind in asked.kinds:
             options = options_of(kind, usual["points"], asked.points)
             model = fitted(env_id, kind, asked.fit_steps, options, asked.folder)
-            for propagation in ways(model, asked.particles):
-                rows.append(measured(kind, model, env, run, propagation))
+            for propagation in ways(model.module, asked.particles):
+                rows.append(measured(kind, model, env, run, propagation, engine))
                 say(f"{env_id} {kind} {rows[-1].propagation}: {rows[-1].seconds:.1f} s")
         print(table(env_id, run, rows), end="\n\n", flush=True)
         env.close()

@@ -88,13 +88,13 @@ ENGINES: dict[str, Callable[[int], Engine]] = {
     "ray": lambda n: make_engine("ray", workers=n),
     "joblib": lambda n: JoblibEngine(workers=n),
 }
-MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
+MODELS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "ensemble of 5 x 4 x 200, 20 particles": (
-        random_ensemble(3, 1, members=5, hidden=[200] * 4),
+        lambda: random_ensemble(3, 1, members=5, hidden=[200] * 4),
         {"steps": 50, "trajectories": 3000, "particles": 20},
     ),
     "GP, n = 200, moments, compiled": (
-        small_gp(3, 1, n=200),
+        lambda: small_gp(3, 1, n=200),
         {"steps": 50, "trajectories": 870, "compiled": True},
     ),
 }
@@ -104,8 +104,8 @@ def efficiency(rounds: int) -> None:
     print(
         "\n| model | engine | steps/s with 1 worker | with 2 | efficiency |\n|---|---|---|---|---|"
     )
-    for name, (model, options) in MODELS.items():
-        save_world_model(model, "wm.pt", overwrite=True)
+    for name, (make, options) in MODELS.items():
+        save_world_model(make(), "wm.pt", overwrite=True)
         best = dict.fromkeys([(engine, n) for engine in ENGINES for n in (1, 2)], 0.0)
         for _ in range(rounds):
             for engine, n in best:

@@ -1,8 +1,9 @@
 """What ``imagine learn`` comes to: ``python tests/benchmarks/learning.py NAME [--seeds 10]``.
 
-One line for each seed, every real step counted: those until the first trial that is enough, what
-further episodes of that policy return, and the seconds of the whole run. NAME is one of
-RUNS; nothing is tuned by seed, and those that fail are shown.
+One line for each seed, as it is done, every real step counted: those until the first trial that is
+enough, what further episodes of that policy return, and the seconds of the whole run. NAME is one
+of RUNS; nothing is tuned by seed, and those that fail are shown. With ``--engine processes`` seeds
+run beside each other.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import imagine_cli
 from imagine_cli.environments import describe, make_env
 from imagine_cli.evaluation.real import RealRun, evaluation_seed, run_real
 from imagine_cli.request import RolloutRequest
+from imagine_cli.rollout.engine import make_engine
 from imagine_cli.rollout.prepare import prepare
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -97,11 +100,15 @@ def main() -> None:
     parser.add_argument("name", choices=RUNS)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--engine", default="local", help="who runs the seeds")
+    parser.add_argument("--workers", type=int)
     given = parser.parse_args()
+    engine = make_engine(given.engine, workers=given.workers)
     print("| seed | rounds | real steps before the last trial | its return | more episodes | s |")
     print("|---|---|---|---|---|---|")
-    for seed in range(given.first, given.first + given.seeds):
-        print(f"| {' | '.join(one(given.name, seed))} |", flush=True)
+    seeds = range(given.first, given.first + given.seeds)
+    for _, row in engine.map(partial(one, given.name), seeds):
+        print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":
