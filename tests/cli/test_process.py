@@ -70,7 +70,7 @@ def test_ascii_and_no_docstrings_are_no_failure(tmp_path: Path) -> None:
         (
             "rollout --env Pendulum-v1 --model wm.pt --steps 1 --propagation particles "
             "--particles 1000000000000",
-            "1000000000000 particles take 24,000 GB",
+            "1000000000000 particles take 320,000 GB",
         ),
     ],
 )
