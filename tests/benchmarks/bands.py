@@ -25,11 +25,11 @@ HORIZONS = (1, 5, 10, 25)
 KINDS = ("gp", "sparse-gp", "linear", "ensemble")
 # Real runs, and the most points of a GP where D is large.
 ENVS: dict[str, dict[str, int]] = {
-    "Pendulum-v1": {"trajectories": 1000},
-    "InvertedPendulum-v5": {"trajectories": 1500},
-    "CartPole-v1": {"trajectories": 1000},
-    "MountainCarContinuous-v0": {"trajectories": 1000},
-    "Acrobot-v1": {"trajectories": 400},
+    "Pendulum-v1": {"trajectories": 300},
+    "InvertedPendulum-v5": {"trajectories": 1000},
+    "CartPole-v1": {"trajectories": 300},
+    "MountainCarContinuous-v0": {"trajectories": 300},
+    "Acrobot-v1": {"trajectories": 200},
     "Reacher-v5": {"trajectories": 200},
     "Hopper-v5": {"trajectories": 200},
     "HalfCheetah-v5": {"trajectories": 100, "points": 200},
