@@ -67,4 +67,4 @@ def calibrate(
     if not quiet:
         print_scores(metadata["held_out_scores"])
         if "share" not in metadata["model_error"]:
-            messages().print("nothing of the error persists by more than chance")
+            messages().print("nothing of what it misses persists by more than chance")

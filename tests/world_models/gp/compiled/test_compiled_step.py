@@ -345,7 +345,7 @@ from imagine_cli.belief import joint
 model = random_model(0, 3, 2, 40)
 model.compile()
 step, x = model.compiled_step(), joint(*stacked(model, 3, 0.1))
-grads = torch.ones(3, 3).double(), torch.ones(3, 3, 3).double()
+grads = [torch.ones_like(part) for part in step(model._noise, *x)]
 parts = *step(model._noise, *x), *step.backward(*x, *grads)
 print(hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest())
 """
