@@ -8,8 +8,8 @@ What is maximised is the log marginal likelihood plus a log-normal prior on each
 ``ℓ_k / std_k ~ LogNormal(√2 + ½ log E, √3)`` with E the number of inputs (the scale that random
 points keep from each other grows with √E), inside these bounds, in standard units:
 
-- noise standard deviation at least 1e-4. Simulators have no noise, and their likelihood would
-  drive it to zero and the Gram matrix with it to a singular one. A floor that is relative to the
+- noise standard deviation at least a floor, 1e-4. Simulators have no noise, and their likelihood
+  would drive it to zero and the Gram matrix with it to a singular one. A floor that is relative to the
   target and not to the signal costs a smooth function nothing, so that a linear one gets the long
   length-scale that extrapolates well;
 - signal standard deviation at most 10. With the floor this keeps the signal-to-noise ratio at
@@ -34,12 +34,12 @@ NOISE_FLOOR = 1e-4
 SIGNAL_CEILING = 10.0
 
 
-def raw_bounds(kernel: str) -> dict[str, tuple[float, float]]:
+def raw_bounds(kernel: str, floor: float = NOISE_FLOOR) -> dict[str, tuple[float, float]]:
     """Of the raw parameters, which are logarithms, of the scaled kernel of that name."""
     return {
         f"{kernel}.base_kernel.raw_lengthscale": (math.log(1e-2), math.log(1e6)),
         f"{kernel}.raw_outputscale": (math.log(1e-4), math.log(SIGNAL_CEILING**2)),
-        "likelihood.noise_covar.raw_noise": (math.log(NOISE_FLOOR**2), math.log(4.0)),
+        "likelihood.noise_covar.raw_noise": (math.log(floor**2), math.log(4.0)),
     }
 
 
@@ -71,7 +71,12 @@ class Hyperparameters:
 
 
 def fit_hyperparameters(
-    inputs: np.ndarray, target: np.ndarray, *, starts: int, seed: np.random.SeedSequence
+    inputs: np.ndarray,
+    target: np.ndarray,
+    *,
+    starts: int,
+    seed: np.random.SeedSequence,
+    floor: float = NOISE_FLOOR,
 ) -> Hyperparameters:
     """The best of ``starts`` optimisations: the first from a fixed start, the rest from drawn ones.
 
@@ -80,6 +85,7 @@ def fit_hyperparameters(
         target: ``(n,)`` float64. All zeros give a process of next to no variance.
         starts: 1 or more.
         seed: of the drawn starts.
+        floor: of the noise standard deviation, in standard units.
 
     Raises:
         ImagineError: no start led anywhere.
@@ -91,7 +97,7 @@ def fit_hyperparameters(
         return Hyperparameters(10.0 * input_scales, 1e-12, NOISE_FLOOR * 1e-12, None)
     x = torch.as_tensor(inputs / input_scales)
     y = torch.as_tensor(target / target_scale)
-    reached = [_optimise(x, y, start) for start in _starts(starts, inputs.shape[1], seed)]
+    reached = [_optimise(x, y, start, floor) for start in _starts(starts, inputs.shape[1], seed)]
     finite = [found for found in reached if found is not None]
     if not finite:
         raise ImagineError(
@@ -121,7 +127,7 @@ def _starts(
 
 
 def _optimise(
-    x: torch.Tensor, y: torch.Tensor, start: tuple[np.ndarray, float, float]
+    x: torch.Tensor, y: torch.Tensor, start: tuple[np.ndarray, float, float], floor: float
 ) -> tuple[float, Hyperparameters] | None:
     """What was reached, and where, in standard units. None where the arithmetic broke down."""
     import botorch
@@ -148,7 +154,9 @@ def _optimise(
         warnings.simplefilter("ignore")
         try:
             fit_gpytorch_mll_scipy(
-                mll, bounds=raw_bounds("model.covar_module"), options={"maxiter": _ITERATIONS}
+                mll,
+                bounds=raw_bounds("model.covar_module", floor),
+                options={"maxiter": _ITERATIONS},
             )
             with torch.no_grad():
                 prior = model(*model.train_inputs)
