@@ -9,9 +9,9 @@ What is maximised is the log marginal likelihood plus a log-normal prior on each
 points keep from each other grows with √E), inside these bounds, in standard units:
 
 - noise standard deviation at least a floor, 1e-4. Simulators have no noise, and their likelihood
-  would drive it to zero and the Gram matrix with it to a singular one. A floor that is relative to the
-  target and not to the signal costs a smooth function nothing, so that a linear one gets the long
-  length-scale that extrapolates well;
+  would drive it to zero and the Gram matrix with it to a singular one. A floor that is relative to
+  the target and not to the signal costs a smooth function nothing, so that a linear one gets the
+  long length-scale that extrapolates well;
 - signal standard deviation at most 10. With the floor this keeps the signal-to-noise ratio at
   1e5 or less, and the Gram matrix's condition number at n · 1e10.
 """
