@@ -125,6 +125,5 @@ def test_small_noise(signal_to_noise: float, size: float) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("signal_to_noise", "size"), [(1e3, 1e-12), (1e4, 1e-6)])
-def test_small_noise_and_many_points(signal_to_noise: float, size: float) -> None:
-    check_ill_conditioned(150, signal_to_noise, size)
+def test_small_noise_and_many_points() -> None:
+    check_ill_conditioned(150, 1e4, 1e-6)
