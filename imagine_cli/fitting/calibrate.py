@@ -17,8 +17,6 @@ from imagine_cli.fitting.split import check_fraction, split
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.world_models.interfaces import SupportsPoints
 
-_FEWEST_STEPS = 50
-
 
 def calibrate_world_model(
     model: str | Path,
@@ -62,7 +60,7 @@ def calibrate_world_model(
     sources = [data] if isinstance(data, str | Path) else data
     found = gather.read(
         sources, env_id or known.get("id"), env_kwargs or known.get("kwargs"), reward=False,
-        steps=None, least=_FEWEST_STEPS, progress=progress,
+        steps=None, progress=progress,
     )  # fmt: skip
     transitions = found.transitions
     sizes = found.env.observation_size, found.env.action_size

@@ -14,6 +14,9 @@ from imagine_cli.policies import make_policy
 from imagine_cli.progress import Progress
 from imagine_cli.seeds import Stream, derived_seed
 
+FEWEST_STEPS = 50
+"""Fewer transitions of a real env are nothing to fit to, or to calibrate on."""
+
 
 class Gathered(NamedTuple):
     """Transitions in order of time, and where they are from: the env and its id as it was given.
@@ -59,22 +62,21 @@ def read(
     *,
     reward: bool,
     steps: int | None,
-    least: int,
     progress: Progress,
 ) -> Gathered:
     """Read recorded transitions; the env is made for its spaces alone.
 
     Raises:
-        InputError: data that can't be used, of another env, or of fewer than ``least`` steps.
+        InputError: data that can't be used, of another env, or of too few steps.
     """
     progress.stage("reading the data")
     recordings = read_recordings(sources)
     env_id, env_kwargs = env_of(recordings, env_id, env_kwargs)
     about = describe_named(env_id, env_kwargs)
     transitions = join(recordings, about, reward=reward, steps=steps)
-    if len(transitions) < least:
+    if len(transitions) < FEWEST_STEPS:
         raise InputError(
-            f"the data have {len(transitions)} transitions, and a fit needs {least} or more"
+            f"the data have {len(transitions)} transitions, and a fit needs {FEWEST_STEPS} or more"
         )
     progress.advance(len(transitions))
     return Gathered(env_id, about, transitions, [each.as_dict() for each in recordings])

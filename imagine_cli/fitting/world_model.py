@@ -26,7 +26,7 @@ from imagine_cli.progress import Progress, Silent
 from imagine_cli.registry import FITS
 from imagine_cli.world_models.base import WorldModel
 
-_STEPS, _FEWEST_STEPS = 20000, 50
+_STEPS = 20000
 
 # How many standard deviations of the data an error has that no forecast should have.
 _DIVERGED = 10.0
@@ -93,7 +93,7 @@ def fit_world_model(
     """
     if data is not None and policy is not None:
         raise InputError("--policy acts in the real env, which --data stands for; leave one out")
-    for name, value, least in (("steps", steps, _FEWEST_STEPS), ("seed", seed, 0)):
+    for name, value, least in (("steps", steps, gather.FEWEST_STEPS), ("seed", seed, 0)):
         if value is not None and value < least:
             raise InputError(f"{name} must be {least} or more, not {value}")
     how: Kind = FITS.load(kind)
@@ -109,7 +109,7 @@ def fit_world_model(
     else:
         sources = [data] if isinstance(data, str | Path) else data
         found = gather.read(
-            sources, env_id, env_kwargs, reward=reward, steps=steps, least=_FEWEST_STEPS,
+            sources, env_id, env_kwargs, reward=reward, steps=steps,
             progress=progress,
         )  # fmt: skip
         check_fraction(held_out, len(found.transitions))

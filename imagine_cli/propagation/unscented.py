@@ -21,7 +21,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.propagation.base import State
 from imagine_cli.propagation.gaussian import GaussianPropagation
 from imagine_cli.world_models.interfaces import Prediction, SupportsPoints
-from imagine_cli.world_models.model_error import ModelError, variances_at
+from imagine_cli.world_models.model_error import ModelError, joint_cross, variances_at
 
 if TYPE_CHECKING:
     from imagine_cli.propagation.noise import Noise
@@ -131,10 +131,8 @@ class Unscented(GaussianPropagation):
 def _with_error(around: Belief, action: ActionBelief, cross: Tensor, error: ModelError) -> Belief:
     """The belief over ``[x, z]`` or ``[x, u, z]``, of C ``(*B, D, D)``."""
     mean, var = around
-    if action.cross_covariance is not None:
-        cross = torch.cat([cross, product(action.cross_covariance.mT, cross)], dim=-2)
-    elif var.shape[-1] > cross.shape[-1]:
-        cross = torch.nn.functional.pad(cross, (0, 0, 0, var.shape[-1] - cross.shape[-1]))
+    cross = joint_cross(cross, action)
+    cross = torch.nn.functional.pad(cross, (0, 0, 0, var.shape[-1] - cross.shape[-2]))
     own = error.correlation.to(var.dtype).expand(*var.shape[:-2], -1, -1)
     upper, lower = torch.cat([var, cross], dim=-1), torch.cat([cross.mT, own], dim=-1)
     size = own.shape[-1]

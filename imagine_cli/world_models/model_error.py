@@ -122,11 +122,8 @@ class ModelError(torch.nn.Module):
         """
         slope, dtype = prediction.slope, prediction.var.dtype
         assert slope is not None
-        size = belief.mean.shape[-1]
-        carried = product(slope[..., :size], cross)
-        if action.cross_covariance is not None:
-            of_action = product(action.cross_covariance.mT, cross)
-            carried = carried + product(slope[..., size:], of_action)
+        inputs = joint_cross(cross, action)
+        carried = product(slope[..., : inputs.shape[-2]], inputs)
         explained = product(product(slope, joint(belief, action).var), slope.mT)
         left = prediction.var - explained
         gamma = self.scale(left.diagonal(dim1=-2, dim2=-1))
@@ -139,6 +136,13 @@ class ModelError(torch.nn.Module):
         var = symmetrise(prediction.var + both + both.mT + own)
         after = self.persistence.to(dtype) * (carried + gamma.unsqueeze(-1) * correlation)
         return prediction._replace(var=var), after
+
+
+def joint_cross(cross: Tensor, action: ActionBelief) -> Tensor:
+    """C̃ ``(*B, D+F, D)`` of C ``(*B, D, D)``; C itself where the action depends on nothing."""
+    if action.cross_covariance is None:
+        return cross
+    return torch.cat([cross, product(action.cross_covariance.mT, cross)], dim=-2)
 
 
 def variances_at(at: Conditional) -> Tensor:
