@@ -40,10 +40,14 @@ def test_the_bytes_of_local(folder: Path, capfd: pytest.CaptureFixture[str]) -> 
         assert (pooled.var() == local.var()).all()
 
 
+def _number(worker: multiprocessing.process.BaseProcess) -> int:
+    return int(worker.name.rpartition("-")[2])
+
+
 @pytest.mark.long
 def test_twenty_kills_a_crash_and_a_hang(folder: Path) -> None:
     """A kill at a random moment after each shard; a reset that kills, and one that never ends."""
-    roll("local.h5", trajectories=4000)
+    roll("local.h5", trajectories=6000)
     Path("slow").write_text("0.001")
     for trouble in ("crash", "hang"):
         Path(trouble).touch()
@@ -51,15 +55,19 @@ def test_twenty_kills_a_crash_and_a_hang(folder: Path) -> None:
 
     def kill() -> None:
         nonlocal killed
+        seen = 0
         while killed < 20 and not over.wait(rng.uniform(0, 0.3)):
-            if len(list(folder.glob("r.h5.partial/shard-*.h5"))) > killed:
-                os.kill(rng.choice(multiprocessing.active_children()).pid or 0, signal.SIGKILL)
-                killed += 1
+            shards = len(list(folder.glob("r.h5.partial/shard-*.h5")))
+            if shards > seen:  # and the eldest, as six kills at one shard would be the end
+                os.kill(
+                    min(multiprocessing.active_children(), key=_number).pid or 0, signal.SIGKILL
+                )
+                seen, killed = shards, killed + 1
 
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        summary = roll("r.h5", engine=ProcessesEngine(workers=2, time_limit=5), trajectories=4000)
+        summary = roll("r.h5", engine=ProcessesEngine(workers=2, time_limit=5), trajectories=6000)
     finally:
         over.set()
         killer.join()
