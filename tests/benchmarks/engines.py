@@ -91,7 +91,7 @@ ENGINES: dict[str, Callable[[int], Engine]] = {
 MODELS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "ensemble of 5 x 4 x 200, 20 particles": (
         lambda: random_ensemble(3, 1, members=5, hidden=[200] * 4),
-        {"steps": 50, "trajectories": 3000, "particles": 20},
+        {"steps": 50, "trajectories": 1200, "particles": 20},
     ),
     "GP, n = 200, moments, compiled": (
         lambda: small_gp(3, 1, n=200),

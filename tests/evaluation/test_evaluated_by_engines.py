@@ -14,11 +14,17 @@ from tests.helpers.pooled_rollouts import ROOT, folder
 assert folder
 
 
-def test_the_scores_of_local_to_the_bit(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["processes", pytest.param("ray", marks=pytest.mark.long)])
+def test_the_scores_of_local_to_the_bit(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if name == "ray":
+        pytest.importorskip("ray")
+    monkeypatch.setenv("PYTHONPATH", ROOT)
     models = Path(ROOT) / "sample_models"
     command = ["evaluate", "--env", "Pendulum-v1", "--steps", "30", "-n", "150", "--json"]
     found = []
-    for engine in (["local"], ["processes", "--workers", "2"]):
+    for engine in (["local"], [name, "--workers", "2"]):
         how = ["--engine", *engine, "--imagined", f"{engine[0]}.h5"]
         for options in (
             ["--model", str(models / "pendulum-linear.pt"), *how],
@@ -30,5 +36,5 @@ def test_the_scores_of_local_to_the_bit(folder: Path, capfd: pytest.CaptureFixtu
             assert all(model.pop("seconds") > 0 for model in said["models"])
             found.append(said)
     assert found[:2] == found[2:]
-    assert Path("processes.h5").read_bytes() == Path("local.h5").read_bytes()
-    assert sorted(os.listdir()) == ["local.h5", "processes.h5", "wm.pt"]
+    assert Path(f"{name}.h5").read_bytes() == Path("local.h5").read_bytes()
+    assert sorted(os.listdir()) == sorted(["local.h5", f"{name}.h5", "wm.pt"])
