@@ -13,7 +13,7 @@ import grimp
 LAYERS = (
     "__main__",
     "cli",
-    "search evaluation export plots video benchmarks",
+    "search evaluation export plots video benchmarks self_test",
     "fitting engines",
     "rollout",
     "imagined_env env_rollout policies checkpoint recording inspection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -96,7 +97,7 @@ def test_every_command_but_the_fits_and_every_python_block(
     prepared(tmp_path)
     monkeypatch.chdir(tmp_path)
     for command in commands(page):
-        if not command.startswith("imagine fit"):
+        if not command.startswith(("imagine fit", "imagine learn")) and " run/" not in command:
             run(command, capfd, tmp_path)
     for block in blocks(page, "python"):
         exec(compile(block, f"{page}, a Python block", "exec"), {"__name__": "__main__"})
@@ -121,3 +122,15 @@ def test_the_fits(
     run(command, capfd, tmp_path)
     output = command.split("--output ")[1].split()[0]
     assert (tmp_path / output).stat().st_size < 1_000_000
+
+
+@pytest.mark.long
+def test_from_nothing_to_a_policy_that_balances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)
+    learn, play = (c for c in commands(ROOT / "README.md") if " run" in c and "rollout" not in c)
+    run(learn, capfd, tmp_path)
+    assert main([*shlex.split(play)[1:], "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["return"]["each"] == [1000.0] * 5

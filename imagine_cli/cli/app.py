@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +16,9 @@ from imagine_cli.cli import (
     bench,
     calibrate,
     compare,
+    config,
     convert,
+    doctor,
     evaluate,
     export,
     fit,
@@ -29,6 +32,7 @@ from imagine_cli.cli import (
     rollout,
 )
 from imagine_cli.cli.console import error_line
+from imagine_cli.cli.settings import Commands
 from imagine_cli.cli.stopping import terminates
 from imagine_cli.errors import ImagineError
 from imagine_cli.recording.probe import probing
@@ -36,6 +40,7 @@ from imagine_cli.threads import wait_briefly
 
 app = typer.Typer(
     name="imagine",
+    cls=Commands,
     help="Imagine with a learned world model: what it believes will happen, and how sure it is.",
     no_args_is_help=False,
     rich_markup_mode=None,  # typer imports markdown and syntax highlighters for its boxes
@@ -57,6 +62,8 @@ app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)
 app.command("bench")(bench.bench)
+app.command("config")(config.config)
+app.command("doctor")(doctor.doctor)
 
 # typer carries click inside since 0.26 and depends on it before: either way this is its base.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -70,6 +77,15 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    _config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            envvar="IMAGINE_CONFIG",
+            metavar="FILE.toml",
+            help="Options that need not be typed, see imagine config.",
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),

@@ -32,10 +32,10 @@ from imagine_cli.cli.options import (
     Seed,
     TrustPickle,
     check_output,
-    command_line,
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
+from imagine_cli.cli.settings import command_line
 from imagine_cli.errors import InputError
 from imagine_cli.printable import printable
 

@@ -21,9 +21,9 @@ from imagine_cli.cli.options import (
     Json,
     Quiet,
     Seed,
-    command_line,
     parse_env_kwargs,
 )
+from imagine_cli.cli.settings import command_line
 from imagine_cli.errors import InputError
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,11 +71,6 @@ Reward = Annotated[
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
-
-def command_line() -> str:
-    """The command as it was typed, for files to say what made them."""
-    return shlex.join(["imagine", *sys.argv[1:]])
 
 
 def parse_env_kwargs(

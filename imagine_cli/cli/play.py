@@ -21,9 +21,9 @@ from imagine_cli.cli.options import (
     Seed,
     TrustPickle,
     check_output,
-    command_line,
     parse_env_kwargs,
 )
+from imagine_cli.cli.settings import command_line
 from imagine_cli.printable import printable
 
 if TYPE_CHECKING:

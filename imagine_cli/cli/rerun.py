@@ -16,10 +16,10 @@ from imagine_cli.cli.options import (
     Quiet,
     TrustPickle,
     check_output,
-    command_line,
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
+from imagine_cli.cli.settings import command_line
 
 
 def rerun(

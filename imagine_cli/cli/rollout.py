@@ -34,12 +34,12 @@ from imagine_cli.cli.options import (
     Seed,
     TrustPickle,
     check_output,
-    command_line,
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
 from imagine_cli.cli.rollout_estimate import print_estimate
 from imagine_cli.cli.rollout_progress import Teller, growing_panel
+from imagine_cli.cli.settings import command_line
 from imagine_cli.cli.stopping import stopping
 from imagine_cli.errors import InputError
 from imagine_cli.printable import printable
