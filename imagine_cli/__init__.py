@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imagine_cli.gymnasium_envs.register import register_with_gymnasium
 from imagine_cli.lazy import lazy_names
 
 __version__ = "0.1.0"
@@ -74,3 +75,5 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)
+
+register_with_gymnasium()

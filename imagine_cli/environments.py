@@ -52,14 +52,13 @@ class EnvDescription:
             return [f"u{i}" for i in range(self.action_size)]
         return [f"u{i}={k}" for i, count in enumerate(self.choices) for k in range(count)]
 
-    def encode_action(self, action: Any) -> np.ndarray:
-        """An action as the env takes it -> ``(F,)`` float64."""
+    def encode_action(self, action: Any, batch: tuple[int, ...] = ()) -> np.ndarray:
+        """Actions as the env takes them, a ``batch`` or one -> ``(*batch, F)`` float64."""
         if not self.choices:
-            return np.asarray(action, dtype=np.float64).reshape(self.action_size)
-        code = np.zeros(self.action_size)
-        offsets = np.cumsum([0, *self.choices[:-1]])
-        code[offsets + np.asarray(action, dtype=np.int64).reshape(-1)] = 1.0
-        return code
+            return np.asarray(action, dtype=np.float64).reshape(*batch, self.action_size)
+        numbers = np.asarray(action, dtype=np.int64).reshape(*batch, len(self.choices))
+        codes = [np.eye(n)[numbers[..., i]] for i, n in enumerate(self.choices)]
+        return np.concatenate(codes, axis=-1)
 
     def decode_action(self, code: np.ndarray) -> Any:
         """``(F,)`` -> an action as the env takes it."""

@@ -29,6 +29,7 @@ class Stream(IntEnum):
     PLANNER = 11  # (i): what a planner draws for trajectory i
     INITIAL_BELIEF = 12  # (i): of seed 0, reset i of those that the start "belief" is fitted to
     FIT = 13  # (): the seed of a fit's real run, whose own streams are these again
+    GYMNASIUM_ENV = 14  # (): what an episode of a world model as a Gymnasium env draws
 
 
 def seed_sequence(seed: int, stream: Stream, *index: int) -> np.random.SeedSequence:

@@ -8,7 +8,7 @@ from tensordict import TensorDict
 from tensordict.nn import TensorDictModule
 from torchrl.collectors import Collector
 from torchrl.data import LazyTensorStorage, ReplayBuffer
-from torchrl.envs import GymEnv, GymWrapper, SerialEnv, StepCounter, TransformedEnv
+from torchrl.envs import GymEnv, GymWrapper, RewardSum, SerialEnv, StepCounter
 from torchrl.envs.model_based import ModelBasedEnvBase
 from torchrl.envs.utils import RandomPolicy, check_env_specs
 from torchrl.modules.models.gp import GPWorldModel
@@ -442,9 +442,10 @@ def test_torchrls_gp_world_model_as_the_world_model(batch: list[int]) -> None:
 
 
 def test_a_collector_and_a_replay_buffer_just_work() -> None:
-    env = TransformedEnv(
-        ImaginedEnv(small_gp(3, 1), GymEnv("Pendulum-v1"), batch_size=[4]), StepCounter(5)
+    imagined = ImaginedEnv(
+        linear_module(3, 1, reward="mean"), GymEnv("Pendulum-v1"), batch_size=[4]
     )
+    env = imagined.append_transform(StepCounter(5)).append_transform(RewardSum())
     collector = Collector(env, RandomPolicy(env.action_spec), frames_per_batch=40, total_frames=80)
     buffer = ReplayBuffer(storage=LazyTensorStorage(100), batch_size=16)
     for data in collector:
@@ -452,6 +453,8 @@ def test_a_collector_and_a_replay_buffer_just_work() -> None:
         # StepCounter truncates at 5: the env starts again from a certain real reset
         assert not data["observation", "var"][:, [0, 5]].any()
         assert data["observation", "var"][:, 1:5].any()
+        rewards = data["next", "reward"].unflatten(1, (2, 5))
+        torch.testing.assert_close(data["next", "episode_reward"], rewards.cumsum(2).flatten(1, 2))
         buffer.extend(data.reshape(-1))
     assert buffer.sample()["observation", "var"].shape == (16, 3, 3)
     collector.shutdown()

@@ -14,7 +14,7 @@ LAYERS = (
     "__main__",
     "cli",
     "search evaluation export plots video benchmarks self_test",
-    "fitting engines",
+    "fitting engines gymnasium_envs",
     "rollout",
     "imagined_env env_rollout policies checkpoint recording inspection",
     "unroll",

@@ -61,12 +61,40 @@ class TorchNoise:
         )
 
 
-class TrajectoryNoise:
+class RowNoise:
+    """From a stream of its own for each row of a batch ``(B,)``; drawn in float64 and rounded."""
+
+    def __init__(
+        self,
+        streams: Sequence[np.random.Generator],
+        dtype: torch.dtype,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self._made, self._dtype, self._device = streams, dtype, device
+
+    @property
+    def _streams(self) -> Sequence[np.random.Generator]:
+        return self._made
+
+    def normal(self, *shape: int) -> Tensor:
+        numbers = np.empty((len(self._streams), *shape))
+        for row, stream in zip(numbers, self._streams, strict=True):
+            stream.standard_normal(out=row)
+        return torch.from_numpy(numbers).to(device=self._device, dtype=self._dtype)
+
+    def shares(self, count: int, among: int) -> Tensor:
+        numbers = np.empty((len(self._streams), count), dtype=np.int64)
+        for row, stream in zip(numbers, self._streams, strict=True):
+            row[:] = (stream.permutation(count) + stream.integers(among)) % among
+        return torch.from_numpy(numbers).to(self._device)
+
+
+class TrajectoryNoise(RowNoise):
     """A stream of its own for each of the trajectories ``first`` to ``first + count - 1``.
 
     Trajectory i draws from Philox, keyed by ``SeedSequence(seed, spawn_key=(2, i))``, one number
     after the other; so what it draws depends on the seed, i and what it drew before alone, not on
-    which trajectories are computed beside it. Drawn in float64 and rounded to ``dtype``.
+    which trajectories are computed beside it.
     """
 
     def __init__(
@@ -77,9 +105,8 @@ class TrajectoryNoise:
         dtype: torch.dtype,
         device: torch.device | str | None = None,
     ) -> None:
+        super().__init__([], dtype, device)
         self._seed, self._numbers = seed, range(first, first + count)
-        self._dtype, self._device = dtype, device
-        self._made: list[np.random.Generator] = []
 
     def only(self, k: int) -> TrajectoryNoise:
         """The stream of the k-th of its trajectories alone: what one draws, both have drawn."""
@@ -100,23 +127,11 @@ class TrajectoryNoise:
                 stream.bit_generator.state = _philox_state(row)
 
     @property
-    def _streams(self) -> list[np.random.Generator]:
+    def _streams(self) -> Sequence[np.random.Generator]:
         if not self._made:  # most propagations draw nothing
             sequences = (seed_sequence(self._seed, Stream.PROPAGATION, i) for i in self._numbers)
             self._made = [np.random.Generator(np.random.Philox(one)) for one in sequences]
         return self._made
-
-    def normal(self, *shape: int) -> Tensor:
-        numbers = np.empty((len(self._numbers), *shape))
-        for row, stream in zip(numbers, self._streams, strict=True):
-            stream.standard_normal(out=row)
-        return torch.from_numpy(numbers).to(device=self._device, dtype=self._dtype)
-
-    def shares(self, count: int, among: int) -> Tensor:
-        numbers = np.empty((len(self._numbers), count), dtype=np.int64)
-        for row, stream in zip(numbers, self._streams, strict=True):
-            row[:] = (stream.permutation(count) + stream.integers(among)) % among
-        return torch.from_numpy(numbers).to(self._device)
 
 
 def _numbers_of(state: Any) -> list[int]:

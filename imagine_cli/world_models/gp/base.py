@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,15 @@ _POSTERIOR = tuple(f"_posterior_{name}" for name in GPPosterior._fields)
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # Products of four such numbers are finite in float64.
 LARGEST = 1e75
+
+
+class _Drawn(NamedTuple):
+    """Members ``(N,)`` that were asked for, the different ones, which each is, and these."""
+
+    numbers: Tensor
+    different: Tensor
+    which: Tensor
+    functions: Functions
 
 
 class GPWorldModel(WorldModel):
@@ -90,7 +99,7 @@ class GPWorldModel(WorldModel):
         self.observation_size = len(posterior.beta)
         self.action_size = posterior.inputs.shape[1] - self.observation_size
         self.member_size = function_size(posterior)
-        self._drawn: tuple[Tensor, Tensor, Functions] | None = None
+        self._drawn: _Drawn | None = None
         self.register_load_state_dict_post_hook(_prepare_again)
         self._compiled = False
         self._last_step: CompiledStep | None = None
@@ -199,20 +208,22 @@ class GPWorldModel(WorldModel):
     def _members(self, numbers: Tensor) -> tuple[Tensor, Functions]:
         """The functions of ``(N,)`` numbers, each drawn once, and which of them each number is.
 
-        Those of the last call are kept: the steps of a rollout ask for the same ones.
+        Those of the last call are kept: the steps of a rollout ask for the same ones, or nearly.
         """
         last, like = self._drawn, self._posterior_beta
-        if (
-            last is None
-            or last[0].device != numbers.device
-            or (last[2].update.device, last[2].update.dtype) != (like.device, like.dtype)
-            or not torch.equal(last[0], numbers)
+        if last is not None and (
+            last.numbers.device != numbers.device
+            or (last.functions.update.device, last.functions.update.dtype)
+            != (like.device, like.dtype)
         ):
+            last = None
+        if last is None or not torch.equal(last.numbers, numbers):
             with torch.no_grad():
                 different, which = torch.unique(numbers, return_inverse=True)
-                functions = draw(self.posterior, different)
-            last = self._drawn = numbers.clone(), which, functions
-        return last[1:]
+                known = None if last is None else (last.different, last.functions)
+                functions = draw(self.posterior, different, known)
+            last = self._drawn = _Drawn(numbers.clone(), different, which, functions)
+        return last.which, last.functions
 
     def config(self) -> dict[str, Any]:
         return {

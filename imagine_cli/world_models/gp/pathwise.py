@@ -76,19 +76,35 @@ def function_size(given: GPPosterior) -> int:
     return outputs * (WAVES * (given.inputs.shape[1] + 2) + n)
 
 
-def draw(given: GPPosterior, seeds: Tensor) -> Functions:
+def draw(
+    given: GPPosterior, seeds: Tensor, known: tuple[Tensor, Functions] | None = None
+) -> Functions:
     """The functions of ``seeds`` ``(N,)`` int64, 0 or more: each of its own seed alone, to the bit.
 
     The numbers of a function come from Philox, keyed by its seed.
 
     Args:
         given: the posterior, padded.
-        seeds: what names the functions.
+        seeds: what names the functions, each once and in order.
+        known: functions that were drawn before, and their seeds; they are not drawn again.
     """
+    if known is not None and (kept := torch.isin(known[0], seeds)).any():
+        missing = seeds[~torch.isin(seeds, known[0])]
+        order = torch.cat([known[0][kept], missing]).argsort()
+        parts = tuple(part[kept] for part in _parts(known[1]))
+        if len(missing):
+            drawn = _parts(draw(given, missing))
+            parts = tuple(torch.cat(both) for both in zip(parts, drawn, strict=True))
+        *kept_waves, update = (part[order] for part in parts)
+        return Functions(Waves(*kept_waves), update)
     waves, updates = zip(
         *(_draw(given, some) for some in torch.split(seeds, tile_rows(seeds))), strict=True
     )
     return Functions(Waves(*map(torch.cat, zip(*waves, strict=True))), torch.cat(updates))
+
+
+def _parts(functions: Functions) -> tuple[Tensor, ...]:
+    return (*functions.waves, functions.update)
 
 
 def _draw(given: GPPosterior, seeds: Tensor) -> Functions:

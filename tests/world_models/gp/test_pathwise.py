@@ -201,3 +201,16 @@ def test_with_derivatives_it_is_the_same_function(drawn: bool) -> None:
     again = model.conditional(x.clone().requires_grad_(), u, member)
     torch.testing.assert_close(again.mean.detach(), at.mean, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(again.var.detach(), at.var, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["gp", "sparse"])
+def test_functions_that_are_known_are_the_ones_that_would_be_drawn(kind: str) -> None:
+    given = make(kind)[0].posterior
+    known = torch.tensor([1, 4, 9, 20])
+    for seeds in ([4, 20], [0, 1, 4, 7, 30], [1, 4, 9, 20], [2, 3]):
+        new = torch.tensor(seeds)
+        again = draw(given, new, (known, draw(given, known)))
+        expected = draw(given, new)
+        pairs = zip((*again.waves, again.update), (*expected.waves, expected.update), strict=True)
+        for part, other in pairs:
+            assert torch.equal(part, other)

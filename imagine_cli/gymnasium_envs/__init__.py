@@ -1,0 +1,1 @@
+"""A world model as a Gymnasium env: one episode at a time, or many in one batch."""
