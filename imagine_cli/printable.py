@@ -9,3 +9,9 @@ def printable(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text.encode("utf-8", "backslashreplace").decode()
     )
+
+
+def spreadsheet_text(text: str) -> str:
+    """``text`` printable, and as no spreadsheet takes it for a formula."""
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip().startswith(("=", "+", "-", "@")) else shown

@@ -7,37 +7,52 @@ from typing import Annotated
 
 import typer
 
+from imagine_cli.cli.inspect_kind import ROLLOUT, file_kind
 from imagine_cli.cli.options import Debug, EnvKwargs, Force, check_output, parse_env_kwargs
 
 
 def export(
-    policy: Annotated[Path, typer.Argument(metavar="POLICY", help="A policy checkpoint, .pt.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A policy checkpoint (.pt), or a rollout.")
+    ],
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="The file to write: .pt2 (torch.export) or .onnx (needs the extra onnx).",
+            help="What to write. Of a policy: .pt2 (torch.export) or .onnx (needs the extra onnx). "
+            "Of a rollout: .csv, .parquet, .npz, or a folder named as Minari does, imagined-v0.",
+            show_default="policy.pt2 or rollout.csv",
         ),
-    ] = Path("policy.pt2"),
+    ] = None,
     env: Annotated[
         str | None,
-        typer.Option(help="Gymnasium env id it acts in.", show_default="the checkpoint's"),
+        typer.Option(help="Gymnasium env id that it is of.", show_default="the file's"),
     ] = None,
     env_kwarg: EnvKwargs = None,
     force: Force = False,
     debug: Debug = False,
 ) -> None:
-    """Write a policy as a program for use elsewhere: observations (N, D) to actions (N, F).
+    """Write a policy as a program, or a rollout as a data set, for use elsewhere.
 
-    It is run as it was written and compared with the policy before the file appears. Its path
-    goes to stdout.
+    A policy becomes a program from observations (N, D) to actions (N, F), which is run and
+    compared with the policy before the file appears. Of a rollout the means and standard
+    deviations are written, each trajectory up to its end. The path goes to stdout.
 
     Example: imagine export policy.pt -o policy.onnx
-    """
-    check_output(output, force, policy)
-    from imagine_cli.export.policy import export_policy
 
+    Example: imagine export rollout.h5 -o rollout.parquet
+    """
     kwargs = parse_env_kwargs(env_kwarg)
-    export_policy(policy, output, env=env, env_kwargs=kwargs, overwrite=force)
-    print(output)
+    if file_kind(file) == ROLLOUT:
+        from imagine_cli.export.rollout import export_rollout
+
+        target = output or Path("rollout.csv")
+        export_rollout(file, target, env=env, env_kwargs=kwargs, overwrite=force)
+    else:
+        target = output or Path("policy.pt2")
+        check_output(target, force, file)
+        from imagine_cli.export.policy import export_policy
+
+        export_policy(file, target, env=env, env_kwargs=kwargs, overwrite=force)
+    print(target)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from imagine_cli.printable import printable
+from imagine_cli.printable import spreadsheet_text
 
 if TYPE_CHECKING:
     from imagine_cli.recording.reader import Rollout
@@ -25,7 +25,7 @@ def write_csv(
     """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(HEADER)
-    names = [_as_text(name) for name in rollout.observation_names]
+    names = [spreadsheet_text(name) for name in rollout.observation_names]
     for rows, steps in _pieces(rollout, trajectory, step):
         mean = rollout.mean(rows, steps).astype(np.float64)
         var = np.diagonal(rollout.var(rows, steps), axis1=-2, axis2=-1)
@@ -37,12 +37,6 @@ def write_csv(
                     (rows.start + i, steps.start + j, name, m, s)
                     for name, m, s in zip(names, here, spread, strict=True)
                 )
-
-
-def _as_text(name: str) -> str:
-    """A name that no spreadsheet takes for a formula."""
-    shown = printable(name)
-    return f"'{shown}" if shown.lstrip().startswith(("=", "+", "-", "@")) else shown
 
 
 def _pieces(

@@ -31,7 +31,7 @@ def _register() -> None:
 
 
 class _AfterImport:
-    """Finds Gymnasium as it is found without this, once, and registers when it has loaded."""
+    """Finds Gymnasium as it is found without this, and registers when it has loaded."""
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -39,13 +39,18 @@ class _AfterImport:
             return None
         from importlib.util import find_spec
 
+        place = sys.meta_path.index(cls)
         sys.meta_path.remove(cls)
-        spec = find_spec(name)
+        try:
+            spec = find_spec(name)
+        finally:  # it stays until Gymnasium is loaded: who looks for a module may not import it
+            sys.meta_path.insert(place, cls)
         if spec is None or spec.loader is None:
             return spec
         load = spec.loader.exec_module
 
         def load_and_register(module: ModuleType) -> None:
+            sys.meta_path.remove(cls)
             load(module)
             _register()
 

@@ -38,10 +38,19 @@ def linear(scale: float = 1.0) -> LinearGaussianWorldModel:
     return LinearGaussianWorldModel.from_parameters(scale * A, B, np.zeros(2), Q)
 
 
-@pytest.mark.parametrize("imports", ["gymnasium, imagine_cli", "imagine_cli, gymnasium.vector"])
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import gymnasium, imagine_cli",
+        "import imagine_cli, gymnasium.vector",
+        # as libraries do that ask whether it is installed
+        "import imagine_cli; from importlib.util import find_spec; find_spec('gymnasium'); "
+        "import gymnasium",
+    ],
+)
 def test_its_id_is_known_whichever_is_imported_first(imports: str) -> None:
     script = (
-        f"import sys, {imports}; print('Imagined-v0' in gymnasium.registry, "
+        f"import sys; {imports}; print('Imagined-v0' in gymnasium.registry, "
         "'torch' in sys.modules, len([one for one in sys.meta_path if 'imagine' in repr(one)]))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

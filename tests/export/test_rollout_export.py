@@ -1,0 +1,115 @@
+"""Rollouts as tables and data sets, each read back by the library whose format it is."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imagine_cli import open_rollout, run_rollout
+from imagine_cli.cli import main
+from imagine_cli.fitting.data.recording import Recording, read_recordings
+
+MODELS = Path(__file__).parents[2] / "sample_models"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def imagine(**options: object) -> None:
+    given = {"steps": 6, "trajectories": 3, "reward": "env", **options}
+    run_rollout("Pendulum-v1", MODELS / "pendulum-linear.pt", output="r.h5", **given)  # type: ignore[arg-type]
+
+
+def recording(path: Path) -> Recording:
+    return read_recordings([path])[0]
+
+
+def record(env: str = "CartPole-v1", model: str = "cartpole-gp.pt") -> None:
+    """A real run, whose episodes end at different steps."""
+    command = f"evaluate --env {env} --model {MODELS / model} --steps 30 -n 4 --record real.h5 -q"
+    assert main([*command.split(), "--json"]) == 0
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table(ending: str) -> None:
+    imagine()
+    assert main(["export", "r.h5", "-o", f"r.{ending}"]) == 0
+    with open_rollout("r.h5") as rollout:
+        names = rollout.observation_names
+        mean, action, reward = rollout.mean(1), rollout.action_mean(1), rollout.reward_mean(1)
+        sd = np.sqrt(np.diagonal(rollout.var(1), axis1=-2, axis2=-1))
+    if ending == "csv":
+        with open("r.csv", encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        found = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        found = {n: c.to_numpy() for n, c in zip(*_columns(parquet.read_table("r.parquet")))}  # noqa: B905
+    second = found["trajectory"] == 1
+    assert found["step"][second].tolist() == list(range(7))
+    for k, name in enumerate(names):
+        assert (found[name][second] == mean[:, k]).all()
+        assert (found[f"sd {name}"][second] == sd[:, k]).all()
+    assert np.array_equal(found["action u0"][second], [*action[:, 0], np.nan], equal_nan=True)
+    assert np.array_equal(found["reward"][second], [*reward, np.nan], equal_nan=True)
+
+
+def _columns(table: object) -> tuple[list[str], list[object]]:
+    return table.column_names, table.columns  # type: ignore[attr-defined]
+
+
+def test_an_npz_of_a_real_run_is_the_same_data_to_fit_to() -> None:
+    record()
+    assert main(["export", "real.h5", "-o", "real.npz"]) == 0
+    ours, exported = recording(Path("real.h5")), recording(Path("real.npz"))
+    assert len(set(np.bincount(ours.episode).tolist())) > 1  # type: ignore[arg-type]
+    for name in ("observations", "actions", "next_observations", "rewards", "episode"):
+        assert np.array_equal(getattr(ours, name), getattr(exported, name)), name
+
+
+def test_minari_loads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    minari = pytest.importorskip("minari")
+    imagine()
+    record()
+    assert main(["export", "r.h5", "-o", "imagined-v0"]) == 0
+    assert main(["export", "real.h5", "-o", "cartpole-v0"]) == 0
+    assert "MINARI_DATASETS_PATH" not in os.environ
+    monkeypatch.setenv("MINARI_DATASETS_PATH", os.getcwd())
+    assert {"imagined-v0", "cartpole-v0"} <= {*minari.list_local_datasets()}
+    imagined, real = minari.load_dataset("imagined-v0"), minari.load_dataset("cartpole-v0")
+    with open_rollout("r.h5") as rollout:
+        for k, episode in enumerate(imagined.iterate_episodes()):
+            assert (episode.observations == rollout.mean(k).astype(np.float32)).all()
+            assert np.allclose(episode.rewards, rollout.reward_mean(k), rtol=1e-6)
+            assert episode.infos["observation_sd"].shape == (7, 3)
+            assert episode.truncations[-1]
+            assert not episode.terminations.any()
+    assert "not real" in imagined.storage.metadata["description"]
+    assert imagined.env_spec.id == "Pendulum-v1"
+    recorded = recording(Path("real.h5"))
+    assert real.total_steps == len(recorded.actions)
+    assert real[0].actions.dtype == np.int64
+    ended = [episode.terminations[-1] for episode in real.iterate_episodes()]
+    shorter = [len(episode.actions) < 30 for episode in real.iterate_episodes()]
+    assert ended == shorter
+    assert any(ended)
+    fitted = recording(Path("cartpole-v0"))
+    assert np.allclose(fitted.observations, recorded.observations, rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", ["r.xyz", "imagined", "r.csv", "there-v0", "no/imagined-v0"])
+def test_what_can_not_be_written(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    imagine()
+    Path("r.csv").write_text("mine")
+    Path("there-v0").mkdir()
+    before = sorted(os.listdir())
+    assert main(["export", "r.h5", "-o", target]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert sorted(os.listdir()) == before
+    assert Path("r.csv").read_text() == "mine"
