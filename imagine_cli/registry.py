@@ -115,6 +115,7 @@ POLICY_FILES = Registry("policy_files", "policy in a file {}", {
     ".hdf5": "imagine_cli.policies.replay:make",
     ".pt": "imagine_cli.policies.checkpoint:make",
     ".pth": "imagine_cli.policies.checkpoint:make",
+    ".zip": "imagine_cli.policies.checkpoint:make",
     ".pt2": "imagine_cli.policies.exported:make",
 })  # fmt: skip
 

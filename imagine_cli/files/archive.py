@@ -10,6 +10,7 @@ dict or a tuple; this, in torch 2.13, is a MemoryError, or whatever is asked for
 
 from __future__ import annotations
 
+import io
 import sys
 import zipfile
 from collections import OrderedDict
@@ -30,14 +31,14 @@ _DTYPES = {
 _DTYPES = {f"torch.{name}Storage": dtype for name, dtype in _DTYPES.items()}
 
 
-def read_archive(path: Path) -> Any:
-    """The plain data in a file by ``torch.save``: dicts, lists, tuples, numbers, str, tensors.
+def read_archive(file: Path | io.BytesIO) -> Any:
+    """The plain data that ``torch.save`` wrote: dicts, lists, tuples, numbers, str, tensors.
 
     Raises:
         Refused: it names a function or a type that is not plain data.
         Exception: nearly any kind, for a file that is damaged or something else.
     """
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
         (pickled,) = (name for name in names if name.endswith("/data.pkl"))
         if len(set(names)) < len(names):
@@ -59,7 +60,8 @@ def read_archive(path: Path) -> Any:
             return storages[key]
 
         content = _member(archive, pickled)
-        return unpickled(content, path.stat().st_size, _named, _ignore_notes, storage)
+        size = file.stat().st_size if isinstance(file, Path) else len(file.getbuffer())
+        return unpickled(content, size, _named, _ignore_notes, storage)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

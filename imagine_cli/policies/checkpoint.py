@@ -2,7 +2,7 @@
 
 ``{"format": "imagine-policy", "version": 1, "kind": str, "config": {...}, "state_dict": {...},
 "env": {...}, "metadata": {...}}``, the last two optional. The state dict of torchrl's
-RBFController, saved as it is, is read too.
+RBFController, saved as it is, is read too, and so are zips of Stable-Baselines3.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
+from imagine_cli.policies import stable_baselines
 from imagine_cli.policies.actions import sizes
 from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.parametric import ParametricPolicy
@@ -37,6 +38,7 @@ def load_policy(
 ) -> ParametricPolicy:
     """The policy in a checkpoint, for ``env``, with parameters of ``dtype`` on ``device``.
 
+    A zip of Stable-Baselines3 becomes an MLPPolicy that acts as ``predict(deterministic=True)``.
     A saved state dict of torchrl's RBFController becomes an RBFPolicy squashed into the env's
     own bounds, which have to be finite and symmetric.
 
@@ -126,11 +128,13 @@ def save_policy(
 
 
 def make(argument: str, context: PolicyContext) -> ParametricPolicy:
-    """A path ending in .pt or .pth."""
+    """A path ending in .pt, .pth or .zip."""
     return load_policy(argument, context.env, dtype=context.dtype, device=context.device)
 
 
 def _read(path: Path) -> dict[Any, Any]:
+    if stable_baselines.is_zip(path):
+        return {"format": FORMAT, "version": VERSION, **stable_baselines.read(path)}
     content = plain_data.read(
         path, "policy", instead="save it as plain data with imagine_cli.policies.save_policy"
     )
@@ -173,6 +177,12 @@ def _dict(value: Any) -> dict[str, Any]:
 def _check_sizes(path: Path, made_for: object, env: EnvDescription) -> None:
     if not isinstance(made_for, dict):
         return
+    if made_for.get("discrete", env.is_discrete) != env.is_discrete:
+        taken = ("continuous", "discrete")
+        raise InputError(
+            f"the policy {path} gives {taken[not env.is_discrete]} actions, but those of env "
+            f"{env.id!r} are {taken[env.is_discrete]}"
+        )
     listed = made_for.get("observation_size"), made_for.get("action_size")
     for size, have in zip(listed, (env.observation_size, env.action_size), strict=True):
         if type(size) is int and size != have:

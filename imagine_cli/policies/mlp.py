@@ -21,14 +21,15 @@ _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 class MLPPolicy(ParametricPolicy):
     """A deterministic network, through which a belief goes by its linearization.
 
-    For a Box, ``u = low + (high - low) (1 + tanh(y)) / 2`` or ``u = y``; for a discrete env the
-    largest of the outputs of each choice, one-hot (and so without a gradient).
+    For a Box, ``u = low + (high - low) (1 + tanh(y)) / 2``, ``u = y`` within the bounds, or
+    ``u = y``; for a discrete env the largest of the outputs of each choice, one-hot (and so without
+    a gradient).
 
     Args:
         env: whose sizes and bounds it has.
         hidden: the sizes of the hidden layers; none makes it linear.
         activation: ``"tanh"`` or ``"relu"``, between the layers.
-        squash: ``"tanh"`` or ``"none"``; a discrete env ignores it.
+        squash: ``"tanh"``, ``"clip"`` or ``"none"``; a discrete env ignores it.
         dtype: of the parameters.
 
     State dict: ``layers.K.weight`` ``(out, in)`` and ``layers.K.bias`` ``(out,)`` for K = 0, 1, ...
@@ -82,6 +83,8 @@ class MLPPolicy(ParametricPolicy):
             return torch.cat(codes, dim=-1)
         if self._squash == "none":
             return value
+        if self._squash == "clip":
+            return torch.clamp(value, self.low, self.high)
         share = 0.5 * (1.0 + torch.tanh(value))
         return self.low * (1.0 - share) + self.high * share
 
@@ -96,7 +99,7 @@ class MLPPolicy(ParametricPolicy):
         if not isinstance(hidden, list) or not all(type(n) is int and n > 0 for n in hidden):
             raise InputError(f"its hidden sizes are {hidden!r}, not a list of positive integers")
         activation = choice(config, "activation", list(_ACTIVATIONS))
-        squash = choice(config, "squash", ("tanh", "none"))
+        squash = choice(config, "squash", ("tanh", "clip", "none"))
         sizes = [env.observation_size, *hidden, env.action_size]
         shapes: dict[str, tuple[int, ...]] = {}
         for k, (inputs, outputs) in enumerate(pairwise(sizes)):

@@ -122,7 +122,7 @@ def test_no_hidden_layers() -> None:
         ({"hidden": [8, 6]}, UNEVEN, r"layers.1.weight has the shape \(5, 8\) where \(6, 8\) belo"),
         ({"hidden": [8, 10**12]}, UNEVEN, r"where \(1000000000000, 8\) belongs"),
         ({"activation": "gelu"}, UNEVEN, r"its activation is 'gelu'; there is tanh, relu"),
-        ({"squash": "sin"}, UNEVEN, r"its squash is 'sin'; there is tanh, none"),
+        ({"squash": "sin"}, UNEVEN, r"its squash is 'sin'; there is tanh, clip, none"),
         ({"squash": ["tanh"]}, UNEVEN, r"its squash is \['tanh'\]"),
         ({}, box_env(), r"layers.2.weight has the shape \(2, 5\) where \(1, 5\) belongs"),
         ({}, box_env((-INF, -1), (INF, 1)), r"into bounds, which env 'Test-v0' doesn't have"),
