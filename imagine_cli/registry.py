@@ -6,6 +6,9 @@ table by an entry point in the group ``imagine_cli.world_models``, ``imagine_cli
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
@@ -19,6 +22,29 @@ def resolve(where: str) -> Any:
     module, _, attribute = where.partition(":")
     found = import_module(module)
     return getattr(found, attribute) if attribute else found
+
+
+def is_users_own(spec: str) -> bool:
+    """Whether ``spec`` looks like ``module:attribute``."""
+    return re.fullmatch(r"\w+(\.\w+)*:\w+", spec) is not None
+
+
+def named_by_user(spec: str, what: str) -> Any:
+    """What is at ``module:attribute``, the module found in the current folder too.
+
+    Raises InputError where there is none, or where importing it fails.
+    """
+    folder = os.getcwd()
+    sys.path.insert(0, folder)  # as python -m does
+    try:
+        return resolve(spec)
+    except Exception as error:  # a user's module may raise anything at all
+        raise InputError(
+            f"{what} {spec!r} can't be imported: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    finally:
+        sys.path.remove(folder)
 
 
 @dataclass(frozen=True)
@@ -117,6 +143,7 @@ POLICY_FILES = Registry("policy_files", "policy in a file {}", {
     ".pth": "imagine_cli.policies.checkpoint:make",
     ".zip": "imagine_cli.policies.checkpoint:make",
     ".pt2": "imagine_cli.policies.exported:make",
+    ".onnx": "imagine_cli.policies.onnx:make",
 })  # fmt: skip
 
 # Each a subclass of ParametricPolicy, by the kind that its checkpoints say.

@@ -78,14 +78,17 @@ class RolloutRequest:
     def of(cls, options: Mapping[str, Any]) -> RolloutRequest:
         """From options by name, as commands and Python calls have them.
 
-        Options that are None are left to their defaults; a propagation may be an object; what is
-        in :attr:`PARAMETERS` goes to the propagation; other names are left alone.
+        Options that are None are left to their defaults; a propagation or a policy may be an
+        object; what is in :attr:`PARAMETERS` goes to the propagation; other names are left alone.
         """
         known = {each.name for each in fields(cls)}
         own = {name: value for name, value in options.items() if name in known}
         given = {name: options[name] for name in cls.PARAMETERS if options.get(name)}
         given.update(own.pop("parameters", None) or {})
         propagation = own.get("propagation")
+        policy = own.get("policy")
+        if policy is not None and not isinstance(policy, str):
+            own["policy"] = getattr(policy, "__name__", type(policy).__name__)
         if propagation is not None and not isinstance(propagation, str):
             for name in getattr(propagation, "__dataclass_fields__", {}):
                 if getattr(propagation, name) not in (None, False):

@@ -24,8 +24,8 @@ Policy = Annotated[
     typer.Option(
         "--policy",
         help="What acts: random, zero, constant:0.5,-1, a planner (cem, icem or mppi, such as "
-        "icem:horizon=15), a .npy, .csv or rollout .h5 file of actions to replay, or a policy "
-        ".pt or .pt2.",
+        "icem:horizon=15), a .npy, .csv or rollout .h5 file of actions to replay, a policy "
+        ".pt, .pt2, .onnx or Stable-Baselines3's .zip, or module:function, which is imported.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same numbers.")]

@@ -39,6 +39,12 @@ def rerun(
         typer.Option("--env", help="Its env, needed where that is module:Id: the module is run."),
     ] = None,
     env_kwarg: EnvKwargs = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy", help="Its policy, needed where that is module:function: the module is run."
+        ),
+    ] = None,
     reward: Annotated[
         str | None,
         typer.Option(
@@ -72,6 +78,7 @@ def rerun(
             model=model,
             env_id=env,
             env_kwargs=parse_env_kwargs(env_kwarg),
+            policy=policy,
             reward=reward,
             overwrite=force,
             trust_pickle=trust_pickle,

@@ -15,7 +15,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.evaluation.compare import Comparison, compare_rollouts
 from imagine_cli.files.digest import sha256_of
 from imagine_cli.recording import open_rollout
-from imagine_cli.registry import REWARDS
+from imagine_cli.registry import POLICIES, REWARDS, Registry, is_users_own
 from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def rerun_rollout(
     model: str | Path | torch.nn.Module | None = None,
     env_id: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    policy: str | None = None,
     reward: str | None = None,
     overwrite: bool = False,
     trust_pickle: bool = False,
@@ -46,7 +47,7 @@ def rerun_rollout(
         env_id: the env, where its id imports a module (``module:Id``), which a file can't have
             done.
         env_kwargs: those of its arguments that are paths, which a file can't have opened.
-        reward: its reward, where that is one of a module.
+        policy, reward: those that are of a module.
         overwrite: replace a file that is at ``output``.
         trust_pickle: load a pickled model, whatever the file says; see :func:`run_rollout`.
         command: what the new file says made it.
@@ -70,13 +71,14 @@ def rerun_rollout(
         files = dict(json.loads(attributes.get("files_sha256", "{}")))
     except (RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its attribute files_sha256 is not a JSON object") from error
+    acts = _named(path, "policy", request.policy, policy, POLICIES)
     request = replace(
         request,
         env=env_named(request.env, path, env_id),
         env_kwargs=kwargs_named(request.env_kwargs, path, env_kwargs),
-        reward=_reward(path, request.reward, reward),
+        reward=_named(path, "reward", request.reward, reward, REWARDS),
         model=str(found) if isinstance(found, Path) else "",
-        policy=_same_file(path, request.policy, files),
+        policy=_same_file(path, acts, files),
         start=_same_file(path, request.start, files),
     )
     if output is not None and os.path.realpath(output) == os.path.realpath(path):
@@ -139,14 +141,16 @@ def _model(path: Path, attributes: dict[str, Any], given: Any) -> Any:
     return found
 
 
-def _reward(path: Path, said: str | None, given: str | None) -> str | None:
-    if given is None and said is not None and said.partition(":")[0] not in REWARDS:
+def _named(path: Path, what: str, said: str | None, given: str | None, known: Registry) -> Any:
+    """What the file has ``said``; of a module only where it is ``given`` too."""
+    own = said is not None and is_users_own(said) and said.partition(":")[0] not in known
+    if given is None and own:
         raise InputError(
-            f"{path} names a module to import for its reward, {said!r}; if that may run, give "
-            f"--reward {said}"
+            f"{path} names a module to import for its {what}, {said!r}; if that may run, give "
+            f"--{what} {said}"
         )
     if given is not None and given != said:
-        raise InputError(f"{path} was made with the reward {said!r}, not {given!r}")
+        raise InputError(f"{path} was made with the {what} {said!r}, not {given!r}")
     return said
 
 

@@ -20,6 +20,7 @@ from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.checkpoint import describe_policy, load_policy
 from imagine_cli.policies.exported import as_codes, make
+from imagine_cli.policies.function import Actions
 from imagine_cli.policies.parametric import ParametricPolicy
 
 # Seven observations: no size that a network would have by chance.
@@ -60,7 +61,7 @@ def export_policy(
     check_writable(target, overwrite)
     about = _env(policy, env, env_kwargs)
     loaded = load_policy(policy, about) if isinstance(policy, (str, Path)) else policy
-    module = _Actions(loaded)
+    module = Actions(loaded)
     with evaluating(loaded):
         dtype = next((p.dtype for p in loaded.parameters()), torch.get_default_dtype())
         generator = torch.Generator().manual_seed(0)
@@ -81,25 +82,6 @@ def export_policy(
         )
     with whole_file(target, f"the policy {target}", overwrite=overwrite) as file:
         file.write(content)
-
-
-class _Actions(torch.nn.Module):
-    """A policy from a tensor to a tensor."""
-
-    def __init__(self, policy: torch.nn.Module) -> None:
-        super().__init__()
-        self.policy = policy
-
-    def forward(self, observation: Tensor) -> Tensor:
-        if isinstance(self.policy, ParametricPolicy):
-            return self.policy.respond_at(observation)
-        if not hasattr(self.policy, "out_keys"):
-            found: Tensor = self.policy(observation)
-            return found
-        named: Any = self.policy
-        written = named(observation=observation)
-        keys = [key[0] if isinstance(key, tuple) else key for key in named.out_keys]
-        return written if isinstance(written, Tensor) else written[keys.index("action")]
 
 
 def _env(

@@ -53,7 +53,7 @@ class Policy(ABC):
         episodes_at_once: in how many real episodes side by side it acts, where there are many.
     """
 
-    name: str
+    name: str = ""
     gives_variance: bool = False
     acts_at_points: bool = False
     episodes_at_once: int = 1

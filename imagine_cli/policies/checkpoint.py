@@ -57,7 +57,8 @@ def load_policy(
     except InputError as error:
         raise InputError(f"the policy {path} doesn't fit: {error} ({sizes(env)})") from error
     policy.name = str(path)
-    return policy.to(device=device, dtype=dtype)
+    policy.to(device=device, dtype=dtype)
+    return policy
 
 
 def describe_policy(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -7,80 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from imagine_cli.belief import ActionBelief, Belief, product, symmetrise
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
-from imagine_cli.policies.base import Policy, PolicyState
-from imagine_cli.world_models.linearize import jacobian
-from imagine_cli.world_models.tiles import in_tiles
+from imagine_cli.policies.pointwise import PointPolicy
 
-_POINTS = 128  # that are answered at a time
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-class ParametricPolicy(nn.Module, Policy):
+class ParametricPolicy(PointPolicy):
     """A policy with parameters, which can be saved, loaded and trained.
-
-    It acts at points as :meth:`respond_at` says, and at beliefs as :meth:`respond` does.
 
     Attributes:
         kind: the name it has in checkpoints.
-        batch_size: how many beliefs it answers at a time.
-        observation_size: D.
-        action_size: F.
     """
 
-    acts_at_points = True
-
     kind: ClassVar[str]
-    batch_size: ClassVar[int] = 32
-
-    observation_size: int
-    action_size: int
-
-    def act(
-        self, step: int, observation: Belief, state: PolicyState
-    ) -> tuple[ActionBelief, PolicyState]:
-        return self.forward(observation), state
-
-    def forward(self, observation: Belief) -> ActionBelief:
-        """The action at beliefs of any batch shape ``(*B, D)``, ``(*B, D, D)``."""
-        shape = observation.mean.shape[:-1]
-        size = self.observation_size
-        rows = torch.cat([observation.mean.unsqueeze(-2), observation.var], -2)
-        rows = rows.reshape(-1, size + 1, size)
-
-        def answer(some: Tensor) -> tuple[Tensor, ...]:
-            action = self.respond(Belief(some[:, 0], some[:, 1:]))
-            return tuple(part for part in action if part is not None)
-
-        parts = in_tiles(answer, rows, self.batch_size)
-        return ActionBelief(*(part.reshape(*shape, *part.shape[1:]) for part in parts))
-
-    def respond(self, observation: Belief) -> ActionBelief:
-        """The action at a belief ``(B, D)``, ``(B, D, D)``, where B is always :attr:`batch_size`.
-
-        Where a subclass has nothing better it is by linearization at the mean, ``u(x) ≈ u(μ) +
-        J (x - μ)``: ``E[u] = u(μ)``, ``cov[u] = J Σ Jᵀ``, ``cov[x, u] = Σ Jᵀ``.
-
-        With matrices that are :func:`~imagine_cli.world_models.tiles.padded`, a belief's action
-        then depends on that belief alone, whatever else is acted on, to the bit.
-        """
-        mean, var = observation
-        slope, u = jacobian(lambda x: (self.respond_at(x),) * 2, mean)
-        return ActionBelief(u, symmetrise(product(product(slope, var), slope.mT)), slope.mT)
-
-    def at(self, x: Tensor) -> Tensor:
-        """The actions ``(*S, F)`` at points ``(*S, D)``, to rounding those of :meth:`forward`."""
-        rows = x.reshape(-1, self.observation_size)
-        (u,) = in_tiles(lambda some: (self.respond_at(some),), rows, _POINTS)
-        return u.reshape(*x.shape[:-1], -1)
-
-    @abstractmethod
-    def respond_at(self, x: Tensor) -> Tensor:
-        """The actions ``(N, F)`` at points ``(N, D)``: what :meth:`respond` is at beliefs."""
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
-from importlib import import_module
 
 from torch import Tensor
 
 from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.registry import named_by_user
 from imagine_cli.rewards.base import Reward
 
 Function = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -56,18 +54,7 @@ def find_function(spec: str) -> Reward:
 
     Raises InputError where there is no such module or function, or where importing it fails.
     """
-    module, _, attribute = spec.partition(":")
-    folder = os.getcwd()
-    sys.path.insert(0, folder)  # as python -m does
-    try:
-        found = getattr(import_module(module), attribute)
-    except Exception as error:  # a user's module may raise anything at all
-        raise InputError(
-            f"reward {spec!r} can't be imported: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}"
-        ) from error
-    finally:
-        sys.path.remove(folder)
+    found = named_by_user(spec, "reward")
     if isinstance(found, Reward):
         return found
     if not callable(found) or isinstance(found, type):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from imagine_cli.errors import InputError
-from imagine_cli.registry import REWARDS
+from imagine_cli.registry import REWARDS, is_users_own
 from imagine_cli.rewards.base import Reward, RewardContext
 
 
@@ -26,7 +24,7 @@ def make_reward(spec: str, context: RewardContext) -> Reward:
     if name in REWARDS:
         reward = REWARDS.load(name)(argument, context)
     else:
-        if not re.fullmatch(r"\w+(\.\w+)*:\w+", spec):
+        if not is_users_own(spec):
             raise InputError(
                 f"no reward {spec!r}; there is {', '.join(REWARDS)}, and module:function "
                 "for one of your own"

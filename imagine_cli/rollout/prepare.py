@@ -259,7 +259,7 @@ def prepare(
     model: str | Path | torch.nn.Module | LoadedModel | None = None,
     *,
     propagation: Propagation | None = None,
-    policy: Policy | None = None,
+    policy: Any = None,
     given: GivenRun | None = None,
     trust_pickle: bool = False,
 ) -> PreparedRollout:
@@ -287,11 +287,11 @@ def prepare(
         )
     if given is not None:
         policy = given.policy(request)
-    elif policy is None:
+    else:
         context = PolicyContext(
             description, request.seed, dynamics.dtype, device_named(request.device), dynamics
         )
-        policy = make_policy(request.policy, context)
+        policy = make_policy(request.policy if policy is None else policy, context)
     if request.open_loop:
         policy = OpenLoop(policy)
     policy.check(request.steps, request.trajectories)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imagine_cli.environments import describe, make_env
+from imagine_cli.errors import InputError
 from imagine_cli.recording import PartWriter, RolloutWriter
 from imagine_cli.request import RolloutRequest
 
@@ -88,8 +89,10 @@ def run_rollout(
 
     Args:
         request: what is imagined; or a Gymnasium env id, with ``options`` being the rest of a
-            :class:`~imagine_cli.RolloutRequest` and the parameters of its propagation (which may
-            be a :class:`~imagine_cli.propagation.Propagation`).
+            :class:`~imagine_cli.RolloutRequest` and the parameters of its propagation, which may
+            be a :class:`~imagine_cli.propagation.Propagation`; its policy may be an object too:
+            a :class:`~imagine_cli.policies.Policy`, a TensorDictModule from "observation" to
+            "action", or any function of observations ``(N, D)``.
         model: a checkpoint's path, or a world model (any TensorDictModule), which stays as it is;
             the request's if None.
         output: the file; it appears when it is complete.
@@ -115,11 +118,13 @@ def run_rollout(
         DiskError: the output could not be written; ``<output>.partial`` stays.
         ImagineError: the rollout failed; no file is left.
     """
-    propagation = options.get("propagation")
+    propagation, policy = options.get("propagation"), options.get("policy")
     if isinstance(request, str):
         _check_names(options)
         named = str(model) if isinstance(model, (str, Path)) else ""
         request = RolloutRequest.of({**options, "env": request, "model": named})
+        if not isinstance(policy, str | None) and engine != "local":
+            raise InputError("a policy that is an object acts in this process: save it to a file")
     elif options:
         raise TypeError(f"run_rollout takes {sorted(options)} in the request")
     output = Path(output)
@@ -131,6 +136,7 @@ def run_rollout(
         rollout = prepare(
             request, real, describe(real, dict(request.env_kwargs)), model,
             propagation=None if isinstance(propagation, str) else propagation,
+            policy=None if isinstance(policy, str) else policy,
             trust_pickle=trust_pickle,
         )  # fmt: skip
         header = request_header(rollout, command)

@@ -63,9 +63,10 @@ def initial_policy(
         return load_policy(spec, env, dtype=dtype, device=device)
     draw = np.random.Generator(np.random.Philox(seed_sequence(seed, Stream.SEARCH_POLICY, restart)))
     name, _, argument = spec.partition(":")
-    policy = _MAKE[name](argument, env, belief, states, draw)
+    policy: ParametricPolicy = _MAKE[name](argument, env, belief, states, draw)
     policy.name = spec
-    return policy.to(device=device, dtype=dtype)
+    policy.to(device=device, dtype=dtype)
+    return policy
 
 
 def is_file(spec: str) -> bool:

@@ -79,7 +79,8 @@ def test_an_unknown_policy_lists_what_there_is() -> None:
         make_policy("randm", box_env(), seed=0)
     assert str(caught.value) == (
         "no policy 'randm': use random, zero, constant:..., cem, icem, mppi, a .npy/.csv/.h5 "
-        "file of actions, or a .pt or .pt2 policy"
+        "file of actions, a .pt, .pt2, .onnx or Stable-Baselines3's .zip, or module:function of "
+        "your own"
     )
 
 
