@@ -31,20 +31,15 @@ def _register() -> None:
 
 
 class _AfterImport:
-    """Finds Gymnasium as it is found without this, and registers when it has loaded."""
+    """Finds Gymnasium as it is found without this, and registers when that was loaded."""
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != "gymnasium":
             return None
-        from importlib.util import find_spec
-
-        place = sys.meta_path.index(cls)
-        sys.meta_path.remove(cls)
-        try:
-            spec = find_spec(name)
-        finally:  # it stays until Gymnasium is loaded: who looks for a module may not import it
-            sys.meta_path.insert(place, cls)
+        others = (finder for finder in list(sys.meta_path) if finder is not cls)
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        spec = next(filter(None, specs), None)
         if spec is None or spec.loader is None:
             return spec
         load = spec.loader.exec_module
@@ -52,6 +47,8 @@ class _AfterImport:
         def load_and_register(module: ModuleType) -> None:
             sys.meta_path.remove(cls)
             load(module)
+            if cls in sys.meta_path:  # many look for it before it is loaded
+                sys.meta_path.remove(cls)
             _register()
 
         spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
