@@ -45,7 +45,6 @@ class _AfterImport:
         load = spec.loader.exec_module
 
         def load_and_register(module: ModuleType) -> None:
-            sys.meta_path.remove(cls)
             load(module)
             if cls in sys.meta_path:  # many look for it before it is loaded
                 sys.meta_path.remove(cls)
