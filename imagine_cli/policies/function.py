@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -60,9 +61,11 @@ class FunctionPolicy(PointPolicy):
         self.name, self._choices = name, list(env.choices)
         self.observation_size, self.action_size = env.observation_size, env.action_size
         self.gives_variance = not env.is_discrete
-        self._actions = Actions(function).to(context.device).eval()
-        module = isinstance(function, torch.nn.Module)
-        self._dtype = declared_dtype(function) if module else None
+        self._dtype = None
+        if isinstance(function, torch.nn.Module):  # the user's own stays as it is
+            self._dtype = declared_dtype(function)
+            function = deepcopy(function).to(context.device).eval()
+        self._actions = Actions(function)
         x = torch.zeros(2, self.observation_size, dtype=context.dtype, device=context.device)
         try:
             with torch.no_grad():

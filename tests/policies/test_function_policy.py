@@ -155,6 +155,7 @@ def test_a_stochastic_actor_acts_with_its_mode(tmp_path: Path) -> None:
     policy = make_policy(actor, ENV)
     x = torch.randn(5, 3)
     expected = 2 * torch.tanh(network(x)[0])
+    assert actor.training
     torch.testing.assert_close(policy.at(x), expected, rtol=1e-5, atol=1e-5)
 
 
