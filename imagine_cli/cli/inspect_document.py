@@ -13,6 +13,9 @@
      "observation": [{"name", "low", "high", "at": [{"step", "mean", "sd"}, ...],
                       "course": [{"first_step", "last_step", "mean", "sd"}, ...]}, ...],
      "reward": null or {"at": [...], "course": [...]}, where sd is null without reward/var,
+     "return": null or {"mean", "sd", "min", "max"} over trajectories, of a real run "each": (B,),
+     "length": the same of their steps,
+     "alike": bool, whether several trajectories all end at the same mean,
      "step": only with --step: {"step", "mean": (D,), "sd": (D,), "covariance": (D, D),
               "correlation": (D, D), "action": null or {"names", "mean", "sd": (F,) or null},
               "reward": null or {"mean", "sd"}},
@@ -93,7 +96,14 @@ def rollout_document(rollout: Rollout, stats: Statistics, step: int | None) -> d
             for d, name in enumerate(rollout.observation_names)
         ],
         "reward": None if stats.reward is None else _course(stats.reward, 0),
+        "return": None if stats.returns is None else _spread(stats.returns),
+        "length": _spread(stats.lengths),
+        "alike": stats.alike,
     }
+    if rollout.attributes.get("real"):
+        for name, values in (("return", stats.returns), ("length", stats.lengths)):
+            if values is not None:
+                document[name]["each"] = values
     if step is not None:
         found = read_step(rollout, stats.trajectory, step)
         document["step"] = {
@@ -106,6 +116,15 @@ def rollout_document(rollout: Rollout, stats: Statistics, step: int | None) -> d
         }
     document["warnings"] = [finding._asdict() for finding in stats.warnings]
     return document
+
+
+def _spread(values: np.ndarray) -> dict[str, Any]:
+    return {
+        "mean": float(values.mean()),
+        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+        "min": values.min(),
+        "max": values.max(),
+    }
 
 
 def _course(course: Course, k: int) -> dict[str, Any]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _SLOW_BYTES = 64 * 1024 * 1024
 _MOST_WARNINGS = 10
+_MOST_EPISODES = 10
 _NAME_WIDTH = 18
 _STRETCHES = 240
 _LONGEST_SPARKLINE = 48
@@ -60,7 +61,7 @@ def inspect_rollout(
             print(as_json(rollout_document(rollout, stats, step)))
             return
         console = answers()
-        console.print(_provenance(rollout))
+        console.print(_provenance(rollout, _episodes(rollout, stats)))
         console.print()
         over = _over(rollout, trajectory)
         if step is None:
@@ -98,7 +99,7 @@ def _warn(findings: list[Finding]) -> None:
         warning_line(f"and {len(findings) - _MOST_WARNINGS} more; --json has them all")
 
 
-def _provenance(rollout: Rollout) -> Table:
+def _provenance(rollout: Rollout, episodes: list[tuple[str, str]]) -> Table:
     state = {True: "complete", False: "INCOMPLETE", None: "complete or not: it does not say"}
     sizes = [
         f"{plural(rollout.trajectories, 'trajectory')} {'×' if speaks_unicode() else 'x'} "
@@ -129,21 +130,48 @@ def _provenance(rollout: Rollout) -> Table:
         ("created", rollout.created),
         ("with", ", ".join(f"{name} {text}" for name, text in rollout.versions.items())),
         ("command", rollout.command),
+        *episodes,
     ]
     return fact_table([(label, value or "not said") for label, value in facts])
 
 
-def _shown(steps: int, width: int) -> list[int]:
-    """Which of the landmarks, by position: all where they fit, else start, middle, end."""
-    from imagine_cli.inspection.statistics import landmarks
+def _episodes(rollout: Rollout, stats: Statistics) -> list[tuple[str, str]]:
+    """What came of the trajectories, and of each of a real run."""
+    returns, lengths, facts = stats.returns, stats.lengths, []
+    if stats.alike:
+        facts.append(("alike", f"all {len(lengths)} trajectories; one of them says as much"))
+    if returns is not None:
+        said = significant(float(returns.mean()), 4)
+        if len(returns) > 1:
+            low, high, sd = float(returns.min()), float(returns.max()), float(returns.std(ddof=1))
+            said += f" on average, sd {significant(sd)}"
+            said += f", from {significant(low, 4)} to {significant(high, 4)}"
+        facts.append(("return", said))
+    if rollout.attributes.get("real"):
+        ended = int((lengths < rollout.steps).sum())
+        facts.append(("ended", f"{ended} of {len(lengths)} before step {rollout.steps}"))
+        each = [
+            f"{k}: {length} steps"
+            + ("" if returns is None else f", return {significant(float(returns[k]), 4)}")
+            for k, length in enumerate(lengths[:_MOST_EPISODES].tolist())
+        ]
+        if stats.trajectory is None:
+            more = ["..., see --json"] if len(lengths) > _MOST_EPISODES else []
+            facts.append(("episodes", "; ".join([*each, *more])))
+        else:
+            facts.append(("length", plural(int(lengths[0]), "step")))
+    return facts
 
-    places = list(range(len(landmarks(steps))))
-    return places if width >= 78 or len(places) < 4 else [0, len(places) // 2, len(places) - 1]
+
+def _shown(count: int, width: int) -> list[int]:
+    """Which of so many landmarks, by position: all where they fit, else start, middle, end."""
+    places = list(range(count))
+    return places if width >= 78 or count < 4 else [0, count // 2, count - 1]
 
 
 def _course_table(rollout: Rollout, stats: Statistics, width: int, line: int) -> Table:
     """Two rows for each dimension, ``line`` characters of sparkline at their ends."""
-    shown = _shown(rollout.steps, width)
+    shown = _shown(len(stats.observation.steps), width)
     table = number_table(["", "", *_headings(stats.observation, shown), ""], [], left=2)
     table.columns[0].max_width = _NAME_WIDTH
     table.columns[-1].justify = "left"

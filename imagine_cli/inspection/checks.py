@@ -38,6 +38,27 @@ def _place(trajectory: int, step: int) -> str:
     return f"trajectory {trajectory}, step {step}"
 
 
+class AlikeCheck:
+    """Whether all trajectories, more than one, come to the same mean at the last step."""
+
+    def __init__(self, last: int) -> None:
+        self._last, self._count, self._same = last, 0, True
+        self._mean = np.empty(0)
+
+    def add(self, block: Block) -> None:
+        if not block.step <= self._last < block.step + block.mean.shape[1]:
+            return
+        means = block.mean[:, self._last - block.step]
+        if self._count == 0:
+            self._mean = means[0]
+        self._count += len(means)
+        self._same = self._same and bool((means == self._mean).all())
+
+    @property
+    def alike(self) -> bool:
+        return self._count > 1 and self._same
+
+
 class FiniteCheck:
     """Numbers of one dataset that are infinite, or NaN where no trajectory may end early."""
 

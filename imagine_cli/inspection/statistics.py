@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imagine_cli.inspection.checks import (
+    AlikeCheck,
     Block,
     BoundsCheck,
     CovarianceCheck,
@@ -69,12 +70,18 @@ class Statistics:
         trajectory: the one it is about, None for all.
         observation: D quantities over steps 0 to T.
         reward: one quantity over steps 0 to T-1, None in a file without rewards.
+        returns: ``(B,)`` (one for one trajectory), None in a file without rewards. Sums of means.
+        lengths: ``(B,)`` int64, the steps of each trajectory that are there.
+        alike: whether there are several trajectories, all of which end at the same mean.
         warnings: of the file and of the numbers.
     """
 
     trajectory: int | None
     observation: Course
     reward: Course | None
+    returns: np.ndarray | None
+    lengths: np.ndarray
+    alike: bool
     warnings: list[Finding]
 
 
@@ -104,15 +111,23 @@ def compute(
     check_there(rollout, trajectory)
     names, last = rollout.observation_names, rollout.steps
     count = rollout.trajectories if trajectory is None else 1
+    lengths = np.zeros(count, dtype=np.int64)
+    for rows, steps in rollout.slabs("observation/mean", trajectory):
+        there = ~np.isnan(rollout.mean(rows, steps)).any(-1)
+        lengths[_within(rows, trajectory)] += there.sum(1)
+    lengths = np.maximum(lengths - 1, 0)
+    if rollout.attributes.get("real"):  # whose episodes may all be over long before the last step
+        last = int(lengths.max())
     epsilon = float(np.finfo(rollout.dtype).eps) if rollout.dtype.kind == "f" else 0.0
     steps_kept = sorted({*landmarks(last), min(1, last)})
     ends = rollout.may_end_early
     sums = _Sums(last + 1, len(names), count, steps_kept, bins, ends=ends)
+    same = AlikeCheck(last)
     finite = [FiniteCheck("observation/mean", ends), FiniteCheck("observation/var", ends)]
     bounds = BoundsCheck(names, rollout.observation_low, rollout.observation_high)
     covariance = CovarianceCheck(count * (last + 1), last, len(names), epsilon)
     with np.errstate(invalid="ignore", over="ignore"):
-        for rows, steps in rollout.slabs(trajectory=trajectory):
+        for rows, steps in _until(last, rollout.slabs(trajectory=trajectory)):
             block = Block(
                 rows.start,
                 steps.start,
@@ -122,6 +137,7 @@ def compute(
             before = rows.start - (trajectory or 0)
             finite[0].add(block.trajectory, block.step, block.mean)
             finite[1].add(block.trajectory, block.step, block.var)
+            same.add(block)
             bounds.add(block)
             covariance.add(block, before * (last + 1))
             sums.add(block.step, block.mean, np.diagonal(block.var, axis1=-2, axis2=-1))
@@ -132,7 +148,7 @@ def compute(
         finite.append(FiniteCheck("action/mean", ends))
         for rows, steps in rollout.slabs("action/mean", trajectory):
             finite[-1].add(rows.start, steps.start, rollout.action_mean(rows, steps))
-    reward, reward_finite = _reward(rollout, trajectory, count, bins)
+    reward, returns, reward_finite = _reward(rollout, trajectory, max(last, 1), bins, count)
     shown = [step in landmarks(last) for step in everything.steps]
     assert everything.sd is not None
     size = np.abs(everything.course_mean).max(0)
@@ -146,25 +162,42 @@ def compute(
         *growth_warnings(names, bounds.high - bounds.low, size, deviations),
     ]
     at = {name: getattr(everything, name)[shown] for name in ("steps", "mean", "sd")}
-    return Statistics(trajectory, replace(everything, **at), reward, warnings)
+    observation = replace(everything, **at)
+    return Statistics(trajectory, observation, reward, returns, lengths, same.alike, warnings)
+
+
+def _within(rows: slice, trajectory: int | None) -> slice:
+    """Where trajectories are among those that are asked for."""
+    first = trajectory or 0
+    return slice(rows.start - first, rows.stop - first)
+
+
+def _until(last: int, slabs: Iterator[tuple[slice, slice]]) -> Iterator[tuple[slice, slice]]:
+    """The parts of slabs that are of steps up to ``last``."""
+    for rows, steps in slabs:
+        if steps.start <= last:
+            yield rows, slice(steps.start, min(steps.stop, last + 1))
 
 
 def _reward(
-    rollout: Rollout, trajectory: int | None, count: int, bins: int
-) -> tuple[Course | None, list[FiniteCheck]]:
+    rollout: Rollout, trajectory: int | None, length: int, bins: int, count: int
+) -> tuple[Course | None, np.ndarray | None, list[FiniteCheck]]:
+    """Of the first ``length`` steps."""
     if "reward/mean" not in rollout:
-        return None, []
+        return None, None, []
     datasets = [name for name in ("reward/mean", "reward/var") if name in rollout]
     ends = rollout.may_end_early
-    sums = _Sums(rollout.steps, 1, count, landmarks(rollout.steps - 1), bins, ends=ends)
+    sums = _Sums(length, 1, count, landmarks(length - 1), bins, ends=ends)
+    returns = np.zeros(count)
     finite = [FiniteCheck(name, ends) for name in datasets]
     with np.errstate(invalid="ignore", over="ignore"):
-        for rows, steps in rollout.slabs("reward/mean", trajectory):
+        for rows, steps in _until(length - 1, rollout.slabs("reward/mean", trajectory)):
             mean, *var = (rollout.numbers(n, rows, steps).astype(np.float64) for n in datasets)
             for check, values in zip(finite, (mean, *var), strict=True):
                 check.add(rows.start, steps.start, values)
+            returns[_within(rows, trajectory)] += (np.nansum if ends else np.sum)(mean, axis=1)
             sums.add(steps.start, mean[..., None], (var[0] if var else 0.0 * mean)[..., None])
-        return sums.course(with_sd=len(datasets) == 2), finite
+        return sums.course(with_sd=len(datasets) == 2), returns, finite
 
 
 def _missing(rollout: Rollout, sums: _Sums) -> list[Finding]:

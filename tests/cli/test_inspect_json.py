@@ -34,7 +34,7 @@ def test_its_structure_is_the_documented_one(
     found = document(capsys, path)
     assert list(found) == [
         *("kind", "file", "bytes", "format_version", "complete", "provenance", "shape"),
-        *("trajectory", "observation", "reward", "warnings"),
+        *("trajectory", "observation", "reward", "return", "length", "alike", "warnings"),
     ]
     assert found["kind"] == "rollout"
     assert found["file"] == str(path)

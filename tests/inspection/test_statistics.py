@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagine_cli.environments import describe_named
 from imagine_cli.errors import InputError
+from imagine_cli.evaluation.real import RealRun, write_real
 from imagine_cli.inspection.checks import Finding
 from imagine_cli.inspection.statistics import compute, landmarks
 from imagine_cli.recording import open_rollout, reader
@@ -267,3 +270,33 @@ def test_memory_does_not_grow_with_the_rollout(
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_episodes_that_end(tmp_path: Path) -> None:
+    """Returns and lengths of each, and a course as long as the longest."""
+    observations = np.full((3, 21, 2), np.nan)
+    rewards = np.full((3, 20), np.nan)
+    for k, length in enumerate((2, 7, 4)):
+        observations[k, : length + 1] = k
+        rewards[k, :length] = k + 0.5
+    run = RealRun(observations, np.zeros((3, 20, 1)), rewards, np.array([2, 7, 4]))
+    about = replace(
+        describe_named("Pendulum-v1"),
+        observation_size=2,
+        observation_names=["a", "b"],
+        observation_low=np.full(2, -9.0),
+        observation_high=np.full(2, 9.0),
+    )
+    write_real(run, tmp_path / "real.h5", about, policy="random", seed=0, command="")
+    with open_rollout(tmp_path / "real.h5") as rollout:
+        all_three, one = compute(rollout), compute(rollout, 2)
+    assert all_three.lengths.tolist() == [2, 7, 4]
+    assert all_three.returns is not None
+    assert all_three.returns.tolist() == [1.0, 10.5, 10.0]
+    assert all_three.observation.steps[-1] == 7
+    assert np.isfinite(all_three.observation.course_mean).all()
+    assert all_three.reward is not None
+    assert all_three.reward.steps[-1] == 6
+    assert not all_three.alike
+    assert one.lengths.tolist() == [4]
+    assert one.observation.steps.tolist() == [0, 1, 2, 3, 4]
