@@ -21,6 +21,8 @@ def test_the_scores_of_local_to_the_bit(
     if name == "ray":
         pytest.importorskip("ray")
     monkeypatch.setenv("PYTHONPATH", ROOT)
+    # which the files say, and which is another for each engine
+    monkeypatch.setattr("imagine_cli.cli.evaluate.command_line", lambda: "imagine evaluate")
     models = Path(ROOT) / "sample_models"
     command = ["evaluate", "--env", "Pendulum-v1", "--steps", "30", "-n", "150", "--json"]
     found = []
