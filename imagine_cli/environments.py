@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.flattening import flat, names_in
+from imagine_cli.importing import current_folder
 from imagine_cli.observation_names import observation_names
 from imagine_cli.seeds import Stream, seed_sequence
 
@@ -72,13 +75,15 @@ class EnvDescription:
 def make_env(env_id: str, kwargs: dict[str, Any] | None = None) -> gymnasium.Env[Any, Any]:
     """``gymnasium.make``, with one sentence for whatever can go wrong.
 
-    ``env_id`` may be ``module:Id``, which imports ``module`` first.
+    ``env_id`` may be ``module:Id``, which imports ``module`` first, from the current folder too.
+    Observations that are no flat Box are flattened (:func:`~imagine_cli.flattening.flat`).
     """
     import gymnasium
     from gymnasium.error import DependencyNotInstalled, NameNotFound, UnregisteredEnv
 
     try:
-        return gymnasium.make(env_id, **(kwargs or {}))
+        with current_folder():
+            env = gymnasium.make(env_id, **(kwargs or {}))
     except NameNotFound as error:
         raise InputError(f"no env {env_id!r}: {_one_line(error)}") from error
     except UnregisteredEnv as error:
@@ -99,26 +104,48 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None) -> gymnasium.Env
             f"env {env_id!r} with {kwargs or 'no keyword arguments'} can't be made: "
             f"{type(error).__name__}: {_one_line(error)}"
         ) from error
+    try:
+        return flat(env, env_id)
+    except InputError:
+        env.close()
+        raise
+
+
+@contextlib.contextmanager
+def opened_env(
+    env_id: str, kwargs: dict[str, Any] | None = None
+) -> Iterator[tuple[gymnasium.Env[Any, Any], EnvDescription]]:
+    """An env and its description, under the id as it was given; closed at the end."""
+    env = make_env(env_id, kwargs)
+    try:
+        yield env, describe(env, kwargs, env_id)
+    finally:
+        env.close()
 
 
 def env_named(said: str | None, source: Any, given: str | None) -> str:
     """The env's id: ``given``, or what the file ``source`` has ``said`` where None is given.
 
     Raises:
-        InputError: they are of different envs; neither says one; or the file alone names a module:
-            what a file says is no reason to run code.
+        InputError: they are of different envs; neither says one; or the file alone names a module
+            that is not imported yet: what a file says is no reason to run code.
     """
     if not said:
         if given is None:
             raise InputError(f"{source} does not say of which env it is; give --env")
         return given
-    if given is None and ":" in said:
+    if given is None and ":" in said and said.partition(":")[0] not in sys.modules:
         raise InputError(
             f"{source} names a module to import, {said!r}; if that may run, give --env {said}"
         )
-    if given is not None and given.rsplit(":", 1)[-1] != said.rsplit(":", 1)[-1]:
+    if given is not None and not same_env(said, given):
         raise InputError(f"{source} is of {said}, not of {given}")
     return said if given is None else given
+
+
+def same_env(one: str, other: str) -> bool:
+    """Whether two ids are of one env, of which one may name the module that registers it."""
+    return one.rpartition(":")[-1] == other.rpartition(":")[-1]
 
 
 def kwargs_named(
@@ -149,11 +176,18 @@ def _may_be_path(value: Any) -> bool:
     return bool(re.search(r"[/\\~:\0]|^\.|\.[A-Za-z]\w*$", value)) or os.path.exists(value)
 
 
-def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None) -> EnvDescription:
-    """The sizes and bounds of an env with a flat Box observation; InputError for any other."""
+def describe(
+    env: gymnasium.Env[Any, Any],
+    kwargs: dict[str, Any] | None = None,
+    env_id: str | None = None,
+) -> EnvDescription:
+    """The sizes and bounds of an env with a flat Box observation; InputError for any other.
+
+    ``env_id`` is the id that it was asked for by; what the env says of itself if None.
+    """
     from gymnasium import spaces
 
-    env_id = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    env_id = env_id or _name(env)
     observation = env.observation_space
     if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
         raise InputError(
@@ -181,29 +215,28 @@ def describe(env: gymnasium.Env[Any, Any], kwargs: dict[str, Any] | None = None)
             "Discrete or MultiDiscrete choices"
         )
     size = sum(choices) if choices else int(action.shape[0])
+    known = observation_names(env_id, int(observation.shape[0]))
+    floats = np.issubdtype(observation.dtype, np.floating)
     return EnvDescription(
         id=env_id,
         kwargs=dict(kwargs or {}),
         observation_size=int(observation.shape[0]),
         observation_low=observation.low.astype(np.float64),
         observation_high=observation.high.astype(np.float64),
-        observation_names=observation_names(env_id, int(observation.shape[0])),
+        observation_names=names_in(env) or known,
         action_size=size,
         action_low=np.zeros(size) if choices else action.low.astype(np.float64),
         action_high=np.ones(size) if choices else action.high.astype(np.float64),
         choices=choices,
         multi_discrete=isinstance(action, spaces.MultiDiscrete),
-        observation_dtype=observation.dtype.name,
+        observation_dtype=observation.dtype.name if floats else "float32",
     )
 
 
 def describe_named(env_id: str, kwargs: dict[str, Any] | None = None) -> EnvDescription:
     """As :func:`describe`, of an env that is made for it."""
-    env = make_env(env_id, kwargs)
-    try:
-        return describe(env, kwargs)
-    finally:
-        env.close()
+    with opened_env(env_id, kwargs) as (_, about):
+        return about
 
 
 def reset_seed(seed: int, trajectory: int) -> int:
@@ -229,16 +262,31 @@ def real_resets(
     return np.asarray(starts, dtype=np.float64).reshape(count, -1)
 
 
+def env_said(
+    said: Mapping[str, Any], source: Any, kwargs: Mapping[str, Any] | None
+) -> tuple[str, dict[str, Any]]:
+    """Id and arguments of the env that the file ``source`` has ``said``, where none is given.
+
+    Raises InputError as :func:`env_named` and :func:`kwargs_named` do.
+    """
+    found = said.get("kwargs")
+    known = found if isinstance(found, Mapping) else None
+    return env_named(str(said.get("id") or ""), source, None), kwargs_named(known, source, kwargs)
+
+
 @contextlib.contextmanager
 def env_errors(env: gymnasium.Env[Any, Any]) -> Iterator[None]:
     """Around resets and steps: whatever the env raises is an ImagineError of one sentence."""
     try:
         yield
     except Exception as error:
-        name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
         raise ImagineError(
-            f"env {name!r} failed with {type(error).__name__}: {_one_line(error)}"
+            f"env {_name(env)!r} failed with {type(error).__name__}: {_one_line(error)}"
         ) from error
+
+
+def _name(env: gymnasium.Env[Any, Any]) -> str:
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
 
 
 def _one_line(error: BaseException) -> str:

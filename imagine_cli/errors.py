@@ -37,6 +37,10 @@ class MissingExtraError(InputError, ImportError):
         super().__init__(f"{what} is not installed; run: pip install 'imagine-cli[{extra}]'")
 
 
+class Remark(UserWarning):
+    """A sentence worth reading that warns of nothing. The command line prints it as it is."""
+
+
 def require(extra: str, *modules: str) -> None:
     """MissingExtraError where a library of an extra can't be imported."""
     try:

@@ -6,15 +6,14 @@ table by an entry point in the group ``imagine_cli.world_models``, ``imagine_cli
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from typing import Any
 
 from imagine_cli.errors import InputError
+from imagine_cli.importing import current_folder
 
 
 def resolve(where: str) -> Any:
@@ -34,17 +33,14 @@ def named_by_user(spec: str, what: str) -> Any:
 
     Raises InputError where there is none, or where importing it fails.
     """
-    folder = os.getcwd()
-    sys.path.insert(0, folder)  # as python -m does
     try:
-        return resolve(spec)
+        with current_folder():
+            return resolve(spec)
     except Exception as error:  # a user's module may raise anything at all
         raise InputError(
             f"{what} {spec!r} can't be imported: {type(error).__name__}: "
             f"{' '.join(str(error).split())}"
         ) from error
-    finally:
-        sys.path.remove(folder)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ class RolloutRequest:
     and what a worker gets. How it is run (output, overwriting, trust, progress) is not part of it.
 
     Attributes:
-        env: Gymnasium id of the real env; it lends its specs and its resets.
+        env: Gymnasium id of the real env; it lends its specs and its resets. Where it is empty,
+            whoever runs the request takes the env that the model's checkpoint names.
         model: the path of the world model; empty for one that is handed over as an object.
         env_kwargs: arguments for the env.
         policy: as :func:`imagine_cli.policies.make_policy` takes it.
@@ -43,7 +44,7 @@ class RolloutRequest:
         InputError: a value that no rollout can have.
     """
 
-    env: str
+    env: str = ""
     model: str = ""
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     policy: str = "random"

@@ -19,8 +19,8 @@ LAYERS = (
     "imagined_env env_rollout policies checkpoint recording inspection",
     "unroll",
     "world_models propagation rewards",
-    "belief environments errors files interrupts lazy memory observation_names printable progress "
-    "registry request scores seeds threads",
+    "belief environments errors files flattening importing interrupts lazy memory "
+    "observation_names printable progress registry request scores seeds threads",
 )
 
 # Imports that close a circle today. This list only gets shorter.

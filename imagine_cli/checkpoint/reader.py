@@ -11,6 +11,7 @@ import torch
 
 from imagine_cli.checkpoint import mbrl_lib, pt2, torchrl_gp
 from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
+from imagine_cli.environments import same_env
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
 
@@ -69,7 +70,7 @@ def check_env(env: EnvDescription) -> Callable[[str | Path, Checkpoint], None]:
         known = checkpoint.env.get("id")
         if known is None:
             return
-        if known != env.id:
+        if not same_env(str(known), env.id):
             raise InputError(
                 f"{path} is a model of {known}, not of {env.id}; give --env {known}, or fit one: "
                 f"imagine fit --env {env.id}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from imagine_cli.errors import Remark
 from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
@@ -48,11 +49,17 @@ def warning_line(sentence: str) -> None:
 
 
 @contextmanager
-def as_lines() -> Iterator[None]:
-    """Inside, imagine's own warnings are printed as sentences and those of libraries are not."""
+def as_lines(quiet: bool = False) -> Iterator[None]:
+    """Inside, imagine's own warnings are printed as sentences and those of libraries are not.
+
+    Remarks are printed too, but where it is to be quiet.
+    """
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        if issubclass(category, UserWarning) and category.__module__ == "builtins":
+        if category is Remark:
+            if not quiet:
+                print(f"imagine: {printable(' '.join(str(message).split()))}", file=sys.stderr)
+        elif issubclass(category, UserWarning) and category.__module__ == "builtins":
             warning_line(" ".join(str(message).split()))
 
     with warnings.catch_warnings():

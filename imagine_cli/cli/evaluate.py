@@ -21,6 +21,7 @@ from imagine_cli.cli.options import (
     Compile,
     Debug,
     Device,
+    EnvIdOrModels,
     EnvKwargs,
     Force,
     Json,
@@ -50,10 +51,7 @@ def evaluate(
         list[Path],
         typer.Option("--model", help="World-model checkpoint (.pt); repeat it to rank several."),
     ],
-    env: Annotated[
-        str | None,
-        typer.Option(help="Gymnasium env id; module:Id imports the module first. Else --real's."),
-    ] = None,
+    env: EnvIdOrModels = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Longest horizon.", show_default="50, or --real's")
     ] = None,

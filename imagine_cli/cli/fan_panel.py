@@ -31,9 +31,10 @@ class FanPanel:
     of the time; the display's thread only shows what was drawn last.
     """
 
-    def __init__(self, console: Console, env_id: str, steps: int) -> None:
+    def __init__(self, console: Console, steps: int) -> None:
         require("plot", "plotext")
-        self._console, self._env_id, self._steps = console, env_id, steps
+        self._console, self._steps = console, steps
+        self.env_id = ""  # of names and units, once it is known
         self._finished = 0
         self._begin()
         self._next = 0.0
@@ -88,7 +89,7 @@ class FanPanel:
         sd = np.sqrt(np.maximum(variances, 0.0))
         fan = Fan(self._finished, steps, means, sd, None, None)
         size = means.shape[1]
-        names = labelled(observation_names(self._env_id, size), self._env_id)
+        names = labelled(observation_names(self.env_id, size), self.env_id)
         columns, rows, width, height = _layout(self._console, size)
         shown = min(size, columns * rows)
         unicode = "utf" in self._console.encoding

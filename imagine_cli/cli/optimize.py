@@ -11,7 +11,7 @@ import typer
 from imagine_cli.cli.options import (
     Compile,
     Debug,
-    EnvId,
+    EnvIdOrModels,
     EnvKwargs,
     Force,
     Json,
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 def optimize(
-    env: EnvId,
     model: Annotated[
         Path,
         typer.Option(
             "--model", help="World model: a .pt of imagine fit, a .pt2, mbrl-lib's folder."
         ),
     ],
+    env: EnvIdOrModels = None,
     policy: Annotated[
         str,
         typer.Option(
@@ -136,7 +136,7 @@ def optimize(
         from imagine_cli.search.optimize import optimize_policy
 
         optimized = optimize_policy(
-            env,
+            env or "",
             model,
             policy=policy,
             start=start,

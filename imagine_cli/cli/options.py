@@ -15,6 +15,14 @@ from imagine_cli.files.whole_file import check_writable
 EnvId = Annotated[
     str, typer.Option("--env", help="Gymnasium env id; module:Id imports the module first.")
 ]
+EnvIdOrModels = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        help="Gymnasium env id; module:Id imports the module first.",
+        show_default="--model's",
+    ),
+]
 EnvKwargs = Annotated[
     list[str] | None,
     typer.Option("--env-kwarg", metavar="KEY=VALUE", help="Argument for the env; repeatable."),

@@ -11,7 +11,7 @@ from imagine_cli.cli.options import (
     Compile,
     Debug,
     Device,
-    EnvId,
+    EnvIdOrModels,
     EnvKwargs,
     Force,
     Json,
@@ -25,14 +25,15 @@ from imagine_cli.cli.options import (
 )
 from imagine_cli.cli.settings import command_line
 from imagine_cli.printable import printable
+from imagine_cli.request import RolloutRequest
 
 if TYPE_CHECKING:
     from imagine_cli.evaluation.play import Played
 
 
 def play(
-    env: EnvId,
     policy: Policy,
+    env: EnvIdOrModels = None,
     trajectories: Annotated[
         int, typer.Option("--trajectories", "-n", min=1, help="How many episodes.")
     ] = 100,
@@ -96,11 +97,13 @@ def play(
             check_output(output, force, model, policy)
     with progress(quiet) as display, tempfile.TemporaryDirectory() as folder:
         display.stage("loading", total=None)
-        from imagine_cli.evaluation.play import play_policy
+        from imagine_cli.evaluation.play import env_to_play, play_policy
 
         if video is not None:
             from imagine_cli.video.render import check_video, render_video
 
+            asked = env_to_play(RolloutRequest(env or "", "", kwargs, policy), model)
+            env, kwargs = asked.env, dict(asked.env_kwargs)
             check_video(env, kwargs, video)
         recorded = record or (Path(folder) / "real.h5" if video is not None else None)
         found = play_policy(

@@ -30,7 +30,7 @@ def progress(quiet: bool = False, above: Above | None = None) -> Iterator[Progre
     line when a stage begins and one when it ends. With ``quiet`` nothing. What ``above`` gives
     is shown over the bars, anew with each of their pictures. Warnings are lines on stderr.
     """
-    with as_lines():
+    with as_lines(quiet):
         if quiet:
             yield Silent()
         elif is_live():

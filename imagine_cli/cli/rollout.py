@@ -21,7 +21,7 @@ from imagine_cli.cli.options import (
     Compile,
     Debug,
     Device,
-    EnvId,
+    EnvIdOrModels,
     EnvKwargs,
     Force,
     Json,
@@ -50,13 +50,13 @@ if TYPE_CHECKING:
 
 
 def rollout(
-    env: EnvId,
     model: Annotated[
         Path,
         typer.Option(
             "--model", help="World model: a .pt of imagine fit, a .pt2, mbrl-lib's folder."
         ),
     ],
+    env: EnvIdOrModels = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of each trajectory.")] = 50,
     trajectories: Annotated[
         int, typer.Option("--trajectories", "-n", min=1, help="How many trajectories.")
@@ -179,16 +179,20 @@ def rollout(
     if part and video:
         raise InputError("--video is of a whole rollout, and --shard makes none")
 
-    panel = growing_panel(env, steps) if watch and not quiet else None
+    panel = growing_panel(steps) if watch and not quiet else None
     with stopping(output) as stop, progress(quiet, panel) as display:
         display.stage("loading and compiling" if compiled else "loading", total=None)
         from imagine_cli.rollout import run_rollout
+        from imagine_cli.rollout.prepare import with_env
 
+        request = with_env(request)
+        if panel is not None:
+            panel.env_id = request.env
         chosen = chosen_engine(options)
         if video is not None:
             from imagine_cli.video.render import check_video, render_video
 
-            check_video(env, dict(request.env_kwargs), video)
+            check_video(request.env, dict(request.env_kwargs), video)
         teller = Teller(display, steps, trajectories, panel)
         summary = run_rollout(
             request,
@@ -207,8 +211,8 @@ def rollout(
         stop.done(output)
         if video is not None:
             render_video(
-                output, video, env_id=env, env_kwargs=dict(request.env_kwargs), overwrite=force,
-                progress=display,
+                output, video, env_id=request.env, env_kwargs=dict(request.env_kwargs),
+                overwrite=force, progress=display,
             )  # fmt: skip
             display.finish()
     _answer(summary, as_json=as_json, quiet=quiet)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from imagine_cli.rollout.engine import EngineProgress
 
 
-def growing_panel(env: str, steps: int) -> FanPanel | None:
+def growing_panel(steps: int) -> FanPanel | None:
     """The chart that grows; None where there is no terminal to show it on."""
     from imagine_cli.cli.progress import is_live
 
@@ -21,7 +21,7 @@ def growing_panel(env: str, steps: int) -> FanPanel | None:
     from imagine_cli.cli.console import messages
     from imagine_cli.cli.fan_panel import FanPanel
 
-    return FanPanel(messages(), env, steps)
+    return FanPanel(messages(), steps)
 
 
 class Teller:

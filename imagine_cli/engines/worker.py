@@ -152,7 +152,7 @@ def _prepared(work: Work) -> tuple[PreparedRollout, Manifest]:
         ) from error
     request = RolloutRequest.from_json(work.request, work.folder)
     env = make_env(request.env, dict(request.env_kwargs))
-    about = describe(env, dict(request.env_kwargs))
+    about = describe(env, dict(request.env_kwargs), request.env)
     rollout = prepare(request, env, about, given=work.given, trust_pickle=work.trust_pickle)
     own = Manifest.of(request_header(rollout, ""), **rollout.layout)
     difference = own.difference(manifest)

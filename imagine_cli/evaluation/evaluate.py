@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription, describe, env_named, kwargs_named, make_env
+from imagine_cli.environments import EnvDescription, env_named, kwargs_named, opened_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.baselines import linear_gaussian, no_change
 from imagine_cli.evaluation.candidates import find_candidates
@@ -52,7 +51,7 @@ def evaluate_model(
 
     Args:
         models: one or several checkpoints, or TensorDictModules.
-        env_id: a Gymnasium env id; may be left out with ``real``, whose file says it.
+        env_id: a Gymnasium env id; else the one that ``real`` says, or the first model's file.
         steps: T; 50, or all that ``real`` has.
         trajectories: B; 100, or all that ``real`` has.
         propagation: one or several propagations, as :func:`~imagine_cli.run_rollout` takes them;
@@ -94,8 +93,6 @@ def evaluate_model(
     known = Provenance(attributes)
     if real is not None:
         env_id = env_named(known.env_id, real, env_id)
-    if env_id is None:
-        raise InputError("no env: give --env, or --real with a recorded real run")
     env_kwargs = kwargs_named(known.env_kwargs, real, options.pop("env_kwargs", None))
     request = RolloutRequest.of(
         {
@@ -103,10 +100,10 @@ def evaluate_model(
             "trajectories": 100 if trajectories is None else trajectories,
         }
     )  # fmt: skip
-    env = make_env(env_id, env_kwargs)
-    with ExitStack() as stack:
-        stack.callback(env.close)
-        about = describe(env, env_kwargs)
+    from imagine_cli.rollout.prepare import with_env
+
+    request = with_env(request, given[0])
+    with opened_env(request.env, dict(request.env_kwargs)) as (env, about):
         if run is not None:
             run = _cut(run, about, trajectories, steps, real)
             request = replace(
@@ -188,5 +185,5 @@ def _run(env: Any, about: EnvDescription, request: RolloutRequest, progress: Pro
     policy = make_policy(request.policy, about, seed=seed)
     policy.check(steps, trajectories)
     return run_real(
-        env, policy, steps=steps, trajectories=trajectories, seed=seed, progress=progress
+        env, about, policy, steps=steps, trajectories=trajectories, seed=seed, progress=progress
     )

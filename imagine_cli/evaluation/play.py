@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.environments import EnvDescription, env_said, opened_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.imagining import imagined_returns
 from imagine_cli.evaluation.real import RealRun, evaluation_seed, run_real, write_real
@@ -85,7 +84,7 @@ def _described(values: np.ndarray) -> dict[str, Any]:
 
 
 def play_policy(
-    env_id: str,
+    env_id: str | None,
     policy: str | Policy = "random",
     *,
     trajectories: int = 100,
@@ -101,7 +100,7 @@ def play_policy(
     """Play a policy in the real env: returns and lengths of its episodes.
 
     Args:
-        env_id: a Gymnasium env id.
+        env_id: a Gymnasium env id; if None, the one that the file of ``model`` or ``policy`` says.
         policy: as :func:`~imagine_cli.policies.make_policy` takes it, or a policy; planners plan
             with ``model``.
         trajectories: B, how many episodes.
@@ -121,26 +120,24 @@ def play_policy(
         ImagineError: the env or the model failed.
     """
     progress = progress or Silent()
-    env_kwargs = dict(options.pop("env_kwargs", None) or {})
-    env = make_env(env_id, env_kwargs)
-    with ExitStack() as stack:
-        stack.callback(env.close)
-        about = describe(env, env_kwargs)
+    named = policy if isinstance(policy, str) else policy.name
+    request = RolloutRequest.of(
+        {
+            **options, "env": env_id, "policy": named, "steps": steps,
+            "trajectories": trajectories,
+        }
+    )  # fmt: skip
+    request = env_to_play(request, model)
+    with opened_env(request.env, dict(request.env_kwargs)) as (env, about):
         limit = env.spec.max_episode_steps if env.spec is not None else None
-        named = policy if isinstance(policy, str) else policy.name
-        request = RolloutRequest.of(
-            {
-                **options, "env": env_id, "env_kwargs": env_kwargs, "policy": named,
-                "steps": limit or _STEPS if steps is None else steps,
-                "trajectories": trajectories,
-            }
-        )  # fmt: skip
+        if steps is None:
+            request = replace(request, steps=limit or _STEPS)
         own = evaluation_seed(request.seed)
         acting, prepared = _prepare(request, env, about, policy, model, own, trust_pickle)
         acting.check(request.steps, request.trajectories)
         begun = time.perf_counter()
         run = run_real(
-            env, acting, steps=request.steps, trajectories=request.trajectories, seed=own,
+            env, about, acting, steps=request.steps, trajectories=request.trajectories, seed=own,
             progress=progress,
         )  # fmt: skip
         seconds = time.perf_counter() - begun
@@ -156,6 +153,21 @@ def play_policy(
     return Played(
         about.id, named, request.seed, request.steps, _returns(run), run.lengths, imagined, seconds
     )
+
+
+def env_to_play(request: RolloutRequest, model: Any) -> RolloutRequest:
+    """The request with the env that the file of the model or policy names, where it has none.
+
+    Raises InputError where neither says.
+    """
+    from imagine_cli.policies.checkpoint import describe_policy, is_policy
+    from imagine_cli.rollout.prepare import with_env
+
+    if request.env or model is not None or not is_policy(request.policy):
+        return with_env(request, model)
+    said = describe_policy(request.policy)["env"]
+    env, kwargs = env_said(said, request.policy, request.env_kwargs)
+    return replace(request, env=env, env_kwargs=kwargs)
 
 
 def _prepare(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription, describe
+from imagine_cli.environments import EnvDescription, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.recording import RolloutHeader, open_rollout, write_rollout
@@ -70,6 +70,7 @@ def evaluation_seed(seed: int) -> int:
 
 def run_real(
     env: gymnasium.Env[Any, Any],
+    about: EnvDescription,
     policy: Policy,
     *,
     steps: int,
@@ -84,7 +85,8 @@ def run_real(
     it gives. A trajectory ends early where the env terminates or truncates it.
 
     Args:
-        env: the env; of a policy that is faster in many at once there are copies of it.
+        env, about: the env and what it is; of a policy that is faster in many at once there are
+            copies of it.
         policy: what acts.
         steps: T, the most steps of a trajectory.
         trajectories: B, how many; infinity where ``total`` ends the run.
@@ -95,11 +97,8 @@ def run_real(
     Raises:
         ImagineError: an observation or a reward that is not finite.
     """
-    import gymnasium
-
     from imagine_cli.rollout.real import real_episodes
 
-    about = describe(env)
     progress = progress or Silent()
     whole = int(trajectories * steps) if total is None else total
     progress.stage("running the real env", whole)
@@ -109,7 +108,7 @@ def run_real(
         envs = [env]
         if total is None and env.spec is not None:
             for _ in range(min(int(trajectories), policy.episodes_at_once) - 1):
-                envs.append(gymnasium.make(env.spec))
+                envs.append(make_env(about.id, about.kwargs))
                 stack.callback(envs[-1].close)
         while len(episodes) < trajectories and left > 0:
             most = steps if total is None else min(steps, left)

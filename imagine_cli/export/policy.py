@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from imagine_cli.checkpoint.torch_export import archive, evaluating, line, program_from, quiet
-from imagine_cli.environments import EnvDescription, describe_named, env_named, kwargs_named
+from imagine_cli.environments import EnvDescription, describe_named, env_said
 from imagine_cli.errors import InputError, require
 from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.policies.base import PolicyContext
@@ -91,10 +91,7 @@ def _env(
         return env
     if env is None:
         said = describe_policy(policy)["env"] if isinstance(policy, (str, Path)) else {}
-        env = env_named(str(said.get("id") or ""), policy, None)
-        arguments = said.get("kwargs")
-        arguments = arguments if isinstance(arguments, dict) else None
-        env_kwargs = kwargs_named(arguments, policy, env_kwargs)
+        env, env_kwargs = env_said(said, policy, env_kwargs)
     return describe_named(env, env_kwargs)
 
 

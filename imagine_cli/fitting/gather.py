@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from imagine_cli.environments import EnvDescription, describe, describe_named, make_env
+from imagine_cli.environments import EnvDescription, describe_named, opened_env
 from imagine_cli.errors import InputError
 from imagine_cli.fitting.collect import Transitions, collect
 from imagine_cli.fitting.data import env_of, join, read_recordings
@@ -45,13 +45,10 @@ def run(
     """
     if env_id is None:
         raise InputError("no env: give --env, or --data that says of which env it is")
-    env, seed = make_env(env_id, env_kwargs), derived_seed(seed, Stream.FIT)
-    try:
-        about = describe(env, env_kwargs)
+    seed = derived_seed(seed, Stream.FIT)
+    with opened_env(env_id, env_kwargs) as (env, about):
         acting = make_policy(policy, about, seed=seed)
         transitions = collect(env, acting, steps=steps, seed=seed, progress=progress)
-    finally:
-        env.close()
     return Gathered(env_id, about, transitions)
 
 

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from math import ceil
 
-from imagine_cli.environments import describe, make_env
+from imagine_cli.environments import opened_env
 from imagine_cli.recording.manifest import Manifest
 from imagine_cli.recording.shard import encode, rows
 from imagine_cli.request import RolloutRequest
-from imagine_cli.rollout.prepare import prepare, request_header
+from imagine_cli.rollout.prepare import prepare, request_header, with_env
 from imagine_cli.rollout.shards import imagine_shard
 
 # A shard's numbers are in memory as tensors, as arrays and as a file.
@@ -48,9 +48,8 @@ def estimate_rollout(
 
     Raises as :func:`~imagine_cli.run_rollout` does. Nothing is written.
     """
-    real = make_env(request.env, dict(request.env_kwargs))
-    try:
-        about = describe(real, dict(request.env_kwargs))
+    request = with_env(request)
+    with opened_env(request.env, dict(request.env_kwargs)) as (real, about):
         rollout = prepare(request, real, about, trust_pickle=trust_pickle)
         grid = Manifest.of(request_header(rollout, ""), **rollout.layout).grid
         first, steps, took, begun = grid[0], 0, 0.0, time.perf_counter()
@@ -61,8 +60,6 @@ def estimate_rollout(
             done = imagine_shard(rollout, piece, None)
             data = encode(grid, piece, done.numbers, {}, "")
             took = time.perf_counter() - before
-    finally:
-        real.close()
     count = first.last_trajectory * steps
     row_seconds = took * request.steps / steps
     many = sum(1 for _ in rows(grid))

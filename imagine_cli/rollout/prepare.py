@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from imagine_cli.checkpoint import check_env, checkpoint_files, load_world_model
-from imagine_cli.environments import EnvDescription
+from imagine_cli.checkpoint import check_env, checkpoint_files, load_world_model, read_checkpoint
+from imagine_cli.environments import EnvDescription, env_said
 from imagine_cli.errors import InputError
 from imagine_cli.files.digest import sha256_of
 from imagine_cli.memory import check_memory
@@ -51,6 +51,20 @@ class LoadedModel:
     @property
     def kind(self) -> str:
         return str(getattr(self.module, "kind", "module"))
+
+
+def with_env(request: RolloutRequest, model: Any = None) -> RolloutRequest:
+    """The request with the env that its model's checkpoint names, where it names none.
+
+    ``model`` stands for the model that the request names. Raises InputError where nobody says.
+    """
+    if request.env:
+        return request
+    file = request.model if model is None else model
+    if not file or not isinstance(file, str | Path):
+        raise InputError("no env: give --env, or a --model whose file says of which env it is")
+    env, kwargs = env_said(read_checkpoint(file).env, file, request.env_kwargs)
+    return replace(request, env=env, env_kwargs=kwargs)
 
 
 def load_model(

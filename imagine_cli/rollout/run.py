@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.environments import describe, make_env
+from imagine_cli.environments import opened_env
 from imagine_cli.errors import InputError
 from imagine_cli.recording import PartWriter, RolloutWriter
 from imagine_cli.request import RolloutRequest
@@ -67,7 +67,7 @@ class RolloutSummary:
 
 
 def run_rollout(
-    request: RolloutRequest | str,
+    request: RolloutRequest | str = "",
     model: str | Path | torch.nn.Module | None = None,
     *,
     output: str | Path = "rollout.h5",
@@ -88,10 +88,11 @@ def run_rollout(
     ``run_rollout(RolloutRequest(env="Pendulum-v1", model="wm.pt", steps=100))``.
 
     Args:
-        request: what is imagined; or a Gymnasium env id, with ``options`` being the rest of a
-            :class:`~imagine_cli.RolloutRequest` and the parameters of its propagation, which may
-            be a :class:`~imagine_cli.propagation.Propagation`; its policy may be an object too:
-            a :class:`~imagine_cli.policies.Policy`, a TensorDictModule from "observation" to
+        request: what is imagined; or a Gymnasium env id, empty for the env that the model's file
+            names, with ``options`` being the rest of a :class:`~imagine_cli.RolloutRequest` and
+            the parameters of its propagation, which may be a
+            :class:`~imagine_cli.propagation.Propagation`; its policy may be an object too: a
+            :class:`~imagine_cli.policies.Policy`, a TensorDictModule from "observation" to
             "action", or any function of observations ``(N, D)``.
         model: a checkpoint's path, or a world model (any TensorDictModule), which stays as it is;
             the request's if None.
@@ -128,13 +129,13 @@ def run_rollout(
     elif options:
         raise TypeError(f"run_rollout takes {sorted(options)} in the request")
     output = Path(output)
-    real = make_env(request.env, dict(request.env_kwargs))
-    try:
-        from imagine_cli.rollout.engine import EngineProgress, make_engine
-        from imagine_cli.rollout.prepare import prepare, request_header
+    from imagine_cli.rollout.engine import EngineProgress, make_engine
+    from imagine_cli.rollout.prepare import prepare, request_header, with_env
 
+    request = with_env(request, model)
+    with opened_env(request.env, dict(request.env_kwargs)) as (real, about):
         rollout = prepare(
-            request, real, describe(real, dict(request.env_kwargs)), model,
+            request, real, about, model,
             propagation=None if isinstance(propagation, str) else propagation,
             policy=None if isinstance(policy, str) else policy,
             trust_pickle=trust_pickle,
@@ -150,8 +151,6 @@ def run_rollout(
         ) as writer:
             _warn_of_partial(output, writer, resume)
             make_engine(engine).run(rollout, writer, progress)
-    finally:
-        real.close()
     total = progress.total
     failed = total.trajectories - total.ended
     if failed:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.environments import EnvDescription, opened_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.real import RealRun, run_real, write_real
 from imagine_cli.files.json_file import read_json
@@ -312,9 +312,7 @@ class _Run:
         path, request = self.place(number) / "real.h5", self.request
         if path.exists():
             return read_real(path)[0]
-        env = make_env(request.env, dict(request.env_kwargs))
-        try:
-            about = describe(env, dict(request.env_kwargs))
+        with opened_env(request.env, dict(request.env_kwargs)) as (env, about):
             limit = env.spec.max_episode_steps if env.spec is not None else None
             steps = request.trial_steps or limit or _LIMIT
             seed = derived_seed(request.seed, Stream.LEARNING, number)
@@ -325,11 +323,9 @@ class _Run:
                 named, policy = self._actor(number, env, about, seed)
                 total = None
             run = run_real(
-                env, policy, steps=steps, trajectories=math.inf if total else 1, total=total,
+                env, about, policy, steps=steps, trajectories=math.inf if total else 1, total=total,
                 seed=seed, progress=self.progress,
             )  # fmt: skip
-        finally:
-            env.close()
         write_real(run, path, about, policy=named, seed=seed, command=self._command)
         return run
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from imagine_cli.belief import Belief
-from imagine_cli.environments import EnvDescription, describe, make_env
+from imagine_cli.environments import EnvDescription, opened_env
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.checkpoint import save_policy
@@ -24,7 +24,13 @@ from imagine_cli.propagation.sampled import Sampled
 from imagine_cli.request import RolloutRequest
 from imagine_cli.rollout.initial import make_initial
 from imagine_cli.rollout.nonfinite import CANT_GO_ON
-from imagine_cli.rollout.prepare import LoadedModel, device_named, load_model, make_dynamics
+from imagine_cli.rollout.prepare import (
+    LoadedModel,
+    device_named,
+    load_model,
+    make_dynamics,
+    with_env,
+)
 from imagine_cli.search.evaluations import EvaluationLog
 from imagine_cli.search.initial_policy import check_policy, initial_policy, is_file
 from imagine_cli.search.objective import ImaginedReturn
@@ -79,7 +85,7 @@ class OptimizedPolicy:
 
 
 def optimize_policy(
-    env_id: str | RolloutRequest,
+    env_id: str | RolloutRequest = "",
     model: str | Path | torch.nn.Module | None = None,
     *,
     policy: str = "rbf:50",
@@ -103,8 +109,8 @@ def optimize_policy(
     The same arguments give the same policy to the bit, on the same machine and versions.
 
     Args:
-        env_id: a Gymnasium id; or a request, of which ``policy``, ``start``, ``horizon`` (its
-            steps) and ``trajectories`` then come too.
+        env_id: a Gymnasium id, empty for the env that the model's file names; or a request, of
+            which ``policy``, ``start``, ``horizon`` (its steps) and ``trajectories`` then come too.
         model: a checkpoint's path, or a world model, which stays as it is.
         policy: ``linear``, ``rbf:50``, ``mlp:64,64`` or the path of a policy to go on from
             (:func:`~imagine_cli.search.initial_policy.initial_policy`).
@@ -144,12 +150,11 @@ def optimize_policy(
             {**options, "env": env_id, "model": named, "policy": policy, "start": start,
              "steps": horizon, "trajectories": trajectories}
         )  # fmt: skip
+    request = with_env(request, model)
     _check(request, method, iterations, restarts, learning_rate)
     progress = progress or Silent()
     begun, created = time.monotonic(), datetime.now(timezone.utc)
-    real = make_env(request.env, dict(request.env_kwargs))
-    try:
-        env = describe(real, dict(request.env_kwargs))
+    with opened_env(request.env, dict(request.env_kwargs)) as (real, env):
         check_policy(request.policy, env)
         given = request.model if model is None else model
         loaded = load_model(given, env, request, trust_pickle=trust_pickle)
@@ -161,8 +166,6 @@ def optimize_policy(
         initial = make_initial(request.start, real, env, seed=request.seed, count=count)
         device = device_named(request.device)
         belief = Belief(*(torch.from_numpy(part).to(device) for part in initial(0, count)))
-    finally:
-        real.close()
     objective = ImaginedReturn(dynamics, belief, request.steps, request.seed)
     with one_thread():
         states = _visited(objective, env, request)

@@ -209,9 +209,10 @@ def main() -> None:
     for env_id in asked.envs:
         usual = ENVS.get(env_id, ENVS["HalfCheetah-v5"])
         env = make_env(env_id)
-        policy = make_policy("random", describe(env), seed=evaluation_seed(0))
+        about = describe(env)
+        policy = make_policy("random", about, seed=evaluation_seed(0))
         run = run_real(
-            env, policy, steps=asked.steps,
+            env, about, policy, steps=asked.steps,
             trajectories=asked.trajectories or usual["trajectories"], seed=evaluation_seed(0),
         )  # fmt: skip
         rows = []

@@ -89,7 +89,7 @@ def further(
     )
     policy = prepare(request, env, about).policy
     run = run_real(
-        env, policy, steps=limit or 1000, trajectories=episodes, seed=evaluation_seed(seed)
+        env, about, policy, steps=limit or 1000, trajectories=episodes, seed=evaluation_seed(seed)
     )
     env.close()
     return run

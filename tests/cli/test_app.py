@@ -67,7 +67,7 @@ def test_every_public_name_is_there() -> None:
     ("arguments", "sentence"),
     [
         (["rolout"], "No such command 'rolout'"),
-        (["rollout"], "Missing option '--env'"),
+        (["rollout"], "Missing option '--model'"),
         (["rollout", "--no-such"], "No such option"),
         (["inspect"], "Missing argument"),
     ],

@@ -31,7 +31,9 @@ def a_panel(steps: int, width: int = 80, height: int = 40) -> tuple[FanPanel, Co
     console = Console(
         width=width, height=height, force_terminal=True, color_system=None, legacy_windows=False
     )
-    return FanPanel(console, "Pendulum-v1", steps), console
+    panel = FanPanel(console, steps)
+    panel.env_id = "Pendulum-v1"
+    return panel, console
 
 
 def shown(panel: FanPanel, console: Console) -> str:

@@ -40,8 +40,8 @@ def test_a_planner_acts_in_several_at_once() -> None:
     dynamics = ModelDynamics(model, make_propagation(None, model), env_reward("Pendulum-v1"))
     context = PolicyContext(about, 0, model.dtype, "cpu", dynamics)
     policy = make_policy("icem:horizon=4,candidates=12,iterations=2,particles=5", context)
-    together = run_real(env, policy, steps=6, trajectories=3, seed=0)
+    together = run_real(env, about, policy, steps=6, trajectories=3, seed=0)
     policy.episodes_at_once = 1
-    alone = run_real(env, policy, steps=6, trajectories=3, seed=0)
+    alone = run_real(env, about, policy, steps=6, trajectories=3, seed=0)
     assert np.array_equal(together.observations, alone.observations)
     assert np.array_equal(together.actions, alone.actions)

@@ -26,7 +26,7 @@ def _record(env_id: str, path: Path, *, steps: int = 30, trajectories: int = 6) 
     env = make_env(env_id)
     about = describe(env)
     policy = make_policy("random", about, seed=1)
-    run = run_real(env, policy, steps=steps, trajectories=trajectories, seed=1)
+    run = run_real(env, about, policy, steps=steps, trajectories=trajectories, seed=1)
     write_real(run, path, about, policy="random", seed=1, command="a test")
     env.close()
     return path
