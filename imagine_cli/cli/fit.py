@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,9 @@ from imagine_cli.printable import printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-_NOT_OF_THE_FIT = {"env", "env_kwarg", "output", "force", "quiet", "json", "debug"}
+    from imagine_cli.fitting import Fitted
+
+_NOT_OF_THE_FIT = {"env", "env_kwarg", "output", "force", "quiet", "json", "debug", "no_scores"}
 
 
 def _size(text: str, default: str, least: int = 1) -> Any:
@@ -98,6 +101,9 @@ def fit(
     patience: Annotated[
         int | None, _size("ensemble: passes without an improvement before it stops.", "10")
     ] = None,
+    no_scores: Annotated[
+        bool, typer.Option("--no-scores", help="Don't score it, which can outlast the fit.")
+    ] = False,
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -107,7 +113,8 @@ def fit(
 
     The env runs under a policy, or somebody recorded what it did; part of the steps is fitted to,
     part sets how wide the predictions are and what of the error persists, and the rest says how
-    good they are, 1, 5 and 20 steps ahead. The kinds gp and sparse-gp need the extra "fit".
+    good they are, 1, 5 and 20 steps ahead. The model is written before it is scored, and again
+    with its scores, so that Ctrl-C loses none. The kinds gp and sparse-gp need the extra "fit".
 
     Example: imagine fit --env Pendulum-v1 --output wm.pt
 
@@ -124,18 +131,36 @@ def fit(
     from imagine_cli.checkpoint import save_world_model
     from imagine_cli.fitting import fit_world_model
 
-    with progress(quiet) as display:
-        fitted = fit_world_model(env, progress=display, **options)
-    command = f"{fitted.metadata['command']} --output {shlex.quote(str(output))}"
-    metadata = {**fitted.metadata, "command": command}
-    save_world_model(fitted.model, output, env=fitted.env, metadata=metadata, overwrite=force)
+    written: list[dict[str, Any]] = []
+
+    def write(fitted: Fitted) -> None:
+        command = f"{fitted.metadata['command']} --output {shlex.quote(str(output))}"
+        metadata = {**fitted.metadata, "command": command}
+        overwrite = force or bool(written)
+        save_world_model(
+            fitted.model, output, env=fitted.env, metadata=metadata, overwrite=overwrite
+        )
+        written.append(metadata)
+
+    try:
+        with progress(quiet) as display:
+            fitted = fit_world_model(
+                env, progress=display, on_model=write, scores=not no_scores, **options
+            )
+        if not no_scores:
+            write(fitted)
+    except (KeyboardInterrupt, SystemExit):
+        if written:
+            print(f"imagine: {printable(str(output))} is written, without scores", file=sys.stderr)
+        raise
+    metadata = written[-1]
     if json:
         from imagine_cli.cli.inspect_document import as_json
 
         print(as_json({"path": str(output), **metadata}))
         return
     print(output)
-    if not quiet:
+    if not quiet and not no_scores:
         print_scores(metadata["held_out_scores"])
 
 

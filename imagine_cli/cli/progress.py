@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import as_lines, messages
+from imagine_cli.cli.tables import duration
 from imagine_cli.printable import printable
 from imagine_cli.progress import Progress, Silent
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from rich.progress import Task
     from rich.text import Text
 
+# Seconds of a stage that tell of the rest, and how many there must be for a word of it.
+_TRIAL, _LONG = 2.0, 60.0
+
 Above = Callable[[], "RenderableType | None"]
 
 
@@ -27,7 +31,8 @@ def progress(quiet: bool = False, above: Above | None = None) -> Iterator[Progre
     """A display that is taken down when the block ends, however it ends.
 
     On a terminal a bar for each stage, with count, rate, time left and note. Elsewhere one plain
-    line when a stage begins and one when it ends. With ``quiet`` nothing. What ``above`` gives
+    line when a stage begins, one once it is known that it takes over a minute, and one when it
+    ends. With ``quiet`` nothing. What ``above`` gives
     is shown over the bars, anew with each of their pictures. Warnings are lines on stderr.
     """
     with as_lines(quiet):
@@ -55,12 +60,19 @@ class _Lines:
     def stage(self, name: str, total: int | None = None) -> None:
         self.finish()
         self._name, self._total, self._count, self._note = name, total, 0, ""
-        self._begun = time.monotonic()
+        self._begun, self._foretold = time.monotonic(), False
         self._print(name if total is None else f"{name}: 0 of {total}")
 
     def advance(self, n: int = 1, note: str = "") -> None:
         self._count += n
         self._note = note or self._note
+        taken = time.monotonic() - self._begun
+        if self._foretold or not self._total or not self._count or taken < _TRIAL:
+            return
+        left = taken * (self._total / self._count - 1)
+        if left > _LONG:
+            self._foretold = True
+            self._print(f"{self._name}: {self._count} of {self._total}, {duration(left)} left")
 
     def finish(self) -> None:
         if self._name is None:

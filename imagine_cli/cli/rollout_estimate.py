@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imagine_cli.cli.tables import duration
 from imagine_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,19 +31,12 @@ def print_estimate(
 
 
 def _lines(found: Estimate) -> list[str]:
-    each = _time(found.row_seconds)
+    each = duration(found.row_seconds)
     by = "1 worker" if found.workers == 1 else f"{found.workers} workers"
     memory = [] if found.memory is None else [f"memory  {found.memory / 1e9:.2g} GB in each worker"]
     return [
         f"work    {found.rows} rows of {found.shards // found.rows} shards; a row takes {each}",
-        f"time    {_time(found.seconds)} by {by}",
+        f"time    {duration(found.seconds)} by {by}",
         *memory,
         f"file    {found.file / 1e6:,.3g} MB",
     ]
-
-
-def _time(seconds: float) -> str:
-    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.2g} {name}"
-    return f"{seconds:.2g} seconds"

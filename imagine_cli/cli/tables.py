@@ -58,6 +58,14 @@ def bytes_text(size: int) -> str:
     return f"{size} B"
 
 
+def duration(seconds: float) -> str:
+    """``45 seconds``, ``3.2 minutes``, ``14 hours``."""
+    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.2g} {name}"
+    return f"{seconds:.2g} seconds"
+
+
 def speaks_unicode() -> bool:
     """Whether stdout's encoding has the characters of our tables."""
     try:

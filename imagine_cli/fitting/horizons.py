@@ -6,6 +6,9 @@ as far as the transitions held out go on without a gap; the propagation is the m
 
 from __future__ import annotations
 
+import time
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -14,7 +17,7 @@ import torch
 
 from imagine_cli.belief import point
 from imagine_cli.environments import EnvDescription
-from imagine_cli.errors import ImagineError
+from imagine_cli.errors import ImagineError, Remark
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.one_step import marginals, score_reward, scores_document
 from imagine_cli.fitting.split import Split
@@ -24,7 +27,7 @@ from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.propagation.registry import make_propagation
 from imagine_cli.scores import Scores, score
 from imagine_cli.threads import one_thread
-from imagine_cli.unroll import ModelDynamics, begin, unroll
+from imagine_cli.unroll import ModelDynamics, Step, begin, unroll
 from imagine_cli.world_models.base import WorldModel
 
 HORIZONS = (1, 5, 20)
@@ -32,6 +35,10 @@ HORIZONS = (1, 5, 20)
 # The most windows that are imagined: 100, or fewer where covariances are large, but 20. The same
 # for every kind of model, so that these are compared on the same windows.
 _MOST, _MOST_NUMBERS, _LEAST = 100, 6000, 20
+
+
+# Seconds that are worth a word before, and the windows that tell of them.
+_LONG, _TRIED = 60.0, 4
 
 
 class Windows(NamedTuple):
@@ -158,16 +165,21 @@ def _imagine(
     if not horizons:
         return beliefs
     dynamics = ModelDynamics(model, make_propagation(None, model))
-    noise = TrajectoryNoise(seed, 0, len(found.start), model.dtype)
-    progress.stage("scoring steps ahead", horizons[-1])
     steps = np.minimum(np.arange(horizons[-1]), found.length[:, None] - 1)
     rows = found.start[:, None] + steps
-    policy = GivenActions(torch.as_tensor(data.actions[rows]), "held out")
-    belief = point(torch.as_tensor(data.observations[found.start]).to(model.dtype))
-    with torch.no_grad(), suppress(ImagineError):
+
+    def imagined(count: int, steps: int) -> Iterator[Step]:
+        """The first so many windows."""
+        noise = TrajectoryNoise(seed, 0, count, model.dtype)
+        policy = GivenActions(torch.as_tensor(data.actions[rows[:count]]), "held out")
+        belief = point(torch.as_tensor(data.observations[found.start[:count]]).to(model.dtype))
         state = begin(dynamics, policy, belief, noise)
-        imagined = unroll(dynamics, policy, belief, state, noise, horizons[-1])
-        for ahead, step in enumerate(imagined, start=1):
+        return unroll(dynamics, policy, belief, state, noise, steps)
+
+    with torch.no_grad(), suppress(ImagineError):
+        _foretell(imagined, len(rows), horizons[-1])
+        progress.stage("scoring steps ahead", horizons[-1])
+        for ahead, step in enumerate(imagined(len(rows), horizons[-1]), start=1):
             mean, var, reward, reward_var, _ = step.prediction
             if not (torch.isfinite(mean).all() and torch.isfinite(var).all()):
                 break
@@ -179,6 +191,26 @@ def _imagine(
                 variances = var.diagonal(dim1=-2, dim2=-1)
                 beliefs[ahead] = (mean.double().numpy(), variances.double().numpy()), rewards
     return beliefs
+
+
+def _foretell(imagined: Callable[[int, int], Iterator[Step]], count: int, steps: int) -> None:
+    """A Remark where so many windows and steps take over a minute, by a step of a few of them."""
+
+    def seconds(some: int) -> float:
+        begun = time.perf_counter()
+        next(imagined(some, 1))
+        return time.perf_counter() - begun
+
+    if count <= _TRIED or seconds(1) * count * steps < _LONG:
+        return
+    one, some = seconds(1), seconds(_TRIED)  # the first one may have loaded and compiled
+    total = steps * (one + (count - 1) * max(0.0, some - one) / (_TRIED - 1))
+    if total > _LONG:
+        warnings.warn(
+            f"scoring takes about {total / 60:.2g} minutes; imagine fit --no-scores leaves it out",
+            Remark,
+            stacklevel=2,
+        )
 
 
 def _score(belief: Marginals, actual: np.ndarray, there: np.ndarray) -> Scores:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import distributions
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from imagine_cli.environments import EnvDescription
-from imagine_cli.errors import InputError
+from imagine_cli.errors import InputError, Remark
 from imagine_cli.fitting import gather
 from imagine_cli.fitting.collect import check_sizes
 from imagine_cli.fitting.horizons import held_out_scores
@@ -27,6 +27,9 @@ from imagine_cli.registry import FITS
 from imagine_cli.world_models.base import WorldModel
 
 _STEPS = 20000
+
+# More observations than these are worth a word before the work.
+_MANY = 30
 
 # How many standard deviations of the data an error has that no forecast should have.
 _DIVERGED = 10.0
@@ -60,6 +63,8 @@ def fit_world_model(
     reward: bool = False,
     seed: int = 0,
     held_out: float = 0.2,
+    scores: bool = True,
+    on_model: Callable[[Fitted], None] | None = None,
     progress: Progress | None = None,
     **options: int,
 ) -> Fitted:
@@ -82,6 +87,8 @@ def fit_world_model(
         reward: model the reward too, in the kinds that can.
         seed: of the resets, the policy, the split and the optimisation.
         held_out: the part of the steps that is scored on; as much again goes to calibration.
+        scores: whether it is scored, which can take longer than the fit.
+        on_model: called with the model before it is scored.
         progress: told of what goes on.
         **options: of the kind: ``points`` and ``restarts`` of ``"gp"``; ``points`` of
             ``"sparse-gp"``; ``members``, ``elites``, ``hidden``, ``layers``, ``epochs`` and
@@ -115,20 +122,19 @@ def fit_world_model(
         check_fraction(held_out, len(found.transitions))
     transitions = found.transitions
     check_sizes(transitions, found.env.observation_names)
+    if found.env.observation_size > _MANY:
+        sizes = f"{found.env.observation_size} observations and {found.env.action_size} actions"
+        warnings.warn(f"{found.env_id} has {sizes}", Remark, stacklevel=2)
     parts = split(transitions, held_out, seed)
     fitted = how.fit(parts, reward=reward, seed=seed, progress=progress, **options)
     error, error_summary = fit_model_error(
         fitted.model, transitions, parts.calibration_rows, progress
     )
     fitted.model.model_error = error
-    scores = held_out_scores(
-        fitted.model, transitions, parts, found.env, seed=seed, progress=progress
-    )
-    _warn_of_divergence(scores["horizons"]["ahead"], found.env, transitions.next_observations)
-    progress.finish()
     asked: dict[str, Any] = {
         "kind": kind, "steps": steps, **options, "policy": policy, "seed": seed,
         "held_out": held_out, "reward": reward or None,
+        "no_scores": None if scores else True,
     }  # fmt: skip
     arguments = {name: value for name, value in asked.items() if value is not None}
     metadata = {
@@ -141,12 +147,21 @@ def fit_world_model(
         "episodes": int(transitions.episode[-1]) + 1,
         **fitted.summary,
         "model_error": error_summary,
-        "held_out_scores": scores,
         "versions": _versions(),
         "created": created.isoformat(timespec="seconds"),
         "duration_seconds": round(time.monotonic() - begun, 3),
     }  # fmt: skip
-    return Fitted(fitted.model, found.env, metadata)
+    result = Fitted(fitted.model, found.env, metadata)
+    if on_model is not None:
+        on_model(result)
+    if scores:
+        metadata["held_out_scores"] = score = held_out_scores(
+            fitted.model, transitions, parts, found.env, seed=seed, progress=progress
+        )
+        _warn_of_divergence(score["horizons"]["ahead"], found.env, transitions.next_observations)
+        metadata["duration_seconds"] = round(time.monotonic() - begun, 3)
+    progress.finish()
+    return result
 
 
 def _warn_of_divergence(

@@ -177,3 +177,39 @@ def test_interrupted_it_leaves_nothing_and_status_130(stage: str, tmp_path: Path
     assert "Traceback" not in err
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_while_it_is_scored_it_leaves_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("imagine_cli.fitting.world_model.held_out_scores", stopped)
+    path = tmp_path / "wm.pt"
+    assert _fit("-o", path, *SMALL) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-2:] == [
+        f"imagine: {path} is written, without scores", "imagine: error: interrupted",
+    ]  # fmt: skip
+    assert load_world_model(path).kind == "gp"
+    assert "held_out_scores" not in read_checkpoint(path).metadata
+    assert list(tmp_path.iterdir()) == [path]
+    monkeypatch.undo()
+    assert _fit("-o", tmp_path / "again.pt", *SMALL, "--no-scores") == 0
+    one, other = load_world_model(path), load_world_model(tmp_path / "again.pt")
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    out, _ = capsys.readouterr()
+    assert out.splitlines() == [str(tmp_path / "again.pt")]
+    metadata = read_checkpoint(tmp_path / "again.pt").metadata
+    assert "--no-scores" in metadata["command"]
+    assert main(["inspect", str(tmp_path / "again.pt")]) == 0
+
+
+def test_sizes_are_said_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--kind", "linear", "--steps", "60", "--no-scores", "-o", str(tmp_path / "ant.pt")]
+    assert main(["fit", "--env", "Ant-v5", *words]) == 0
+    assert "imagine: Ant-v5 has 105 observations and 8 actions\n" in capsys.readouterr().err
+    assert main(["fit", "--env", "Ant-v5", *words, "--quiet", "--force"]) == 0
+    assert capsys.readouterr().err == ""

@@ -45,6 +45,30 @@ def test_without_a_terminal_a_line_when_a_stage_begins_and_one_when_it_ends(
     ]
 
 
+def test_a_stage_of_over_a_minute_says_so_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("imagine_cli.cli.progress.time.monotonic", lambda: now[0])
+    with progress(quiet=False) as display:
+        display.stage("imagining", 100)
+        for _ in range(100):
+            now[0] += 1.5
+            display.advance()
+        display.stage("drawing", 20)
+        for _ in range(20):
+            now[0] += 3.0
+            display.advance()
+        display.finish()
+    assert capsys.readouterr().err.splitlines() == [
+        "imagining: 0 of 100",
+        "imagining: 2 of 100, 2.5 minutes left",
+        "imagining: 100 of 100 in 150.0 s",
+        "drawing: 0 of 20",
+        "drawing: 20 of 20 in 60.0 s",
+    ]
+
+
 def test_a_stage_that_an_error_ended_does_not_say_that_it_ended(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
