@@ -15,6 +15,7 @@ import numpy as np
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.flattening import flat, names_in
 from imagine_cli.importing import current_folder
+from imagine_cli.mujoco_warnings import heed_mujoco
 from imagine_cli.observation_names import observation_names
 from imagine_cli.seeds import Stream, seed_sequence
 
@@ -83,6 +84,7 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None) -> gymnasium.Env
 
     try:
         with current_folder():
+            heed_mujoco(env_id)
             env = gymnasium.make(env_id, **(kwargs or {}))
     except NameNotFound as error:
         raise InputError(f"no env {env_id!r}: {_one_line(error)}") from error

@@ -19,7 +19,7 @@ LAYERS = (
     "imagined_env env_rollout policies checkpoint recording inspection",
     "unroll",
     "world_models propagation rewards",
-    "belief environments errors files flattening importing interrupts lazy memory "
+    "belief environments errors files flattening importing interrupts lazy memory mujoco_warnings "
     "observation_names printable progress registry request scores seeds threads",
 )
 

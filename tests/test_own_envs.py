@@ -64,6 +64,7 @@ def test_a_file_alone_is_no_reason_to_import_a_module(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("fit", "--env", ENV, "--kind", "linear", "--steps", "200")
+    del sys.modules["own_envs_here"]
     assert main(["rollout", "--model", "wm.pt"]) == 2
     assert f"wm.pt names a module to import, '{ENV}'; if that may run" in capsys.readouterr().err
 
