@@ -54,11 +54,12 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
         f"{plural(found.steps, 'step')} of {found.env_id}, policy {found.policy}{early}"
     )
     console.print()
-    console.print(_ranking(found, console.width))
+    lost: list[str] = []
+    console.print(_ranking(found, console.width, lost))
     for report in found.models:
         console.print()
         line(f"{report.name}, {report.propagation}", "bold")
-        console.print(_by_horizon(found, report.scores, console.width))
+        console.print(_by_horizon(found, report.scores, console.width, lost))
         for d, name in enumerate(found.observation_names if dimensions else ()):
             ahead = ", ".join(
                 f"beats {baseline} until step {against.ahead[d]}"
@@ -66,14 +67,16 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
             )
             console.print()
             line(f"{name}: {ahead}")
-            console.print(_by_horizon(found, report.scores, console.width, d))
+            console.print(_by_horizon(found, report.scores, console.width, lost, d))
     notes = [f"{plus_minus()} and in brackets: 95 % intervals over trajectories"]
     if not dimensions and len(found.observation_names) > 1:
         notes.append("all dimensions together; --dimensions shows each, --json has every number")
+    if lost:
+        notes.append(f"left out at {console.width} columns, and in --json: {', '.join(lost)}")
     console.print("\n" + "\n".join(notes), style="dim", soft_wrap=True)
 
 
-def _ranking(found: Evaluation, width: int) -> Table:
+def _ranking(found: Evaluation, width: int, lost: list[str]) -> Table:
     """Best first, and to which step each is better than a baseline from the first one on."""
     last = max(h for h in range(1, found.steps + 1) if (found.lengths >= h).any())
     columns: dict[str, list[str]] = {"model": [report.name for report in found.models]}
@@ -90,18 +93,22 @@ def _ranking(found: Evaluation, width: int) -> Table:
         ahead = [report.against[name].ahead_overall for report in found.models]
         columns[f"beats {name}"] = [f"to step {step}" if step else "never" for step in ahead]
     columns["kind"] = [report.kind for report in found.models]
-    least = [f"energy @{last}", "kind", f"90 % @{last}", f"RMSE @{last}"]
+    least = [f"energy @{last}", "kind", f"90 % @{last}"]
     if _width(columns, least) <= width:
-        return _fitting(columns, least, width, left=2)
+        return _fitting(columns, least, width, lost, left=2)
     # What tells rows apart is in one column then, and the propagation over each model's table.
     del columns["propagation"]
     columns["model"] = [report.label for report in found.models]
     least += [f"beats {name}" for name in found.baselines]
-    return _fitting(columns, least, width, left=1)
+    return _fitting(columns, least, width, lost, left=1)
 
 
 def _by_horizon(
-    found: Evaluation, scores: RunScores, width: int, dimension: int | None = None
+    found: Evaluation,
+    scores: RunScores,
+    width: int,
+    lost: list[str],
+    dimension: int | None = None,
 ) -> Table:
     chosen = _JOINT if dimension is None else _MARGINAL
     horizons = shown_horizons(found.steps)
@@ -118,15 +125,21 @@ def _by_horizon(
     columns["PIT"] = [_histogram(pit[horizon - 1]) for horizon in horizons]
     least = ["PIT", "calibration", "real", "width 90 %", "in 50 %"]
     least += ["energy", "joint 95 %", "90 %", "|bias|", "bias", "CRPS"]
-    return _fitting(columns, least, width, left=0)
+    return _fitting(columns, least, width, lost, left=0)
 
 
-def _fitting(columns: dict[str, list[str]], least: list[str], width: int, left: int) -> Table:
-    """A table no wider than ``width``: without the columns ``least``, in turn, where it must."""
+def _fitting(
+    columns: dict[str, list[str]], least: list[str], width: int, lost: list[str], left: int
+) -> Table:
+    """A table no wider than ``width``: without the columns ``least``, in turn, where it must.
+
+    Those that it is without are added to ``lost``.
+    """
     needed = dict(columns)
     for head in least:
-        if _width(needed) > width:
-            needed.pop(head, None)
+        if head in needed and _width(needed) > width:
+            del needed[head]
+            lost += [head] * (head not in lost)
     rows = zip(*(columns[head] for head in needed), strict=True)
     return number_table(list(needed), list(rows), left=left)
 

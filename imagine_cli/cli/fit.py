@@ -22,7 +22,7 @@ from imagine_cli.cli.options import (
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
-from imagine_cli.cli.tables import number_table, plural, significant, times
+from imagine_cli.cli.tables import chosen, number_table, plural, significant, times
 from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
@@ -182,11 +182,19 @@ def _scores(scores: dict[str, Any], names: list[str]) -> Table:
         [*scores[key], *(some[key] for some in below.values())]
         for key in ("rmse", "nll", "coverage_95")
     ]
+    amiss = [abs(covered - 0.95) for covered in scores["coverage_95"]]
+    shown, caption = chosen(amiss, "those whose intervals are furthest from 95 %")
+    shown += range(len(names), len(names) + len(below))
     rows = [
-        [name, significant(rmse), f"{nll:.2f}", f"{100.0 * covered:.1f} %"]
+        [name, significant(rmse), _nats(nll), f"{100.0 * covered:.1f} %"]
         for name, rmse, nll, covered in zip([*names, *below], *columns, strict=True)
     ]
     held_out = f"{plural(scores['transitions'], 'step')} held out"
     if scores["steps"] > 1:
         held_out = f"{plural(scores['steps'], 'step')} ahead, {times(scores['transitions'])}"
-    return number_table([held_out, "RMSE", "NLL (nats)", "in 95 % interval"], rows)
+    headings = [held_out, "RMSE", "NLL (nats)", "in 95 % interval"]
+    return number_table(headings, [rows[k] for k in shown], caption=caption)
+
+
+def _nats(nll: float) -> str:
+    return f"{nll:.2f}" if abs(nll) < 1e5 else f"{nll:.2g}"

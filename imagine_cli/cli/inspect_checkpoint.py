@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from imagine_cli.cli.console import answers
 from imagine_cli.cli.tables import (
+    MOST_DIMENSIONS,
     bytes_text,
+    chosen,
     fact_table,
     number_table,
     plural,
@@ -127,7 +129,7 @@ def _sections(document: dict[str, Any]) -> Iterator[tuple[str, Table | None]]:
         ("sizes", sizes),
         ("propagation", ", ".join([f"{default} (the default)" if others else default, *others])),
         ("env", f"{env.get('id', 'not said')} {', '.join(kwargs)}".rstrip()),
-        ("observed", ", ".join(map(str, env.get("observation_names", []))) or "not said"),
+        ("observed", _names(env.get("observation_names", []))),
     ]
     yield "", fact_table(facts)
     for title, section in (("Model", document["model"]), ("Fitted", metadata)):
@@ -140,6 +142,11 @@ def _sections(document: dict[str, Any]) -> Iterator[tuple[str, Table | None]]:
         table = table or fact_table(list(_lines({"scores": scores})))
         yield "On transitions held out, one step ahead", table
     yield from _further_ahead(scores)
+
+
+def _names(names: list[Any]) -> str:
+    rest = [f"and {len(names) - 10} more"] if len(names) > MOST_DIMENSIONS else []
+    return ", ".join([*map(str, names[:10] if rest else names), *rest]) or "not said"
 
 
 def _source(source: Any) -> tuple[str, str]:
@@ -199,13 +206,19 @@ def _score_table(scores: dict[str, Any]) -> Table | None:
     }
     if not columns:
         return None
-    rows = [(name, {key: columns[key][d] for key in columns}) for d, name in enumerate(names)]
+    covered = [value for value in columns.get("coverage_95", []) if isinstance(value, float)]
+    amiss = [abs(value - 0.95) for value in covered]
+    shown, caption = chosen(
+        amiss if len(amiss) == len(names) else [0.0] * len(names),
+        "those whose intervals are furthest from 95 %",
+    )
+    rows = [(names[d], {key: columns[key][d] for key in columns}) for d in shown]
     for name, some in (("all", scores.get("overall")), ("reward", scores.get("reward"))):
         if isinstance(some, dict) and set(columns) <= set(some):
             rows.append((name, some))
     headings = [_SCORE_NAMES.get(key, key.replace("_", " ")) for key in columns]
     cells = [[str(name), *(_score(key, some[key]) for key in columns)] for name, some in rows]
-    return number_table(["", *headings], cells)
+    return number_table(["", *headings], cells, caption=caption)
 
 
 def _score(key: str, value: Any) -> str:

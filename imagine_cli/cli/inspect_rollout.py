@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from imagine_cli.cli.console import answers, messages, warning_line
 from imagine_cli.cli.tables import (
     bytes_text,
+    chosen,
     fact_table,
     fixed,
     number_table,
@@ -172,10 +173,15 @@ def _shown(count: int, width: int) -> list[int]:
 def _course_table(rollout: Rollout, stats: Statistics, width: int, line: int) -> Table:
     """Two rows for each dimension, ``line`` characters of sparkline at their ends."""
     shown = _shown(len(stats.observation.steps), width)
-    table = number_table(["", "", *_headings(stats.observation, shown), ""], [], left=2)
+    course = stats.observation
+    last = [0.0] * len(course.mean[-1]) if course.sd is None else course.sd[-1].tolist()
+    dimensions, caption = chosen(last, "the least sure at the end")
+    headings = ["", "", *_headings(stats.observation, shown), ""]
+    table = number_table(headings, [], left=2, caption=caption)
     table.columns[0].max_width = _NAME_WIDTH
     table.columns[-1].justify = "left"
-    for d, name in enumerate(rollout.observation_names):
+    for d in dimensions:
+        name = rollout.observation_names[d]
         _course_rows(table, name, stats.observation, d, shown, line)
     if stats.reward is not None:
         there = [place for place in shown if place < len(stats.reward.steps)]

@@ -113,11 +113,17 @@ class _Bars:
 
 def _rich_progress(above: Above | None) -> RichProgress:
     from rich import progress as rich
+    from rich.table import Column
     from rich.text import Text
 
     class RateColumn(rich.ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(_rate(task.finished_speed or task.speed), style="progress.data.speed")
+
+    class TimeColumn(rich.TimeRemainingColumn):
+        def render(self, task: Task) -> Text:
+            shown = super().render(task)
+            return shown.append(" in all" if task.finished else " left")
 
     class BarsBelow(rich.Progress):
         def get_renderables(self) -> Iterator[RenderableType]:
@@ -128,11 +134,13 @@ def _rich_progress(above: Above | None) -> RichProgress:
 
     return BarsBelow(
         rich.TextColumn("{task.description}", markup=False),
-        rich.BarColumn(bar_width=30),
+        rich.BarColumn(bar_width=30 if messages().width >= 120 else 10),
         rich.MofNCompleteColumn(),
         RateColumn(),
-        rich.TimeRemainingColumn(elapsed_when_finished=True),
-        rich.TextColumn("{task.fields[note]}", style="dim", markup=False),
+        TimeColumn(elapsed_when_finished=True),
+        rich.TextColumn(
+            "{task.fields[note]}", style="dim", markup=False, table_column=Column(overflow="fold")
+        ),
         console=messages(),
         refresh_per_second=10 if above is None else 5,
     )

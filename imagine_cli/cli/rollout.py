@@ -228,6 +228,7 @@ def _answer(summary: RolloutSummary, *, as_json: bool, quiet: bool) -> None:
     if quiet:
         return
     from imagine_cli.cli.console import messages
+    from imagine_cli.cli.tables import chosen
 
     many = f"{summary.trajectories} trajectories" if summary.trajectories > 1 else "1 trajectory"
     lines = [
@@ -240,11 +241,13 @@ def _answer(summary: RolloutSummary, *, as_json: bool, quiet: bool) -> None:
     if summary.returns is not None and len(summary.returns):
         spread = f", sd {summary.returns.std():.4g}" if len(summary.returns) > 1 else ""
         lines.append(f"  return {summary.returns.mean():.6g}{spread}")
-    width = max(map(len, summary.observation_names))
-    for name, before, after in zip(
-        summary.observation_names, summary.start_sd, summary.end_sd, strict=True
-    ):
+    spreads = list(zip(summary.observation_names, summary.start_sd, summary.end_sd, strict=True))
+    shown, caption = chosen(summary.end_sd.tolist(), "the least sure")
+    width = max(len(summary.observation_names[k]) for k in shown)
+    for name, before, after in (spreads[k] for k in shown):
         end = "none got to the end" if after != after else f"{after:.3g}"
         lines.append(f"  {name:<{width}}  sd {before:.3g} -> {end}")
+    if caption:
+        lines.append(f"  {caption}")
     lines.append(f"look at it with: imagine inspect {summary.path}")
     messages().print("\n".join(map(printable, lines)), markup=False, soft_wrap=True)

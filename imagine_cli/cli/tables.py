@@ -12,6 +12,8 @@ from imagine_cli.printable import printable
 if TYPE_CHECKING:
     from rich.table import Table
 
+MOST_DIMENSIONS = 30
+
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.-=+*#@"
 
@@ -63,7 +65,7 @@ def duration(seconds: float) -> str:
     for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.2g} {name}"
-    return f"{seconds:.2g} seconds"
+    return f"{significant(seconds, 2 if seconds < 100 else 3)} seconds"
 
 
 def speaks_unicode() -> bool:
@@ -100,6 +102,18 @@ def plus_minus() -> str:
     return "±" if speaks_unicode() else "+/-"
 
 
+def chosen(interest: Sequence[float], which: str) -> tuple[list[int], str]:
+    """The numbers of the dimensions to show, in order, and a caption where that is not all.
+
+    All of up to 30; of more the ten of the greatest interest, which are those ``which``.
+    """
+    count = len(interest)
+    if count <= MOST_DIMENSIONS:
+        return list(range(count)), ""
+    order = sorted(range(count), key=lambda k: 0.0 if math.isnan(interest[k]) else -interest[k])
+    return sorted(order[:10]), f"10 of {count} dimensions, {which}; --json has all"
+
+
 def fact_table(facts: Sequence[tuple[str, str]]) -> Table:
     """Labels, dim, and what they label; long values go on below themselves."""
     from rich.table import Table
@@ -113,18 +127,22 @@ def fact_table(facts: Sequence[tuple[str, str]]) -> Table:
     return table
 
 
-def number_table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Table:
+def number_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, caption: str = ""
+) -> Table:
     """A table without lines: ``left`` columns of words, the others of numbers, to the right."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim",
+        caption=Text(printable(caption), style="dim") if caption else None, caption_justify="left",
+    )  # fmt: skip
     for number, heading in enumerate(headings):
         table.add_column(
             Text(printable(heading)),
             justify="left" if number < left else "right",
-            no_wrap=True,
-            overflow="ellipsis",
+            overflow="fold",  # nothing is cut
         )
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
