@@ -18,6 +18,7 @@ from imagine_cli.cli.options import (
     Quiet,
     Seed,
     check_output,
+    check_there,
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
@@ -49,6 +50,8 @@ def calibrate(
 
     Example: imagine calibrate --model wm.pt --data real.h5 -o calibrated.pt
     """
+    check_there("world model", model)
+    check_there("--data", *data)
     check_output(output, force, model, *data)
 
     from imagine_cli.fitting import calibrate_world_model

@@ -17,6 +17,7 @@ from imagine_cli.cli.options import (
     NewCheckpoint,
     Quiet,
     check_output,
+    check_there,
     parse_env_kwargs,
 )
 from imagine_cli.errors import InputError
@@ -79,6 +80,7 @@ def convert(
 
     Example: imagine convert wm.pt2 -o wm.pt --process-noise 0.01,0.01,0.1
     """
+    check_there("model", source)
     check_output(output, force, source)
     sds = _numbers(process_noise, "--process-noise", "0.1,0.1,0.2", float)
     dimensions = [] if no_delta == "" else _numbers(no_delta, "--no-delta", "0,3", int)

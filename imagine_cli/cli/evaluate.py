@@ -33,6 +33,7 @@ from imagine_cli.cli.options import (
     Seed,
     TrustPickle,
     check_output,
+    check_there,
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
@@ -146,6 +147,8 @@ def evaluate(
     given: dict[str, Any] = {**locals(), "env_kwargs": parse_env_kwargs(env_kwarg)}
     if junit is not None and not fail_if:
         raise InputError("--junit reports gates and there are none; give --fail-if")
+    check_there("world model", *model)
+    check_there("recorded run", real)
     for output in (record, imagined, junit, plot):
         if output is not None:
             check_output(output, force, policy, real, *model)

@@ -19,6 +19,7 @@ from imagine_cli.cli.options import (
     Quiet,
     Seed,
     check_output,
+    check_there,
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
@@ -126,6 +127,7 @@ def fit(
         for name, value in given.items()
         if value is not None and name not in _NOT_OF_THE_FIT
     }
+    check_there("--data", *(data or []))
     check_output(output, force, policy, *(data or []))
 
     from imagine_cli.checkpoint import save_world_model

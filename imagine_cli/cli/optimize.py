@@ -21,6 +21,7 @@ from imagine_cli.cli.options import (
     Reward,
     Seed,
     check_output,
+    check_there,
     parse_env_kwargs,
 )
 
@@ -124,6 +125,7 @@ def optimize(
 
     Example: imagine optimize --env Pendulum-v1 --model wm.pt --reward env --propagation particles
     """
+    check_there("world model", model)
     check_output(output, force, model, start, None if force else policy)
     kwargs = parse_env_kwargs(env_kwarg)
 

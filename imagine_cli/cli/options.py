@@ -97,6 +97,13 @@ def parse_env_kwargs(
     return kwargs
 
 
+def check_there(what: str, *paths: Path | None) -> None:
+    """Refuse what is to be read and isn't there, before torch is imported, which takes seconds."""
+    for path in paths:
+        if path is not None and not os.path.lexists(path):
+            raise InputError(f"there is no {what} {path}")
+
+
 def check_output(path: Path, force: bool, *read: str | Path | None) -> None:
     """Refuse an output path that can't or mustn't be written, before any work is done.
 

@@ -21,6 +21,7 @@ from imagine_cli.cli.options import (
     Seed,
     TrustPickle,
     check_output,
+    check_there,
     parse_env_kwargs,
 )
 from imagine_cli.cli.settings import command_line
@@ -92,6 +93,7 @@ def play(
     from imagine_cli.cli.progress import progress
 
     kwargs = parse_env_kwargs(env_kwarg)
+    check_there("world model", model)
     for output in (record, video):
         if output is not None:
             check_output(output, force, model, policy)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import as_lines, messages
@@ -83,7 +83,8 @@ class _Lines:
         self._name = None
 
     def _print(self, line: str) -> None:
-        print(printable(line), file=sys.stderr, flush=True)
+        with suppress(OSError):  # of a reader that is gone, which is no reason to end the work
+            print(printable(line), file=sys.stderr, flush=True)
 
 
 class _Bars:

@@ -34,6 +34,7 @@ from imagine_cli.cli.options import (
     Seed,
     TrustPickle,
     check_output,
+    check_there,
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
@@ -169,6 +170,7 @@ def rollout(
     """
     options = {**locals(), "model": str(model), "env_kwargs": parse_env_kwargs(env_kwarg)}
     request = RolloutRequest.of(options)
+    check_there("world model", model)
     if estimate:
         print_estimate(request, 1 if workers is None else workers, trust_pickle, as_json=as_json)
         return

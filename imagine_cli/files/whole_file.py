@@ -16,6 +16,11 @@ TEMPORARY = ".tmp"
 
 def check_writable(path: Path, overwrite: bool) -> None:
     """InputError where a file can't or mustn't be written at ``path``."""
+    if str(path) in ("-", "/dev/stdout", "/dev/stderr") or path.parent == Path("/dev/fd"):
+        raise InputError(
+            f"the output {path} can't be a stream: a file appears under its name when all of it is "
+            "written; name a file"
+        )
     try:
         there = path.exists()
     except (OSError, ValueError) as error:  # a name that is too long, or has a zero byte

@@ -93,3 +93,35 @@ def test_completion_is_there() -> None:
         check=False,
     )
     assert "_IMAGINE_COMPLETE" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1"])
+@pytest.mark.parametrize(
+    "words",
+    [["fit", "--env", "Pendulum-v1"], ["rollout", "--model", __file__], ["plot", __file__]],
+    ids=lambda words: words[0],
+)
+def test_an_output_that_is_a_stream_is_refused_with_the_reason(
+    words: list[str], output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "-o", output, "--force"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"the output {output} can't be a stream: a file appears under its name when" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["rollout --model no.pt", "evaluate --model no.pt", "optimize --model no.pt",
+     "play --policy zero --model no.pt", "calibrate --model no.pt --data no.h5",
+     "convert no.pt -o out.pt", "export no.pt", "inspect no.pt", "fit --data no.pt"],
+)  # fmt: skip
+def test_a_missing_file_is_said_before_torch_is_imported(words: str, tmp_path: Path) -> None:
+    code = "import sys; from imagine_cli.cli import main; status = main(sys.argv[1:]); "
+    code += "print(status, 'torch' in sys.modules, 'gymnasium' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split()], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout == "2 False False\n"
+    assert "there is no " in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -195,7 +195,7 @@ def test_the_json_draws_the_same_picture_as_the_evaluation(
     root = ElementTree.parse(target).getroot()
     texts = {"".join(node.itertext()).strip() for node in root.iter() if node.tag.endswith("}text")}
     assert {"step 1", "step 3", "step 6", "x0", "all together", "PIT histogram"} <= texts
-    assert "LinearWorld-v0: intervals against 400 real trajectories" in texts
+    assert f"{ENV_ID}: intervals against 400 real trajectories" in texts
     plot_evaluation(document, tmp_path / "c.svg", dimensions=["1"], horizons=[2])
     said = (tmp_path / "c.svg").read_text()
     assert ">x1<" in said

@@ -69,7 +69,7 @@ def test_a_page_stands_alone(files: tuple[Path, Path], tmp_path: Path, capsys: A
     assert command(capsys, "plot", files[0], "-o", target)[0] == 0
     page = target.read_text()
     assert page.startswith("<!DOCTYPE html>")
-    assert "<title>LinearWorld-v0: trajectory 0 of an imagined rollout</title>" in page
+    assert f"<title>{ENV_ID}: trajectory 0 of an imagined rollout</title>" in page
     assert page.count("<svg") == 1
     assert "src=" not in page
     assert "<script" not in page
