@@ -81,7 +81,7 @@ class SampledVectorEnv(gymnasium.vector.VectorEnv):  # type: ignore[misc]
         env_id, kwargs = _real_env(model, env, env_kwargs)
         request = RolloutRequest(env_id, env_kwargs=kwargs, reward=reward, device=device)
         self._real = make_env(env_id, kwargs)
-        self._about = describe(self._real, kwargs)
+        self._about = describe(self._real, kwargs, env_id)
         loaded = load_model(model, self._about, request, trust_pickle=trust_pickle)
         self._dynamics = make_dynamics(loaded.module, self._about, request, Sampled(members))
         self._device = torch.device(device)
