@@ -14,13 +14,12 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from imagine_cli.belief import ActionBelief, point
-from imagine_cli.checkpoint.reader import read_checkpoint
-from imagine_cli.environments import describe, env_errors, env_named, kwargs_named, make_env
+from imagine_cli.environments import describe, env_errors, make_env
 from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.propagation.noise import RowNoise
 from imagine_cli.propagation.sampled import Sampled
 from imagine_cli.request import RolloutRequest
-from imagine_cli.rollout.prepare import load_model, make_dynamics
+from imagine_cli.rollout.prepare import load_model, make_dynamics, with_env
 from imagine_cli.seeds import Stream, seed_sequence
 
 
@@ -78,10 +77,12 @@ class SampledVectorEnv(gymnasium.vector.VectorEnv):  # type: ignore[misc]
             raise InputError("autoreset_mode is Disabled; it must be NextStep or SameStep")
         self.metadata = {**self.metadata, "autoreset_mode": mode}
         self._same_step = mode == AutoresetMode.SAME_STEP
-        env_id, kwargs = _real_env(model, env, env_kwargs)
-        request = RolloutRequest(env_id, env_kwargs=kwargs, reward=reward, device=device)
-        self._real = make_env(env_id, kwargs)
-        self._about = describe(self._real, kwargs, env_id)
+        request = RolloutRequest(
+            env or "", env_kwargs=dict(env_kwargs or {}), reward=reward, device=device
+        )
+        request = with_env(request, model)
+        self._real = make_env(request.env, dict(request.env_kwargs))
+        self._about = describe(self._real, dict(request.env_kwargs), request.env)
         loaded = load_model(model, self._about, request, trust_pickle=trust_pickle)
         self._dynamics = make_dynamics(loaded.module, self._about, request, Sampled(members))
         self._device = torch.device(device)
@@ -246,13 +247,3 @@ def _stream(seed: Any) -> np.random.Generator:
     if seed < 0:
         raise InputError(f"the seed is {seed}; it must be 0 or more")
     return np.random.default_rng(seed_sequence(int(seed), Stream.GYMNASIUM_ENV))
-
-
-def _real_env(
-    model: str | Path | torch.nn.Module, env: str | None, kwargs: Mapping[str, Any] | None
-) -> tuple[str, dict[str, Any]]:
-    """Id and arguments of the real env: as given, else as the checkpoint says."""
-    if env is not None or not isinstance(model, str | Path):
-        return env_named(None, "the world model", env), dict(kwargs or {})
-    said = read_checkpoint(model).env
-    return env_named(said.get("id"), model, None), kwargs_named(said.get("kwargs"), model, kwargs)

@@ -61,8 +61,10 @@ def with_env(request: RolloutRequest, model: Any = None) -> RolloutRequest:
     if request.env:
         return request
     file = request.model if model is None else model
-    if not file or not isinstance(file, str | Path):
+    if file == "":
         raise InputError("no env: give --env, or a --model whose file says of which env it is")
+    if not isinstance(file, str | Path):
+        raise InputError("the world model does not say of which env it is; give --env (env=...)")
     env, kwargs = env_said(read_checkpoint(file).env, file, request.env_kwargs)
     return replace(request, env=env, env_kwargs=kwargs)
 
