@@ -228,7 +228,7 @@ def test_a_discrete_env_that_terminates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "no env"),
+        ({}, "the world model does not say of which env it is; give --env"),
         ({"env_id": ENV_ID, "steps": 0}, "--steps is 0"),
         ({"env_id": ENV_ID, "real": "x", "record": "y"}, "give one of them"),
         ({"env_id": ENV_ID, "imagined": "x", "record": "x"}, "can't both write x"),

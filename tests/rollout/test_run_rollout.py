@@ -205,7 +205,6 @@ def test_numbers_that_are_not_finite_stop_it_and_leave_nothing(tmp_path: Path) -
         ({"seed": -1}, "--seed is -1"),
         ({"env": "Pendulun-v1"}, "no env 'Pendulun-v1'.*Did you mean"),
         ({"env": "nomodule:X-v0"}, "needs a module that is missing"),
-        ({"env": "Blackjack-v1"}, "observation space.*flat Box"),
         ({"env": "CartPole-v1"}, "size 3 and actions of size 1, but the env has 4 and 2"),
         ({"env_kwargs": {"gg": 1}}, "it takes no argument 'gg'"),
         ({"dtype": "float16"}, "--dtype 'float16' is not float32 or float64"),
