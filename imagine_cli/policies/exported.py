@@ -15,6 +15,7 @@ from imagine_cli.errors import InputError
 from imagine_cli.policies.actions import sizes
 from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.parametric import ParametricPolicy
+from imagine_cli.policies.pointwise import POINTS
 from imagine_cli.world_models.program_module import ProgramModule, check_held
 
 
@@ -61,28 +62,19 @@ class ExportedPolicy(ProgramModule, ParametricPolicy):
                 f"its program has {len(program['outputs'])} outputs; a policy's is the action alone"
             )
         policy = cls(program, state, env)
-        for rows in (2, 3, 32):  # any number of rows goes
-            policy._try(rows)
+        sizes = {"observation": policy.observation_size}
+        # As many as beliefs and points are answered at a time.
+        policy.check_runs(policy._tried, sizes, policy._dtype, (2, cls.batch_size, POINTS))
         return policy
 
-    def _try(self, rows: int) -> None:
-        """Raises InputError where the program gives no actions at so many points."""
-        x = torch.zeros(rows, self.observation_size, dtype=self._dtype)
-        try:
-            with torch.no_grad():
-                shape = tuple(self.respond_at(x).shape)
-        except InputError as error:
-            raise InputError(f"its program can't be used: {error}") from error
-        except Exception as error:  # operators raise what they like
-            reason = (str(error).splitlines() or [""])[0][:200]
+    def _tried(self, x: Tensor) -> tuple[Tensor]:
+        u = self.respond_at(x)
+        if tuple(u.shape) != (len(x), self.action_size):
             raise InputError(
-                f"its program fails at observations {tuple(x.shape)}: {reason}"
-            ) from error
-        if shape != (rows, self.action_size):
-            raise InputError(
-                f"its program gives actions {shape} at observations {tuple(x.shape)}, not "
-                f"{(rows, self.action_size)}"
+                f"it gives actions {tuple(u.shape)} at observations {tuple(x.shape)}, not "
+                f"{(len(x), self.action_size)}"
             )
+        return (u,)
 
 
 def as_codes(u: Tensor, choices: list[int]) -> Tensor:

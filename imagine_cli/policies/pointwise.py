@@ -15,7 +15,8 @@ from imagine_cli.policies.base import Policy, PolicyState
 from imagine_cli.world_models.linearize import jacobian
 from imagine_cli.world_models.tiles import in_tiles
 
-_POINTS = 128  # that are answered at a time
+POINTS = 128
+"""How many points are answered at a time."""
 
 
 class PointPolicy(TensorDictModuleBase, Policy):  # type: ignore[misc]
@@ -84,7 +85,7 @@ class PointPolicy(TensorDictModuleBase, Policy):  # type: ignore[misc]
     def at(self, x: Tensor) -> Tensor:
         """The actions ``(*S, F)`` at points ``(*S, D)``, to rounding those of :meth:`forward`."""
         rows = x.reshape(-1, self.observation_size)
-        (u,) = in_tiles(lambda some: (self.respond_at(some),), rows, _POINTS)
+        (u,) = in_tiles(lambda some: (self.respond_at(some),), rows, POINTS)
         return u.reshape(*x.shape[:-1], -1)
 
     @abstractmethod

@@ -93,21 +93,9 @@ class ExportedWorldModel(ProgramModule, WorldModel):
         check_held(config.get("program"), state, _INPUTS, "model")
         _check(config)
         model = cls(config, state)
-        for rows in (2, 3, 32):  # any number of rows goes
-            model._try(rows)
+        sizes = {"observation": model.observation_size, "action": model.action_size}
+        model.check_runs(model._tile, sizes, model.computes_in, (2, 32))
         return model
-
-    def _try(self, rows: int) -> None:
-        """Raises InputError where the program can't be run at so many points."""
-        points = torch.zeros(rows, self.observation_size + self.action_size)
-        try:
-            with torch.no_grad():
-                self._tile(points.to(self.computes_in))
-        except InputError as error:
-            raise InputError(f"its program can't be used: {error}") from error
-        except Exception as error:  # operators raise what they like
-            reason = (str(error).splitlines() or [""])[0][:200]
-            raise InputError(f"its program fails at {rows} points: {reason}") from error
 
     def describe(self) -> dict[str, Any]:
         described: dict[str, Any] = {

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.batch_invariant import PRODUCTS, linear
+from imagine_cli.world_models.batch_invariant import PRODUCTS
 
 DTYPES = {
     name: getattr(torch, name)
@@ -59,7 +59,8 @@ _IGNORED = (
 _ARITHMETIC = frozenset(
     {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
 )
-_LONGEST = 20_000
+_LONGEST = 10_000
+_MOST_AXES = 64
 
 
 def check_program(program: Any, tensors: Sequence[str], inputs: Sequence[str]) -> None:
@@ -83,15 +84,15 @@ def check_program(program: Any, tensors: Sequence[str], inputs: Sequence[str]) -
         if not isinstance(step, (list, tuple)) or len(step) != 4:
             raise InputError(f"step {k} of the program is no [operator, arguments, keywords, out]")
         name, arguments, keywords, outputs = step
-        _function(name)
+        function_of(name)
         if not isinstance(arguments, (list, tuple)) or not isinstance(keywords, dict):
             raise InputError(f"step {k} of the program has no arguments")
         for argument in (*arguments, *keywords.values()):
             _check_argument(argument, known, k)
         _check_schema(name, arguments, keywords, k)
         for output in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
-            if not isinstance(output, str):
-                raise InputError(f"step {k} of the program has an output without a name")
+            if not isinstance(output, str) or output in known:
+                raise InputError(f"step {k} of the program has an output without a name of its own")
             known.add(output)
     for name in program["outputs"] if isinstance(program["outputs"], list) else [None]:
         if not isinstance(name, str) or name not in known:
@@ -120,9 +121,9 @@ def layers_of(
 
 def run_program(
     program: dict[str, Any],
-    tensors: dict[str, Tensor],
-    inputs: dict[str, Tensor],
-    wide: Mapping[int, tuple[Tensor, Tensor | None]],
+    tensors: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    call: Callable[[int, str, list[Any], dict[str, Any]], Any],
 ) -> list[Tensor]:
     """The outputs of a checked program. Differentiable, also by torch.func.
 
@@ -130,19 +131,15 @@ def run_program(
         program: as :func:`check_program` has it.
         tensors: the constants.
         inputs: what it is given.
-        wide: what :func:`~imagine_cli.world_models.batch_invariant.widened` makes of the layers
-            of :func:`layers_of`, by step.
+        call: what a step computes, of its number, its operator, its arguments and keywords:
+            :func:`function_of` its operator, or what gives the same.
     """
     device = next(iter(inputs.values())).device
     values: dict[str, Any] = {**tensors, **inputs, DEVICE: device}
     for k, (name, arguments, keywords, outputs) in enumerate(program["steps"]):
         given = [_argument(argument, values) for argument in arguments]
         named = {key: _argument(value, values) for key, value in keywords.items()}
-        if k in wide:
-            bias = given[2] if len(given) > 2 else None
-            found = linear(given[0], given[1], bias, wide[k])
-        else:
-            found = _function(name)(*given, **named)
+        found = call(k, name, given, named)
         if isinstance(outputs, str):
             values[outputs] = found
         else:
@@ -170,14 +167,20 @@ def _check_argument(argument: Any, known: set[str], step: int, depth: int = 0) -
 
 def _check_schema(name: str, arguments: Sequence[Any], keywords: dict[str, Any], step: int) -> None:
     """That dtypes, devices and layouts are such: torch takes any number for one, and crashes."""
-    schema = getattr(_function(name), "_schema", None)
+    schema = getattr(function_of(name), "_schema", None)
     if schema is None:
         return
     kinds = {each.name: str(each.real_type) for each in schema.arguments}
     if len(arguments) > len(kinds) or not set(keywords) <= set(kinds):
         raise InputError(f"step {step} of the program gives {name} more than it takes")
     for key, value in {**dict(zip(kinds, arguments, strict=False)), **keywords}.items():
-        kind = kinds[key].removeprefix("Optional[").removesuffix("]")
+        kind = kinds[key]
+        if kind.startswith("Optional["):
+            kind = kind[len("Optional[") : -1]
+        # roll calls itself once for each axis, until the stack is full.
+        axes = kind == "List[int]" and not name.startswith("aten.split")
+        if axes and isinstance(value, (list, tuple)) and len(value) > _MOST_AXES:
+            raise InputError(f"step {step} of the program calls {name} with {len(value)} axes")
         fits = {
             "ScalarType": isinstance(value, dict) and "dtype" in value,
             "Device": value == {"value": DEVICE},
@@ -199,7 +202,7 @@ def _argument(argument: Any, values: dict[str, Any]) -> Any:
 _made: dict[str, Callable[..., Any]] = {}
 
 
-def _function(name: Any) -> Callable[..., Any]:
+def function_of(name: Any) -> Callable[..., Any]:
     """What a step calls; InputError for all but the operators above."""
     if not isinstance(name, str):
         raise InputError(f"a program calls {str(name)[:80]!r}, which is no operator")
@@ -212,8 +215,7 @@ def _found(name: str) -> Callable[..., Any]:
     kind, _, rest = name.partition(".")
     packet, _, overload = rest.partition(".")
     if kind == "operator" and rest in _ARITHMETIC:
-        arithmetic: Callable[..., Any] = getattr(operator, rest)
-        return arithmetic
+        return _of_numbers(getattr(operator, rest))
     if kind == "aten" and name == "aten.sym_size.int":
         return lambda tensor, dim: tensor.shape[dim]
     if kind == "aten" and packet in _IGNORED:
@@ -238,6 +240,20 @@ def _found(name: str) -> Callable[..., Any]:
     if function is None or schema is None or schema.is_mutable or not computes:
         raise InputError(f"the program calls {name[:80]!r}, which this torch doesn't have")
     return function
+
+
+def _of_numbers(arithmetic: Callable[..., Any]) -> Callable[..., Any]:
+    """Arithmetic of the sizes of tensors: Python's would also repeat lists, and knows no end."""
+
+    def computed(*numbers: Any) -> Any:
+        if not all(isinstance(number, (bool, int, float)) for number in numbers):
+            raise InputError("the program computes sizes of something that is no number")
+        found = arithmetic(*numbers)
+        if abs(found) >= 2**63:
+            raise InputError("the program computes sizes without bound")
+        return found
+
+    return computed
 
 
 def _no_dropout(x: Tensor, p: float, train: bool) -> Tensor:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.batch_invariant import widened
-from imagine_cli.world_models.program import check_program, layers_of, run_program
+from imagine_cli.world_models.batch_invariant import linear, widened
+from imagine_cli.world_models.program import (
+    check_program,
+    function_of,
+    layers_of,
+    run_program,
+)
+from imagine_cli.world_models.program_budget import check_budget
 
 
 class ProgramModule(torch.nn.Module):
@@ -29,19 +35,71 @@ class ProgramModule(torch.nn.Module):
         for name, value in state.items():
             self.register_buffer(name, value)
         self._layers = layers_of(program, state)
-        for k, (weight, bias) in self._layers.items():
+        for weight, bias in set(self._layers.values()):
             both = widened(state[weight], None if bias is None else state[bias])
-            self.register_buffer(f"_wide_weight{k}", both[0], persistent=False)
-            self.register_buffer(f"_wide_bias{k}", both[1], persistent=False)
+            for part, wide in zip((weight, bias), both, strict=True):
+                self.register_buffer(f"_wide_{part}", wide, persistent=False)
 
     def run(self, inputs: dict[str, Tensor]) -> list[Tensor]:
         """The program's outputs."""
         tensors = {name: getattr(self, name) for name in self._tensors}
-        wide = {
-            k: (getattr(self, f"_wide_weight{k}"), getattr(self, f"_wide_bias{k}"))
-            for k in self._layers
-        }
-        return run_program(self.program, tensors, inputs, wide)
+
+        def call(k: int, name: str, given: list[Any], named: dict[str, Any]) -> Any:
+            if k not in self._layers:
+                return function_of(name)(*given, **named)
+            weight, bias = (getattr(self, f"_wide_{each}") for each in self._layers[k])
+            return linear(given[0], given[1], (*given, None)[2], (weight, bias))
+
+        return run_program(self.program, tensors, inputs, call)
+
+    def check_runs(
+        self, answer: Callable[[Tensor], tuple[Tensor, ...]], sizes: Mapping[str, int],
+        dtype: torch.dtype, rows: Sequence[int],
+    ) -> None:  # fmt: skip
+        """Raises InputError where the program can't be run at points as ``answer`` does.
+
+        Args:
+            answer: of points ``(N, E)``, the inputs side by side, row by row.
+            sizes: of the inputs, which are called so.
+            dtype: of the points.
+            rows: the numbers N that are tried.
+        """
+        tensors = {name: getattr(self, name) for name in self._tensors}
+        generator = torch.Generator().manual_seed(0)
+        for count in rows:
+            # From 0 to 1: good as a number, as an index and for a logarithm.
+            points = torch.rand(count, sum(sizes.values()), generator=generator, dtype=dtype)
+            parts = dict(zip(sizes, torch.split(points, list(sizes.values()), dim=1), strict=True))
+            try:
+                check_budget(self.program, tensors, parts)
+                with torch.no_grad():
+                    _check_rows(answer, points, generator)
+            except InputError as error:
+                raise InputError(f"its program can't be used: {error}") from error
+            except Exception as error:  # operators raise what they like
+                reason = (str(error).splitlines() or [""])[0][:200]
+                raise InputError(f"its program fails at {count} points: {reason}") from error
+
+
+def _check_rows(
+    answer: Callable[[Tensor], tuple[Tensor, ...]], points: Tensor, generator: torch.Generator
+) -> None:
+    """That a row's bits stay what they are when other rows change.
+
+    Those with an odd number of ones in their number change, and then the others: no shift, flip or
+    sum over rows has them on one side.
+    """
+    odd = torch.tensor([row.bit_count() % 2 == 1 for row in range(len(points))])
+    before = answer(points)
+    for changed in (odd, ~odd):
+        others = torch.rand(points.shape, generator=generator, dtype=points.dtype)
+        after = answer(torch.where(changed[:, None], others, points))
+        for a, b in zip(before, after, strict=True):
+            if not torch.equal(a[~changed].nan_to_num(), b[~changed].nan_to_num()):
+                raise InputError(
+                    "what it gives at one point depends on the points beside it; export a module "
+                    "that treats each row by itself"
+                )
 
 
 def check_held(

@@ -1,8 +1,8 @@
 """Damages files and reads them: ``python tests/fuzz/fuzz.py [INPUTS [SECONDS_OF_A_HANG]]``.
 
-INPUTS of each kind, rollouts and checkpoints; the kinds run side by side. Says how many ended
-how, and exits with 1 if any ended badly. ``--seed N`` starts elsewhere; ``--one FILE SEED`` writes
-one mutant to the standard output.
+INPUTS of each kind, rollouts, checkpoints and programs; the kinds run side by side. Says how many
+ended how, and exits with 1 if any ended badly. ``--seed N`` starts elsewhere; ``--one FILE SEED``
+writes one mutant to the standard output.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.fuzz.harness import Report, corpus, fuzz
 from tests.fuzz.mutations import mutant
+
+KINDS = (".h5", ".pt", "exported.pt")
 
 
 def run(ending: str, inputs: int, seed: int, seconds: float) -> Report:
@@ -36,7 +38,7 @@ def main() -> int:
     parser.add_argument("seconds", type=float, nargs="?", default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--one", nargs=2, metavar=("FILE", "SEED"))
-    parser.add_argument("--kind", choices=(".h5", ".pt"), action="append")
+    parser.add_argument("--kind", choices=KINDS, action="append")
     given = parser.parse_args()
     if given.one:
         name, seed = given.one
@@ -44,7 +46,7 @@ def main() -> int:
         files, sealed = corpus(Path(name).suffix, canary)
         sys.stdout.buffer.write(mutant(int(seed), name, files, sealed.get(name, []), canary))
         return 0
-    kinds = given.kind or [".h5", ".pt"]
+    kinds = given.kind or KINDS
     jobs = [(kind, given.inputs, given.seed, given.seconds) for kind in kinds]
     with multiprocessing.get_context("spawn").Pool(len(jobs)) as pool:
         reports = pool.starmap(run, jobs)

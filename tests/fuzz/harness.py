@@ -93,7 +93,7 @@ def fuzz(
 
     Args:
         reader: reads one file; imports that it needs have happened.
-        ending: ``.h5`` or ``.pt``.
+        ending: ``.h5`` or ``.pt``, or the name of one of them.
         inputs: how many.
         folder: where the mutants go, one at a time.
         first_seed: of the first one.
@@ -114,7 +114,8 @@ def fuzz(
         while seed < last:
             batch = range(seed, min(seed + _BATCH, last))
             seed = _watch(reader, batch, names, files, sealed, canary, folder, report, seconds)
-        report.caught = 0 if not warm else _again(reader, report, files, sealed, canary, folder)
+        again = warm and ending == ".h5"
+        report.caught = 0 if not again else _again(reader, report, files, sealed, canary, folder)
         report.canary = opens() > 0
     report.seconds = time.monotonic() - began
     return report

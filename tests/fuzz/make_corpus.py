@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from imagine_cli import save_world_model
 from imagine_cli.environments import describe, make_env
 from imagine_cli.policies import LinearPolicy, save_policy
+from imagine_cli.world_models import ExportedWorldModel
 from tests.fuzz.checksums import sealed_ranges
 from tests.helpers.ensembles import random_ensemble
 from tests.helpers.linear_systems import linear_model
@@ -98,6 +99,7 @@ def checkpoints(folder: Path) -> None:
     for name, model in models.items():
         path = folder / f"{name}.pt"
         save_world_model(model, path, env=env, metadata=metadata, overwrite=True)
+    save_world_model(exported(), folder / "exported.pt", env=env, overwrite=True)
     weight = torch.arange(3, dtype=torch.float64).reshape(1, 3)
     save_policy(LinearPolicy(weight, weight[0, :1]), folder / "policy.pt", env=env, overwrite=True)
     gp = models["gp"]
@@ -110,6 +112,27 @@ def checkpoints(folder: Path) -> None:
         "_cached_beta": gp.targets.mT.contiguous(),
     }
     torch.save(OrderedDict(state), folder / "torchrl.pt")
+
+
+def exported() -> ExportedWorldModel:
+    """A small program: layers, a constant, and a variance."""
+    x, u, h = {"value": "observation"}, {"value": "action"}, {"value": "h"}
+    steps: list[Any] = [
+        ["aten.cat.default", [[x, u], -1], {}, "xu"],
+        ["aten.linear.default", [{"value": "xu"}, {"value": "tensor_0"}], {}, "h"],
+        ["aten.tanh.default", [h], {}, "change"],
+        ["aten.add.Tensor", [x, {"value": "change"}], {"alpha": 0.5}, "mean"],
+        ["aten.softplus.default", [h], {}, "var"],
+    ]
+    config: dict[str, Any] = {
+        "observation_size": 3, "action_size": 1, "dtype": "float64", "computes_in": "float64",
+        "in_keys": ["observation", "action"],
+        "out_keys": [["next", "observation", "mean"], ["next", "observation", "var"]],
+        "difference": False, "process_noise": [],
+        "program": {"steps": steps, "outputs": ["mean", "var"]},
+    }  # fmt: skip
+    weight = torch.arange(12, dtype=torch.float64).reshape(3, 4) / 12
+    return ExportedWorldModel.from_config(config, {"tensor_0": weight})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 
 from tests.fuzz.checksums import seal
+from tests.fuzz.programs import with_calls
 
 __all__ = ["code_that_touches", "mutant"]
 
@@ -32,6 +33,8 @@ def mutant(seed: int, name: str, files: dict[str, bytes], sealed: Sealed, canary
     """
     rng = Random(f"{seed} {name}")
     if name.endswith(".pt"):
+        if name.startswith("exported") and rng.random() < 0.9:
+            return with_calls(rng, files[name])
         return _checkpoint(rng, files[name], files, canary)
     content = bytearray(files[name])
     length = len(content)
