@@ -185,6 +185,8 @@ def _tensor(content: bytes, entry: dict[str, Any]) -> Tensor:
     if math.prod(sizes) == 0:
         return torch.zeros(sizes, dtype=dtype)
     flat = torch.frombuffer(bytearray(content), dtype=dtype)
+    if dtype == torch.bool:  # a byte that is neither 0 nor 1 is none
+        flat = flat.view(torch.uint8).ne(0)
     last = offset + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
     # A tensor that is larger than what is stored of it is not one that a module has.
     if last >= len(flat) or math.prod(sizes) > len(flat):

@@ -8,7 +8,7 @@ from numbers (a mask that is computed, a count of other things) fails there, and
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ _PRODUCTS_EACH = 16
 _CALL = 1000
 _MOST_RESULTS = 20_000
 _MOST_AXES = 64
+_MASKS = (torch.bool, torch.uint8)
 _PRODUCTS = {"mm": 0, "bmm": 0, "dot": 0, "vdot": 0, "mv": 0, "addmm": 1, "baddbmm": 1, "addmv": 1}
 
 
@@ -43,7 +44,11 @@ def check_budget(
         inputs: what it is given, ``(rows, ...)``, of which the sizes count.
     """
     meta = {name: value.to("meta") for name, value in tensors.items()}
-    constants = {id(meta[name]): value for name, value in tensors.items()}
+    picked = {
+        id(meta[name]): value.nonzero().to("meta").unbind(1)
+        for name, value in tensors.items()
+        if value.dtype in _MASKS
+    }
     rows = max(len(value) for value in inputs.values())
     scale = max(1, rows // _ROWS)
     size = sum(value.nbytes for value in tensors.values())
@@ -55,10 +60,14 @@ def check_budget(
     def call(_: int, name: str, given: list[Any], named: dict[str, Any]) -> Any:
         function = function_of(name)
         if name == "aten.index.Tensor":
-            given = [given[0], list(_unmasked(given[1], constants)), *given[2:]]
-        returns = getattr(getattr(function, "_schema", None), "returns", ())
-        if any("List" in str(each.type) for each in returns):
+            given = [given[0], list(_unmasked(given[1], picked)), *given[2:]]
+        schema = getattr(function, "_schema", None)
+        if any("List" in str(each.type) for each in getattr(schema, "returns", ())):
             _check_results((*given, *named.values()))
+        if any(
+            each.name == "device" and each.kwarg_only for each in getattr(schema, "arguments", ())
+        ):
+            named = {**named, "device": "meta"}
         return function(*given, **named)
 
     shapes = {name: value.to("meta") for name, value in inputs.items()}
@@ -80,6 +89,8 @@ class _Scales(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found = func(*args, **(kwargs or {}))
         given, results = list(_tensors(args)), list(_tensors(found))
         for result in results:
+            if not result.is_meta:
+                raise InputError(f"it makes a tensor beside its inputs' device ({func})")
             if result.ndim > _MOST_AXES:
                 raise InputError(f"it makes a tensor of {result.ndim} axes")
             self._weigh(_CALL if func.is_view else _CALL + math.prod(result.shape))
@@ -114,13 +125,13 @@ def _tensors(values: Any) -> Iterator[Tensor]:
             yield from _tensors(each)
 
 
-def _unmasked(indices: Any, constants: Mapping[int, Tensor]) -> Iterator[Any]:
+def _unmasked(indices: Any, picked: Mapping[int, Sequence[Tensor]]) -> Iterator[Any]:
     """Indices with the places that a constant mask picks instead of the mask."""
     for each in indices:
-        if not isinstance(each, Tensor) or each.dtype not in (torch.bool, torch.uint8):
+        if not isinstance(each, Tensor) or each.dtype not in _MASKS:
             yield each
-        elif id(each) in constants:
-            yield from constants[id(each)].nonzero().to("meta").unbind(1)
+        elif id(each) in picked:
+            yield from picked[id(each)]
         else:
             raise InputError("it picks numbers by a mask that it computes")
 
