@@ -11,6 +11,7 @@ import numpy as np
 
 from imagine_cli.environments import EnvDescription, make_env
 from imagine_cli.errors import InputError
+from imagine_cli.memory import check_memory
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.recording import RolloutHeader, open_rollout, write_rollout
 from imagine_cli.recording.real_lengths import real_lengths
@@ -101,6 +102,7 @@ def run_real(
 
     progress = progress or Silent()
     whole = int(trajectories * steps) if total is None else total
+    check_memory(whole * (about.observation_size + about.action_size + 1), f"{whole} real steps")
     progress.stage("running the real env", whole)
     episodes: list[list[RealStep]] = []
     left = whole

@@ -26,6 +26,7 @@ from imagine_cli.errors import ImagineError
 from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.split import Split, scales
+from imagine_cli.memory import check_memory
 from imagine_cli.progress import Progress
 from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
@@ -73,6 +74,9 @@ def fit(
         ImagineError: the loss is no number any more.
     """
     inputs, targets = data.training.inputs, data.training.targets(reward)
+    numbers = members * hidden * (inputs.shape[1] + (layers - 1) * hidden + 2 * targets.shape[1])
+    # Each in float32, its gradient, Adam's two moments of it, and the best so far.
+    check_memory(5 * numbers // 2, f"{members} networks of {layers} layers of {hidden} units")
     standards = {
         "input_mean": inputs.mean(axis=0), "input_scale": scales(inputs),
         "target_mean": targets.mean(axis=0), "target_scale": scales(targets),

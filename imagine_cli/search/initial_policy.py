@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from imagine_cli.belief import Belief
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import InputError
+from imagine_cli.memory import check_memory
 from imagine_cli.policies.actions import symmetric_bounds
 from imagine_cli.policies.checkpoint import load_policy
 from imagine_cli.policies.linear import LinearPolicy
@@ -91,7 +93,10 @@ def check_policy(spec: str, env: EnvDescription) -> None:
             "mlp:64,64 (layers of these sizes) or a .pt policy to go on from"
         )
     if name != "linear":
-        _sizes(spec, argument if colon else "1", 1 if name == "rbf" else None)
+        sizes = _sizes(spec, argument if colon else "1", 1 if name == "rbf" else None)
+        layers = [env.observation_size, *sizes, env.action_size]
+        # The parameters, their gradient, and what a search remembers of both.
+        check_memory(4 * sum(n * m for n, m in pairwise(layers)), f"the parameters of {spec!r}")
     bounds = np.stack([env.action_low, env.action_high])
     if name == "mlp" and not np.isfinite(bounds).all():
         raise InputError(f"policy {spec!r} squashes its actions into bounds, and env {env.id!r} "

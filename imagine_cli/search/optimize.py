@@ -15,6 +15,7 @@ import torch
 from imagine_cli.belief import Belief
 from imagine_cli.environments import EnvDescription, opened_env
 from imagine_cli.errors import ImagineError, InputError
+from imagine_cli.memory import check_memory
 from imagine_cli.policies.base import PolicyContext
 from imagine_cli.policies.checkpoint import save_policy
 from imagine_cli.policies.parametric import ParametricPolicy
@@ -156,13 +157,15 @@ def optimize_policy(
     begun, created = time.monotonic(), datetime.now(timezone.utc)
     with opened_env(request.env, dict(request.env_kwargs)) as (real, env):
         check_policy(request.policy, env)
+        count, size = request.trajectories, env.observation_size
+        held = restarts * count * request.steps * size * (size + 1)
+        check_memory(held, f"{request.steps} imagined steps of {count} trajectories")
         given = request.model if model is None else model
         loaded = load_model(given, env, request, trust_pickle=trust_pickle)
         dynamics = make_dynamics(
             loaded.module, env, request,
             None if isinstance(options.get("propagation"), str) else options.get("propagation"),
         )  # fmt: skip
-        count = request.trajectories
         initial = make_initial(request.start, real, env, seed=request.seed, count=count)
         device = device_named(request.device)
         belief = Belief(*(torch.from_numpy(part).to(device) for part in initial(0, count)))
