@@ -143,6 +143,25 @@ def test_configs_that_are_refused(
     assert "\n" not in str(caught.value)
 
 
+MERGED = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{k + 1}: &a{k + 1} {{<<: [{', '.join([f'*a{k}'] * 10)}]}}\n" for k in range(12)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: !!int ''", "a: !!bool x", "a: !!timestamp x", "a: !!float ''", "? [1, 2]\n: 3", "a: \0",
+     "[" * 5000, MERGED, "a: " + "x" * 2**18],
+    ids=["int", "bool", "timestamp", "float", "key", "nul", "deep", "merged", "long"],
+)  # fmt: skip
+def test_odd_yaml_is_a_sentence(text: str, tmp_path: Path) -> None:
+    folder = copied("ensemble", tmp_path)
+    (folder / ".hydra" / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match="can't be read as YAML") as caught:
+        load_world_model(folder)
+    assert "\n" not in str(caught.value)
+
+
 def test_without_pyyaml_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(InputError, match=r"PyYAML is not installed; run: pip install .*\[mbrl\]"):
