@@ -116,6 +116,7 @@ def _checkpoint(rng: Random, whole: bytes, files: dict[str, bytes], canary: str)
         lambda: _rebuilt(rng, whole, files),
         lambda: _with_code(rng, whole, canary),
         lambda: _with_numbers(rng, whole),
+        lambda: _with_unfolding(rng, whole),
     ]
     return rng.choice(ways)()
 
@@ -193,6 +194,23 @@ def _with_numbers(rng: Random, whole: bytes) -> bytes:
         content[at + shift : at + shift + width] = long
         shift += len(long) - width
     members[pickled] = bytes(content)
+    return _archive(members, rng)
+
+
+def _with_unfolding(rng: Random, whole: bytes) -> bytes:
+    """A value that holds the one before twice, and so on: a key, an argument, or a value."""
+    members = _members(whole)
+    pickled = next(name for name in members if name.endswith("data.pkl"))
+    content = members[pickled]
+    place = (10**6).to_bytes(4, "little")
+    twice = rng.choice((b"%b\x86", b"(%bt", b"](%be")) % (2 * (b"j" + place))
+    value = rng.choice((b")", b"]", b"K\x01")) + b"r" + place
+    value += (b"0" + twice + b"r" + place) * rng.choice((5, 30, 70, 2000))
+    called = rng.choice((b"torch\nSize", b"numpy\ndtype", b"_codecs\nencode"))
+    forms = (b"%b", b"}%bK\x01s", b"}K\x01%bs", b"c" + called + b"\n%b\x85R", b"%bQ")
+    used = rng.choice(forms) % value
+    at = rng.choice(_boundaries(content))
+    members[pickled] = content[:at] + used + rng.choice((b"", b"0")) + content[at:]
     return _archive(members, rng)
 
 
