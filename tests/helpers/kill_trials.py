@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from imagine_cli import load_world_model
-from imagine_cli.cli import main
+from imagine_cli.cli import main, rollout
 from imagine_cli.inspection.statistics import compute
 from imagine_cli.recording import open_rollout, schema
 
@@ -126,7 +126,7 @@ def trials(what: str, count: int, seed: int) -> Counter[str]:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     schema.datetime = Noon  # type: ignore[misc] (one time for all, so that bytes can be compared)
-    sys.argv[1:] = []
+    rollout.command_line = lambda: "imagine rollout"  # resumed or not
     # Once here, so that each forked process has every module.
     assert main([*ROLLOUT, "--steps", "2", "-o", "warm.h5"]) == 0
     assert main([*FIT, "-o", "warm.pt"]) == 0
