@@ -80,8 +80,35 @@ def terminates() -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         raise SystemExit(_STATUS[signal.SIGTERM])
 
-    with _handlers(handle, signal.SIGTERM):
+    with _handlers(handle, signal.SIGTERM), _sent_again():
         yield
+
+
+@contextmanager
+def _sent_again() -> Iterator[None]:
+    """Inside, a signal whose handler raised in vain is sent once more, a moment later.
+
+    What is raised while Python clears an object away (``__del__``, a weak reference's callback) is
+    printed there, and goes no further.
+    """
+    before, timers = sys.unraisablehook, list[threading.Timer]()
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        lost = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
+        number = lost.get(unraisable.exc_type)
+        if number is None:
+            before(unraisable)
+            return
+        timers.append(threading.Timer(0.01, os.kill, (os.getpid(), number)))
+        timers[-1].start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for timer in timers:
+            timer.cancel()
 
 
 @contextmanager

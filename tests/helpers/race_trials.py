@@ -1,0 +1,171 @@
+"""Commands that race for one target, or get a signal at a random moment, and what is there then.
+
+Called as ``python race_trials.py writers|signals TRIALS SEED`` in an empty folder. It forks the
+commands from itself, so that none takes the seconds that torch needs to load, and prints one line
+of JSON: what was found how often, or a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+from imagine_cli import load_world_model, save_world_model
+from imagine_cli.cli import evaluate, main, rollout
+from imagine_cli.recording import schema
+from tests.helpers.kill_trials import Noon
+from tests.helpers.linear_systems import linear_model
+
+IMAGINE = "rollout --env Pendulum-v1 --model wm.pt --steps 30"
+COMMANDS = {
+    "rollout": f"{IMAGINE} --seed {{}} -o",
+    "fit": "fit --env Pendulum-v1 --kind linear --steps 300 --seed {} -o",
+    "evaluate": "evaluate --env Pendulum-v1 --model wm.pt --steps 10 -n 5 --seed {} --record",
+    "export": "export source{}.h5 -o",
+    "plot": "plot source{}.h5 -o",
+}
+ENDINGS = {"rollout": "h5", "fit": "pt", "evaluate": "h5", "export": "csv", "plot": "png"}
+OLD = b"what was there before"
+
+
+def start(arguments: list[str], closed: tuple[int, ...] = (), said: Path | None = None) -> int:
+    """The process that runs them, with descriptors closed, and stderr going to a file."""
+    child = os.fork()
+    if child == 0:
+        null = os.open(os.devnull, os.O_RDWR)
+        words = null if said is None else os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for descriptor, place in ((null, 1), (words, 2)):
+            os.dup2(descriptor, place)
+        for place in closed:
+            os.close(place)
+        try:
+            os._exit(main(arguments))
+        except BaseException:  # such as the signal's, after the command's end
+            os._exit(99)
+    return child
+
+
+def ended(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def arguments(command: str, seed: int, target: Path) -> list[str]:
+    return [*COMMANDS[command].format(seed).split(), str(target)]
+
+
+def content(target: Path) -> bytes:
+    """All of a file, but for the times that a fit says."""
+    if target.suffix != ".pt":
+        return target.read_bytes()
+    state = load_world_model(target).state_dict()
+    return b"".join(tensor.numpy().tobytes() for _, tensor in sorted(state.items()))
+
+
+def whole(command: str, seed: int, folder: Path) -> bytes:
+    """What one command alone writes."""
+    target = folder / f"target.{ENDINGS[command]}"  # which files say
+    assert ended(start(arguments(command, seed, target))) == 0, command
+    found = content(target)
+    target.unlink()
+    return found
+
+
+def two_writers(command: str, count: int, rng: random.Random, folder: Path) -> Counter[str]:
+    """Without --force one of them wins; with it the last one does. The file is always one's."""
+    expected, found = [whole(command, k, folder) for k in (0, 1)], Counter[str]()
+    target = folder / f"target.{ENDINGS[command]}"
+    for _ in range(count):
+        force = rng.random() < 0.5
+        if force:
+            target.write_bytes(OLD)
+        children = []
+        for k in (0, 1):
+            children.append(start([*arguments(command, k, target), *["--force"] * force]))
+            time.sleep(rng.uniform(0, 0.02))
+        statuses = sorted(ended(child) for child in children)
+        # A rollout's shards have one owner: the second one is told, with --force too.
+        allowed = ([0, 0], [0, 2]) if force or command == "rollout" else ([0, 2],)
+        late = command == "rollout" and not force and statuses == [0, 0]
+        assert statuses in allowed, (command, force, statuses)
+        assert not late, "both wrote what was not to be overwritten"
+        assert content(target) in expected, f"{command}: the file is neither's"
+        target.unlink()
+        found[f"{command} {statuses}{' --force' * force}"] += 1
+    left = {path.name for path in folder.iterdir()} - {"wm.pt", "source0.h5", "source1.h5"}
+    assert not left, left
+    return found
+
+
+def signals(count: int, rng: random.Random, folder: Path) -> Counter[str]:
+    """SIGINT or SIGTERM at a random moment, with some of the descriptors 0 and 2 closed."""
+    found, said = Counter[str](), folder / "said"
+    alone = {command: whole(command, 0, folder) for command in COMMANDS}
+    seconds = {}
+    for command in COMMANDS:
+        begun = time.monotonic()
+        whole(command, 0, folder)
+        seconds[command] = time.monotonic() - begun
+    for _ in range(count):
+        command = rng.choice(list(COMMANDS))
+        target = folder / f"target.{ENDINGS[command]}"
+        number = rng.choice([signal.SIGINT, signal.SIGTERM])
+        closed = tuple(rng.sample([0, 2], rng.randrange(3)))
+        child = start(arguments(command, 0, target), closed, said)
+        time.sleep(rng.uniform(0.01, 1.05 * seconds[command]))
+        os.kill(child, number)
+        status = ended(child)
+        # Before Python's handler is there, and after it has gone, the signal itself is the end.
+        words = said.read_text()
+        assert status in (0, 128 + number, -number), (command, number, closed, status, words)
+        assert "Traceback" not in words, words
+        if target.exists():
+            assert content(target) == alone[command], f"{command}: half a file"
+            target.unlink()
+        else:
+            assert status != 0
+        partial = target.with_name(f"{target.name}.partial")
+        if partial.exists():
+            assert ended(start([*arguments(command, 0, target), "--resume"])) == 0
+            assert content(target) == alone[command], f"{command}: a resumed file differs"
+            target.unlink()
+            found["resumed"] += 1
+        found[f"status {status}"] += 1
+    said.unlink()
+    left = {path.name for path in folder.iterdir()} - {"wm.pt", "source0.h5", "source1.h5"}
+    assert not left, left
+    return found
+
+
+def trials(what: str, count: int, seed: int) -> Counter[str]:
+    rng, folder = random.Random(seed), Path.cwd()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    schema.datetime = Noon  # type: ignore[misc] (one time for all, so that bytes can be compared)
+    for command in (rollout, evaluate):
+        command.command_line = lambda: "imagine"
+    save_world_model(linear_model(3, 1, reward=False), "wm.pt")
+    for k in (0, 1):
+        assert main([*IMAGINE.split(), "--seed", str(k), "-o", f"source{k}.h5", "-q"]) == 0
+    for command in COMMANDS:  # once here, so that each forked process has every module
+        warm = folder / f"warm.{ENDINGS[command]}"
+        assert main(arguments(command, 0, warm)) == 0
+        warm.unlink()
+    if what == "signals":
+        return signals(count, rng, folder)
+    found = Counter[str]()
+    for command in COMMANDS:
+        found += two_writers(command, count, rng, folder)
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(trials(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
