@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imagine_cli import open_rollout, save_world_model
+from imagine_cli import load_world_model, open_rollout, save_world_model
 from imagine_cli.cli import main
 from imagine_cli.environments import describe, make_env
 from imagine_cli.inspection.statistics import compute
@@ -94,16 +94,27 @@ def test_a_full_disk_and_then_some_room(here: Path, small_disk: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_full_disk_for_a_fit(here: Path, small_disk: Path) -> None:
-    (small_disk / "wm.pt").write_bytes(b"old")
-    (small_disk / "ballast").write_bytes(bytes(8 * 2**20 - 8192))
+@pytest.mark.parametrize("room", [4096, 8192])
+def test_a_full_disk_for_a_fit(here: Path, small_disk: Path, room: int) -> None:
+    """No room for the model, so that the old one stays; room for it, and none for its scores."""
+    model = small_disk / "wm.pt"
+    model.write_bytes(b"old")
+    (small_disk / "ballast").write_bytes(bytes(8 * 2**20 - room))
     done = imagine(
         "fit", "--env", "Pendulum-v1", "--kind", "linear", "--steps", "200", "-q", "--force",
-        "-o", str(small_disk / "wm.pt"), cwd=here,
+        "-o", str(model), cwd=here,
     )  # fmt: skip
-    check_sentence(done, "could not be written")
+    assert done.returncode == 1
+    assert done.stdout == ""
     assert sorted(os.listdir(small_disk)) == ["ballast", "wm.pt"]
-    assert (small_disk / "wm.pt").read_bytes() == b"old"
+    *before, sentence = done.stderr.splitlines()
+    assert "could not be written" in sentence
+    if room == 4096:
+        assert model.read_bytes() == b"old"
+        assert before == []
+    else:
+        assert before == [f"imagine: {model} is written, without scores"]
+        load_world_model(model)
 
 
 def test_a_limit_of_file_sizes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

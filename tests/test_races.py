@@ -14,7 +14,7 @@ TRIALS = Path(__file__).parent / "helpers" / "race_trials.py"
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("what", "count"), [("writers", 3), ("signals", 15)])
+@pytest.mark.parametrize(("what", "count"), [("writers", 2), ("signals", 10)])
 def test_some(what: str, count: int, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(TRIALS), what, str(count), "0"],

@@ -24,6 +24,7 @@ from imagine_cli.cli.options import (
 )
 from imagine_cli.cli.progress import progress
 from imagine_cli.cli.tables import chosen, number_table, plural, significant, times
+from imagine_cli.errors import ImagineError
 from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def fit(
             )
         if not no_scores:
             write(fitted)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, ImagineError):
         if written:
             print(f"imagine: {printable(str(output))} is written, without scores", file=sys.stderr)
         raise

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import torch
+
 __all__ = ["with_calls"]
 
 Random = random.Random
@@ -23,8 +25,6 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32"
 
 def with_calls(rng: Random, whole: bytes) -> bytes:
     """The exported world model ``whole``, whose program makes some more calls."""
-    import torch
-
     data = torch.load(io.BytesIO(whole), weights_only=True)
     program = data["config"]["program"]
     steps: list[Any] = program["steps"]
@@ -88,8 +88,6 @@ def _swapped(rng: Random, argument: Any, name: str) -> Any:
 @lru_cache
 def _operators() -> list[tuple[str, Any]]:
     """Names with their schemas, of what programs can call; None for what has no schema."""
-    import torch
-
     from imagine_cli.errors import InputError
     from imagine_cli.world_models import program
 
