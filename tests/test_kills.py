@@ -44,8 +44,8 @@ def test_a_few_kills(what: str, tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("what", ["rollout", "fit"])
-def test_fifty_kills(what: str, tmp_path: Path) -> None:
-    found = trials(what, 50, tmp_path)
+def test_more_kills(what: str, tmp_path: Path) -> None:
+    found = trials(what, 25, tmp_path)
     if what == "rollout":
-        assert found["resumed to the same bytes"] >= 5
-        assert found["partial"] >= 5
+        assert found["resumed to the same bytes"] >= 2
+        assert found["partial"] >= 2
