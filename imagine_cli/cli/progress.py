@@ -133,15 +133,14 @@ def _rich_progress(above: Above | None) -> RichProgress:
                 yield shown
             yield self.make_tasks_table(self.tasks)
 
+    whole, folds = Column(no_wrap=True), Column(overflow="fold")
     return BarsBelow(
-        rich.TextColumn("{task.description}", markup=False),
+        rich.TextColumn("{task.description}", markup=False, table_column=folds),
         rich.BarColumn(bar_width=30 if messages().width >= 120 else 10),
-        rich.MofNCompleteColumn(),
-        RateColumn(),
-        TimeColumn(elapsed_when_finished=True),
-        rich.TextColumn(
-            "{task.fields[note]}", style="dim", markup=False, table_column=Column(overflow="fold")
-        ),
+        rich.MofNCompleteColumn(table_column=whole),
+        RateColumn(table_column=whole),
+        TimeColumn(elapsed_when_finished=True, table_column=whole),
+        rich.TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=folds),
         console=messages(),
         refresh_per_second=10 if above is None else 5,
     )
