@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
-import sys
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from imagine_cli.cli.console import answers
 from imagine_cli.cli.options import Debug, Json
 from imagine_cli.cli.tables import fact_table
+from imagine_cli.threads import cores
+
+if TYPE_CHECKING:
+    from imagine_cli.self_test import Check
 
 
 def doctor(as_json: Json = False, debug: Debug = False) -> None:
@@ -51,7 +53,7 @@ def _show(
     versions: dict[str, str],
     devices: list[str],
     extras: dict[str, list[str]],
-    checks: list[Any],
+    checks: list[Check],
 ) -> None:
     facts = [
         ("with", ", ".join(f"{name} {version}" for name, version in versions.items())),
@@ -98,6 +100,5 @@ def _installed(name: str) -> bool:
 def _devices() -> list[str]:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     cuda = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-    return [f"{cores} cores", *(f"cuda:{k} {name}" for k, name in enumerate(cuda))]
+    return [f"{cores()} cores", *(f"cuda:{k} {name}" for k, name in enumerate(cuda))]

@@ -15,6 +15,7 @@ from typing import Any
 
 from imagine_cli.engines.pooled import Pool, PooledEngine, WorkerLostError
 from imagine_cli.engines.worker import Work, work_on
+from imagine_cli.threads import cores
 
 
 class ProcessesEngine(PooledEngine):
@@ -28,7 +29,7 @@ class ProcessesEngine(PooledEngine):
     def pool(self, work: Work | None) -> Iterator[Pool]:
         reader, writer = _CONTEXT.Pipe(duplex=False)
         try:
-            yield _Processes(self.workers or _cores(), reader)
+            yield _Processes(self.workers or cores(), reader)
         finally:
             writer.close()  # at which workers end themselves
             reader.close()
@@ -88,10 +89,3 @@ def _begin(lifeline: Connection) -> None:
 def _end_with(lifeline: Connection) -> None:
     lifeline.poll(None)
     os._exit(1)
-
-
-def _cores() -> int:
-    """That this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

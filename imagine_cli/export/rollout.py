@@ -8,7 +8,6 @@ import os
 import re
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from imagine_cli.environments import describe, env_named, kwargs_named, make_env
+from imagine_cli.environments import EnvDescription, env_named, kwargs_named, opened_env
 from imagine_cli.errors import ImagineError, InputError, require
 from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.memory import check_memory
@@ -62,7 +61,7 @@ def export_rollout(
 
     Raises:
         InputError: no such format; a file without actions, or that can't be read or written.
-        DiskError: the disk refused.
+        ImagineError: the disk refused.
     """
     source, target = Path(rollout), Path(path)
     write = _WRITERS.get(target.suffix.lower())
@@ -155,11 +154,8 @@ def _write_npz(rollout: Rollout, file: BinaryIO) -> None:
         "rewards": [e.reward for e in whole if e.reward is not None],
         "episode": [np.full(len(e.action), e.number) for e in whole],
     }
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, parts in arrays.items():
-            if parts:
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.concatenate(parts))
+    known = {name: np.concatenate(parts) for name, parts in arrays.items() if parts}
+    np.savez_compressed(file, **known)  # type: ignore[arg-type]
 
 
 def _write_minari(
@@ -167,36 +163,16 @@ def _write_minari(
 ) -> None:
     require("minari", "minari")
     kwargs = kwargs_named(rollout.env_kwargs, rollout.path, env_kwargs)
-    made = make_env(env_named(rollout.env_id, rollout.path, env), kwargs)
-    about = describe(made, kwargs)
-    if (about.observation_size, about.action_size) != (
-        rollout.observation_size,
-        rollout.action_size,
-    ):
-        raise InputError(f"{rollout.path} is of another env than {about.id}")
-    real = bool(rollout.attributes.get("real"))
+    with opened_env(env_named(rollout.env_id, rollout.path, env), kwargs) as (made, about):
+        sizes = (about.observation_size, about.action_size)
+        if sizes != (rollout.observation_size, rollout.action_size):
+            raise InputError(f"{rollout.path} is of another env than {about.id}")
+        buffers = list(_buffers(rollout, made, about))
+    what = "Imagined, not real: means of beliefs, sd in the infos"
+    if rollout.attributes.get("real"):
+        what = "A real run"
     from minari import create_dataset_from_buffers
-    from minari.data_collector import EpisodeBuffer
 
-    limit = made.spec.max_episode_steps if made.spec is not None else None
-    buffers = []
-    for episode in _held(rollout):
-        length = len(episode.action)
-        last = np.arange(length) == length - 1
-        ended = real and length not in (rollout.steps, limit)
-        buffers.append(
-            EpisodeBuffer(
-                id=episode.number,
-                observations=episode.mean.astype(made.observation_space.dtype),
-                actions=np.array([about.decode_action(code) for code in episode.action]),
-                rewards=np.full(length, np.nan) if episode.reward is None else episode.reward,
-                terminations=last & ended,
-                truncations=last & (not ended),
-                infos={} if real else {"observation_sd": episode.sd},
-            )
-        )
-    what = "A real run" if real else "Imagined, not real: means of beliefs, sd in the infos"
-    made.close()
     with _datasets_beside(folder) as hidden, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an author's address, and the like
         try:
@@ -209,6 +185,27 @@ def _write_minari(
         except (ValueError, OSError) as error:
             raise ImagineError(f"minari can't write {folder}: {error}") from error
         os.rename(hidden / folder.name, folder)
+
+
+def _buffers(rollout: Rollout, env: Any, about: EnvDescription) -> Iterator[Any]:
+    """Minari's episodes."""
+    from minari.data_collector import EpisodeBuffer
+
+    real = bool(rollout.attributes.get("real"))
+    limit = env.spec.max_episode_steps if env.spec is not None else None
+    for episode in _held(rollout):
+        length = len(episode.action)
+        last = np.arange(length) == length - 1
+        ended = real and length not in (rollout.steps, limit)
+        yield EpisodeBuffer(
+            id=episode.number,
+            observations=episode.mean.astype(env.observation_space.dtype),
+            actions=np.array([about.decode_action(code) for code in episode.action]),
+            rewards=np.full(length, np.nan) if episode.reward is None else episode.reward,
+            terminations=last & ended,
+            truncations=last & (not ended),
+            infos={} if real else {"observation_sd": episode.sd},
+        )
 
 
 @contextmanager

@@ -111,16 +111,12 @@ def compute(
     check_there(rollout, trajectory)
     names, last = rollout.observation_names, rollout.steps
     count = rollout.trajectories if trajectory is None else 1
-    lengths = np.zeros(count, dtype=np.int64)
-    for rows, steps in rollout.slabs("observation/mean", trajectory):
-        there = ~np.isnan(rollout.mean(rows, steps)).any(-1)
-        lengths[_within(rows, trajectory)] += there.sum(1)
-    lengths = np.maximum(lengths - 1, 0)
+    ends = rollout.may_end_early
+    lengths = _lengths(rollout, trajectory, count) if ends else np.full(count, last)
     if rollout.attributes.get("real"):  # whose episodes may all be over long before the last step
         last = int(lengths.max())
     epsilon = float(np.finfo(rollout.dtype).eps) if rollout.dtype.kind == "f" else 0.0
     steps_kept = sorted({*landmarks(last), min(1, last)})
-    ends = rollout.may_end_early
     sums = _Sums(last + 1, len(names), count, steps_kept, bins, ends=ends)
     same = AlikeCheck(last)
     finite = [FiniteCheck("observation/mean", ends), FiniteCheck("observation/var", ends)]
@@ -164,6 +160,15 @@ def compute(
     at = {name: getattr(everything, name)[shown] for name in ("steps", "mean", "sd")}
     observation = replace(everything, **at)
     return Statistics(trajectory, observation, reward, returns, lengths, same.alike, warnings)
+
+
+def _lengths(rollout: Rollout, trajectory: int | None, count: int) -> np.ndarray:
+    """How many steps of each trajectory are there ``(count,)``."""
+    beliefs = np.zeros(count, dtype=np.int64)
+    for rows, steps in rollout.slabs("observation/mean", trajectory):
+        there = ~np.isnan(rollout.mean(rows, steps)).any(-1)
+        beliefs[_within(rows, trajectory)] += there.sum(1)
+    return np.maximum(beliefs - 1, 0)
 
 
 def _within(rows: slice, trajectory: int | None) -> slice:

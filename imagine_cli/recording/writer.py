@@ -86,8 +86,14 @@ class RolloutWriter(ShardStore):
 
     def __enter__(self) -> RolloutWriter:
         self._check_disk()
-        self._begin()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="recording")
+        try:
+            with interrupts_held_back():
+                self._begin()
+                self._pool = ThreadPoolExecutor(1, thread_name_prefix="recording")
+        except BaseException as error:
+            if self._pool is not None:  # an interrupt came meanwhile
+                self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:

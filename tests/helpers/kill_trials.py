@@ -43,11 +43,16 @@ class Noon(datetime):
         return cls(2026, 1, 1, 12, tzinfo=tz)
 
 
-def start(arguments: list[str]) -> int:
+def start(arguments: list[str], closed: tuple[int, ...] = (), said: Path | None = None) -> int:
+    """The process that runs them, with descriptors closed, and stderr going to a file if given."""
     child = os.fork()
     if child == 0:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
+        if said is not None:
+            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        for place in closed:
+            os.close(place)
         try:
             os._exit(main(arguments))
         finally:

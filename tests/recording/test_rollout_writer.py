@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from imagine_cli.errors import DiskError, ImagineError, InputError, Interrupted
 from imagine_cli.recording import FIELDS, RolloutWriter, open_rollout, write_rollout
+from imagine_cli.recording.manifest import Manifest
+from imagine_cli.recording.partial_folder import PartialFolder
 from tests.helpers.rollout_files import Arrays, header, numbers, part, write, writer_of
 
 
@@ -266,3 +269,22 @@ def test_bounds_and_extra_attributes_survive_the_manifest(tmp_path: Path) -> Non
         np.testing.assert_array_equal(rollout.observation_low, low)
         np.testing.assert_array_equal(rollout.observation_high, high)
         assert rollout.extra == extra
+
+
+def test_an_interrupt_as_it_begins_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = PartialFolder.begin
+
+    def interrupted(self: PartialFolder, manifest: Manifest) -> None:
+        begin(self, manifest)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(PartialFolder, "begin", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "r.h5", numbers(2, 3, 1))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert list(tmp_path.iterdir()) == []
