@@ -3,7 +3,9 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,9 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagine_cli.errors import DiskError, ImagineError, InputError, Interrupted
-from imagine_cli.recording import FIELDS, RolloutWriter, open_rollout, write_rollout
-from imagine_cli.recording.manifest import Manifest
-from imagine_cli.recording.partial_folder import PartialFolder
+from imagine_cli.recording import FIELDS, RolloutWriter, open_rollout, write_rollout, writer
 from tests.helpers.rollout_files import Arrays, header, numbers, part, write, writer_of
 
 
@@ -274,13 +274,11 @@ def test_bounds_and_extra_attributes_survive_the_manifest(tmp_path: Path) -> Non
 def test_an_interrupt_as_it_begins_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = PartialFolder.begin
-
-    def interrupted(self: PartialFolder, manifest: Manifest) -> None:
-        begin(self, manifest)
+    def interrupted(*given: Any, **named: Any) -> ThreadPoolExecutor:
         signal.raise_signal(signal.SIGINT)
+        return ThreadPoolExecutor(*given, **named)
 
-    monkeypatch.setattr(PartialFolder, "begin", interrupted)
+    monkeypatch.setattr(writer, "ThreadPoolExecutor", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
