@@ -97,7 +97,8 @@ class Manifest:
             return cls(**document["rollout"]).checked()
         except (FileNotFoundError, InputError):
             raise
-        except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError,
+                TypeError, ValueError) as error:  # fmt: skip
             raise InputError(f"{path} is damaged and can't be read") from error
 
     def text(self) -> str:
@@ -145,15 +146,17 @@ class Manifest:
             )
         names = [*self.observation_names, *self.action_names, *self.fields]
         low, high = self.observation_low, self.observation_high
+        bounds = [bound for bound in (*low, *high) if bound is not None]
+        counts = (self.particles, self.together, self.parts)
         sound = (
             all(isinstance(name, str) for name in names)
-            and all(isinstance(bound, int | float) for bound in (*low, *high) if bound)
+            and all(map(_plain, self.attributes.values()))
+            and all(_plain(bound) and not isinstance(bound, str) for bound in bounds)
             and len(low) == len(high) == self.sizes["observation"]
             and self.dtype in ("float64", "float32")
             and {*REQUIRED_FIELDS} <= {*self.fields} <= {*FIELDS}
             and (self.particles is not None or "particles/observation" not in self.fields)
-            and (self.together is None or self.together >= 1)
-            and (self.parts is None or self.parts >= 1)
+            and all(n is None or (isinstance(n, int) and n >= 1) for n in counts)
         )
         if not sound:
             raise ValueError("no manifest of a rollout")
@@ -174,6 +177,13 @@ class Manifest:
                 name, a, b = _first_difference(name, a, b)
                 return f"its {name} is {_said(a)}, and now it is {_said(b)}"
         return None
+
+
+def _plain(value: Any) -> bool:
+    """What an attribute of a rollout is. Raises OverflowError for a whole number above all."""
+    return isinstance(value, str | bool) or (
+        isinstance(value, int | float) and math.isfinite(value)
+    )
 
 
 def _first_difference(name: str, a: Any, b: Any) -> tuple[str, Any, Any]:

@@ -24,7 +24,7 @@ from imagine_cli.recording.partial_folder import (
     disk_errors,
     put_whole,
 )
-from imagine_cli.recording.shard import FILTERS, LIBVER, Shard, open_shard, rows
+from imagine_cli.recording.shard import FILTERS, LIBVER, Shard, ShardFile, open_shard, rows
 
 _SLAB = 65536
 
@@ -149,9 +149,9 @@ def _fill(descriptor: int, folder: Path, manifest: Manifest, trusted: Container[
         sink.check()
 
 
-def _copy(source: Any, datasets: dict[str, Any], manifest: Manifest, shard: Shard) -> None:
+def _copy(source: ShardFile, datasets: dict[str, Any], manifest: Manifest, shard: Shard) -> None:
     for name, dataset in datasets.items():
-        numbers, chunks = source[name], manifest.grid.chunks[name]
+        numbers, chunks = source.dataset(name), manifest.grid.chunks[name]
         origin = [part.start for part in manifest.grid.place(FIELDS[name], shard)]
         steps = (range(0, size, chunk) for size, chunk in zip(numbers.shape, chunks, strict=True))
         for offset in product(*steps):

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from imagine_cli.errors import InputError
-from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.fields import FIELDS
 from imagine_cli.recording.manifest import MANIFEST, Manifest
 from imagine_cli.recording.shard import Shard, open_shard
@@ -47,7 +46,7 @@ class PartialRollout:
             known = shard in self._known
             with open_shard(self.path, shard, self.manifest.identity, trusted=known) as file:
                 self._known.add(shard)
-                return safe_hdf5.read(file[name], place, self.path / shard.filename)
+                return file.read(name, place)
         if not (self.path / MANIFEST).exists():
             raise FileNotFoundError(self.path / MANIFEST)
         return None

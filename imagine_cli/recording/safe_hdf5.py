@@ -170,8 +170,8 @@ def all_datasets(group: Any, path: Path, depth: int = 0) -> Iterator[Any]:
         node = _child(group, name, path, h5py.HLObject)
         if isinstance(node, h5py.Group):
             yield from all_datasets(node, path, depth + 1)
-        else:
-            yield child_dataset(group, name, path)
+        elif (dataset := child_dataset(group, name, path)) is not None:
+            yield dataset
 
 
 def _has_short_chunk(dataset: Any, filters: set[int]) -> bool:

@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from math import prod
 from operator import attrgetter
@@ -196,8 +197,10 @@ def encode(
 
 
 @contextmanager
-def open_shard(folder: Path, shard: Shard, rollout: str, *, trusted: bool = False) -> Iterator[Any]:
-    """The h5py.File of a shard, which is looked at before HDF5 sees it if it isn't ``trusted``.
+def open_shard(
+    folder: Path, shard: Shard, rollout: str, *, trusted: bool = False
+) -> Iterator[ShardFile]:
+    """A shard's file, which is looked at before HDF5 sees it if it isn't ``trusted``.
 
     Raises:
         FileNotFoundError: there is none.
@@ -211,15 +214,41 @@ def open_shard(folder: Path, shard: Shard, rollout: str, *, trusted: bool = Fals
         check_survives(lambda: _read_all(path), path)
         file = safe_hdf5.open_file(path)
     try:
+        datasets: dict[str, Any] | None = None
         if not trusted:
-            for _ in safe_hdf5.all_datasets(file, path):
-                pass
+            datasets = {each.name[1:]: each for each in safe_hdf5.all_datasets(file, path)}
         facts = safe_hdf5.attributes(file, path, arrays=True)
         if facts.get("rollout") != rollout or tuple(facts.get("shard", ())) != shard:
             raise InputError(f"{path} is of another rollout")
-        yield file
+        yield ShardFile(path, file, datasets)
     finally:
         safe_hdf5.close(file)
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """An open shard; ``datasets`` by their names, where it isn't trusted. Raises InputError."""
+
+    path: Path
+    file: Any
+    datasets: Mapping[str, Any] | None
+
+    def dataset(self, name: str) -> Any:
+        try:
+            return (self.file if self.datasets is None else self.datasets)[name]
+        except KeyError:
+            raise InputError(f"{self.path} is damaged: it has no {name}") from None
+
+    def read(self, name: str, place: Any = ()) -> np.ndarray:
+        return safe_hdf5.read(self.dataset(name), place, self.path)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What it has of the state at its end."""
+        known = self.datasets
+        if known is None:
+            known = {each.name[1:]: each for each in safe_hdf5.all_datasets(self.file, self.path)}
+        names = [name for name in known if name.startswith("state/")]
+        return {name.removeprefix("state/"): self.read(name) for name in names}
 
 
 def _read_all(path: Path) -> None:
@@ -243,19 +272,6 @@ def read_digest(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(-DIGEST_SIZE, os.SEEK_END)
         return file.read()
-
-
-def read_state(file: Any) -> dict[str, np.ndarray]:
-    """What a shard's file has of the state at its end."""
-    found: dict[str, np.ndarray] = {}
-
-    def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset):
-            found[name] = np.asarray(node[()])
-
-    if "state" in file:
-        file["state"].visititems(visit)
-    return found
 
 
 def _cloud(name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +16,10 @@ from imagine_cli.recording.partial_folder import disk_errors, put_whole
 from imagine_cli.recording.shard import (
     DIGEST_SIZE,
     Shard,
+    ShardFile,
     encode,
     open_shard,
     read_digest,
-    read_state,
 )
 
 
@@ -54,12 +53,12 @@ class ShardStore:
     def state(self, shard: Shard) -> dict[str, np.ndarray]:
         """What was given with a shard that is there: the state at its end."""
         with self._opened(shard) as file:
-            return read_state(file)
+            return file.state()
 
     def read(self, shard: Shard, field: str) -> np.ndarray:
         """The numbers of a dataset in a shard that is there."""
         with self._opened(shard) as file:
-            return np.asarray(file[field][()])
+            return file.read(field)
 
     def write(
         self,
@@ -126,6 +125,6 @@ class ShardStore:
             put_whole(self.folder / shard.filename, data)
         self.digests[shard] = data[-DIGEST_SIZE:]
 
-    def _opened(self, shard: Shard) -> AbstractContextManager[Any]:
+    def _opened(self, shard: Shard) -> AbstractContextManager[ShardFile]:
         known = shard in self.digests
         return open_shard(self.folder, shard, self.manifest.identity, trusted=known)

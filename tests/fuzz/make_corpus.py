@@ -7,7 +7,9 @@ file name ``CANARY``, which the fuzzer replaces by the path of a file that nobod
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from imagine_cli import save_world_model
+from imagine_cli import evaluate_model, run_rollout, save_world_model
+from imagine_cli.cli.inspect_document import as_json
 from imagine_cli.environments import describe, make_env
 from imagine_cli.policies import LinearPolicy, save_policy
+from imagine_cli.recording.manifest import MANIFEST
 from imagine_cli.world_models import ExportedWorldModel
 from tests.fuzz.checksums import sealed_ranges
 from tests.helpers.ensembles import random_ensemble
@@ -29,6 +33,7 @@ from tests.helpers.rollout_files import numbers, write, write_plainly
 from tests.helpers.worlds import small_gp
 
 CORPUS = Path(__file__).parent / "corpus"
+MBRL_LIB = Path(__file__).parents[1] / "checkpoint/mbrl_lib/ensemble"
 CANARY = "/tmp/imagine-fuzz-canary-000000"
 
 
@@ -37,7 +42,13 @@ def main() -> None:
     rollouts(CORPUS)
     outward(CORPUS)
     checkpoints(CORPUS)
-    sealed = {path.name: sealed_ranges(path.read_bytes()) for path in sorted(CORPUS.glob("*.h5"))}
+    foreign(CORPUS)
+    data(CORPUS)
+    sealed = {
+        path.name: sealed_ranges(path.read_bytes())
+        for path in sorted(CORPUS.iterdir())
+        if path.suffix in (".h5", ".hdf5", ".shard")
+    }
     (CORPUS / "sealed.json").write_text(json.dumps(sealed, indent=None) + "\n")
 
 
@@ -112,6 +123,53 @@ def checkpoints(folder: Path) -> None:
         "_cached_beta": gp.targets.mT.contiguous(),
     }
     torch.save(OrderedDict(state), folder / "torchrl.pt")
+
+
+def foreign(folder: Path) -> None:
+    """A run of mbrl-lib, and a dataset of Minari's."""
+    for name in ("model.pth", "env_stats.pickle", ".hydra/config.yaml"):
+        content = (MBRL_LIB / name).read_bytes()
+        (folder / f"mbrl-lib{Path(name).suffix}").write_bytes(content)
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["MINARI_DATASETS_PATH"] = place
+        import minari
+        from minari.data_collector import EpisodeBuffer
+
+        env = make_env("Pendulum-v1")
+        episode = {
+            "rewards": [0.0, -1.0],
+            "terminations": [False] * 2,
+            "truncations": [False, True],
+        }
+        arrays = {"observations": np.eye(3, dtype=np.float32), "actions": np.ones((2, 1))}
+        episodes = [EpisodeBuffer(id=k, seed=k, **arrays, **episode) for k in range(2)]
+        minari.create_dataset_from_buffers("pendulum/still-v0", episodes, env=env, eval_env=env)
+        there = Path(place) / "pendulum/still-v0/data"
+        for name in ("main_data.hdf5", "metadata.json"):
+            ending = Path(name).suffix.replace(".json", ".metadata")
+            (folder / f"minari{ending}").write_bytes((there / name).read_bytes())
+
+
+def data(folder: Path) -> None:
+    """An unfinished rollout, an evaluation, arrays and a table."""
+    with tempfile.TemporaryDirectory() as place:
+        model, output = Path(place) / "linear.pt", Path(place) / "a.h5"
+        save_world_model(linear_model(3, 1), model, env=describe(make_env("Pendulum-v1")))
+        few: dict[str, Any] = {
+            "steps": 3,
+            "trajectories": 2,
+            "propagation": "particles",
+            "particles": 2,
+        }
+        run_rollout("Pendulum-v1", model, output=output, part=(1, 1), **few)
+        partial = Path(f"{output}.partial")
+        (folder / "half.shard").write_bytes(next(partial.glob("shard-*.h5")).read_bytes())
+        (folder / "half.manifest").write_bytes((partial / MANIFEST).read_bytes())
+        found = evaluate_model(model, steps=3, trajectories=8)
+        (folder / "evaluation.json").write_text(as_json(found.as_dict()))
+    arrays = {"observations": np.eye(3), "actions": np.ones((3, 1)), "rewards": np.zeros(3)}
+    np.savez(folder / "arrays.npz", next_observations=np.eye(3), episode=[0, 0, 1], **arrays)
+    (folder / "table.csv").write_text("x,y,z\n1,0,0.5\n-1,1e-3,2\n")
 
 
 def exported() -> ExportedWorldModel:

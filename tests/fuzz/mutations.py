@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import json
 import random
 import zipfile
 from collections.abc import Callable
@@ -17,6 +19,8 @@ Sealed = list[tuple[int, int]]
 
 _INTERESTING = (0, 1, 2, 7, 8, 16, 127, 128, 255, 256, 4096, 65535, 65536, 2**24, 2**31 - 1, 2**31,
                 2**32 - 1, 10**15, 2**40, 2**53, 2**63 - 1, 2**63, 2**64 - 1)  # fmt: skip
+_ODD = (None, True, "", "\x1b[2J", "../..", "1e400", -1, 0, 1, 0.5, 1e308, -0.0, float("nan"),
+        float("inf"), 10**30, 2**63, [], {}, [[]], {"a": 1}, "x" * 10_000)  # fmt: skip
 _MARKS = (b"GCOL", b"TREE", b"HEAP", b"SNOD", b"OHDR", b"FRHP", b"FHDB", b"BTLF", b"\x89HDF")
 
 
@@ -32,14 +36,21 @@ def mutant(seed: int, name: str, files: dict[str, bytes], sealed: Sealed, canary
         canary: the file that hostile ones reach for.
     """
     rng = Random(f"{seed} {name}")
-    if name.endswith(".pt"):
+    if name.endswith((".json", ".metadata", ".manifest")) and rng.random() < 0.8:
+        return _document(rng, files[name])
+    if name.endswith(".npz") and rng.random() < 0.7:
+        return _rebuilt(rng, files[name], files)
+    if name.endswith((".csv", ".yaml", ".pickle", ".npz", ".json", ".metadata", ".manifest")):
+        return _raw(rng, files[name], files)
+    if name.endswith((".pt", ".pth")):
         if name.startswith("exported") and rng.random() < 0.9:
             return with_calls(rng, files[name])
         return _checkpoint(rng, files[name], files, canary)
     content = bytearray(files[name])
     length = len(content)
     for _ in range(rng.choice((1, 1, 2, 3, 6))):
-        _damage(rng, content, files, _place_in_hdf5(rng, content, sealed))
+        if content:
+            _damage(rng, content, files, _place_in_hdf5(rng, content, sealed))
     if len(content) == length and rng.random() < 0.75:
         seal(content, sealed)
     return bytes(content)
@@ -135,14 +146,36 @@ def _raw(rng: Random, whole: bytes, files: dict[str, bytes]) -> bytes:
 def _rebuilt(rng: Random, whole: bytes, files: dict[str, bytes]) -> bytes:
     """One member damaged, and the archive around it right."""
     members = _members(whole)
-    pickled = next(name for name in members if name.endswith("data.pkl"))
-    name = pickled if rng.random() < 0.8 else rng.choice(sorted(members))
+    pickled = [name for name in members if name.endswith("data.pkl")]
+    name = rng.choice(pickled if pickled and rng.random() < 0.8 else sorted(members))
     content = bytearray(members[name])
+    first = 128 if name.endswith(".npy") and rng.random() < 0.8 else len(content)  # of its header
     for _ in range(rng.choice((1, 1, 2, 4))):
         if content:
-            _damage(rng, content, files, rng.randrange(len(content)))
+            _damage(rng, content, files, rng.randrange(min(first, len(content))))
     members[name] = bytes(content)
     return _archive(members, rng)
+
+
+def _document(rng: Random, whole: bytes) -> bytes:
+    """JSON of which some values are others, or are missing or there twice."""
+    document = json.loads(whole)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        node, depth = document, rng.randrange(12)
+        while node:
+            key = rng.choice(sorted(node) if isinstance(node, dict) else range(len(node)))
+            if depth and isinstance(node[key], dict | list) and node[key]:
+                node, depth = node[key], depth - 1
+                continue
+            kind = rng.randrange(5)
+            if kind == 0:
+                del node[key]
+            elif kind == 1 and isinstance(node, list):
+                node.insert(key, node[key])
+            else:
+                node[key] = copy.deepcopy(rng.choice((*_ODD, document, node)))
+            break
+    return json.dumps(document).encode()
 
 
 def _with_code(rng: Random, whole: bytes, canary: str) -> bytes:

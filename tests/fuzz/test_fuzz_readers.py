@@ -29,6 +29,15 @@ def test_no_file_does_harm(kind: str) -> None:
     assert " refused" in done.stdout
 
 
+def test_no_other_input_does_harm() -> None:
+    kinds = [".hdf5", ".metadata", ".pth", ".pickle", ".yaml", ".shard", ".manifest", ".json",
+             ".npz", ".csv"]  # fmt: skip
+    command = [sys.executable, str(FUZZ), "300", "20", *(f"--kind={kind}" for kind in kinds)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": 300 inputs in") == len(kinds), done.stdout
+
+
 HARMFUL = """
 import os, sys
 from pathlib import Path

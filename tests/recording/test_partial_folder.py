@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -163,10 +164,22 @@ def write_other(path: Path) -> None:
         raise Interrupted("stop")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "imagine-rollout-shards"}', "null"])
-def test_a_damaged_manifest(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"format": "imagine-rollout-shards"}', "null",
+     ("attributes", "seed", "1e400"), ("attributes", "seed", "[1]"), ("attributes", "steps", "NaN"),
+     ("attributes", "trajectories", "1e400"), ("observation_low", 0, '""'),
+     ("observation_low", 0, "1" + "0" * 400), ("observation_high", 0, "{}")],
+)  # fmt: skip
+def test_a_damaged_manifest(tmp_path: Path, text: str | tuple[str, str | int, str]) -> None:
     left_behind(tmp_path / "r.h5", 2)
-    (tmp_path / "r.h5.partial" / "manifest.json").write_text(text)
+    manifest = tmp_path / "r.h5.partial" / "manifest.json"
+    if not isinstance(text, str):  # one value is another
+        name, key, value = text
+        document = json.loads(manifest.read_text())
+        document["rollout"][name][key] = "odd"
+        text = json.dumps(document).replace('"odd"', value)
+    manifest.write_text(text)
     with pytest.raises(InputError, match="manifest.json is damaged .* leave out --resume"):
         writer_at(tmp_path / "r.h5", resume=True).__enter__()
     with pytest.raises(InputError, match="manifest.json is damaged"):

@@ -69,3 +69,12 @@ def test_one_that_crashes_the_library_is_a_sentence(
         open_shard(tmp_path, SHARD, "this one"),
     ):
         pass
+
+
+def test_what_it_lacks_is_said(tmp_path: Path) -> None:
+    put(tmp_path, lambda file: file.create_dataset("state/x", data=np.arange(3)))
+    for trusted in (False, True):
+        with open_shard(tmp_path, SHARD, "this one", trusted=trusted) as file:
+            assert file.state()["x"].tolist() == [0, 1, 2]
+            with pytest.raises(InputError, match="it has no observation/mean"):
+                file.read("observation/mean")
