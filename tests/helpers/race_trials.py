@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -19,51 +20,75 @@ from pathlib import Path
 
 import torch
 
-from imagine_cli import load_world_model, save_world_model
+from imagine_cli import save_world_model
 from imagine_cli.cli import evaluate, main, rollout
 from imagine_cli.recording import schema
 from tests.helpers.kill_trials import OLD, Noon, ends, start
 from tests.helpers.linear_systems import linear_model
 
 IMAGINE = "rollout --env Pendulum-v1 --model wm.pt --steps 30"
+ACTING = "--env Pendulum-v1 --reward env --horizon 5 --iterations 2"
 COMMANDS = {
     "rollout": f"{IMAGINE} --seed {{}} -o",
     "fit": "fit --env Pendulum-v1 --kind linear --steps 300 --seed {} -o",
     "evaluate": "evaluate --env Pendulum-v1 --model wm.pt --steps 10 -n 5 --seed {} --record",
     "export": "export source{}.h5 -o",
     "plot": "plot source{}.h5 -o",
+    "convert": "convert exported{}.pt -o",
+    "calibrate": "calibrate --model wm.pt --data real.h5 --seed {} -o",
+    "optimize": f"optimize {ACTING} --model wm.pt --policy linear --seed {{}} -o",
+    "merge": "merge",  # the folder of "target"
+    "learn": f"learn {ACTING} --random-steps 50 --trial-steps 20 --rounds 1 --seed {{}} -o",
 }
-ENDINGS = {"rollout": "h5", "fit": "pt", "evaluate": "h5", "export": "csv", "plot": "png"}
-KEPT = {"wm.pt", "source0.h5", "source1.h5"}
+ENDINGS = {"rollout": "h5", "evaluate": "h5", "export": "csv", "plot": "png", "merge": "h5",
+           "learn": "run"}  # fmt: skip
+
+
+def target_of(command: str, folder: Path) -> Path:
+    """Where it writes to, which files say; what it takes from there is there."""
+    target = folder / f"target.{ENDINGS.get(command, 'pt')}"
+    partial = Path(f"{target}.partial")
+    if command == "merge" and not partial.exists():
+        shutil.copytree(folder / "parts", partial)
+    return target
 
 
 def arguments(command: str, seed: int, target: Path) -> list[str]:
-    return [*COMMANDS[command].format(seed).split(), str(target)]
+    given = COMMANDS[command].format(seed).split()
+    return [*given, f"{target}.partial" if command == "merge" else str(target)]
 
 
 def content(target: Path) -> bytes:
-    """All of a file, but for the times that a fit says."""
+    """All of a file or folder, but for the times and commands that they say."""
+    if target.is_dir():
+        files = sorted(file for file in target.rglob("*") if file.suffix in (".h5", ".pt"))
+        return b"".join(map(content, files))
     if target.suffix != ".pt":
         return target.read_bytes()
-    state = load_world_model(target).state_dict()
+    state = torch.load(target, weights_only=True)["state_dict"]
     return b"".join(tensor.numpy().tobytes() for _, tensor in sorted(state.items()))
+
+
+def remove(target: Path) -> None:
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
 
 
 def whole(command: str, seed: int, folder: Path) -> bytes:
     """What one command alone writes."""
-    target = folder / f"target.{ENDINGS[command]}"  # which files say
+    target = target_of(command, folder)
     assert ends(start(arguments(command, seed, target))) == 0, command
     found = content(target)
-    target.unlink()
+    remove(target)
     return found
 
 
 def two_writers(command: str, count: int, rng: random.Random, folder: Path) -> Counter[str]:
     """Without --force one of them wins; with it the last one does. The file is always one's."""
+    kept = {path.name for path in folder.iterdir()}
     expected, found = [whole(command, k, folder) for k in (0, 1)], Counter[str]()
-    target = folder / f"target.{ENDINGS[command]}"
     for _ in range(count):
-        force = rng.random() < 0.5
+        target = target_of(command, folder)
+        force = command != "learn" and rng.random() < 0.5
         if force:
             target.write_bytes(OLD)
         children = []
@@ -78,9 +103,9 @@ def two_writers(command: str, count: int, rng: random.Random, folder: Path) -> C
         words = [(folder / f"said{k}").read_text() for k in (0, 1)]
         assert statuses in allowed, (command, force, statuses, words)
         assert content(target) in expected, f"{command}: the file is neither's"
-        target.unlink()
+        remove(target)
         found[f"{command} {statuses}{' --force' * force}"] += 1
-    left = {path.name for path in folder.iterdir()} - {*KEPT, "said0", "said1"}
+    left = {path.name for path in folder.iterdir()} - {*kept, "said0", "said1"}
     assert not left, left
     return found
 
@@ -88,6 +113,7 @@ def two_writers(command: str, count: int, rng: random.Random, folder: Path) -> C
 def signals(count: int, rng: random.Random, folder: Path) -> Counter[str]:
     """SIGINT or SIGTERM at a random moment, with some of the descriptors 0 and 2 closed."""
     found, said = Counter[str](), folder / "said"
+    kept = {path.name for path in folder.iterdir()}
     alone = {command: whole(command, 0, folder) for command in COMMANDS}
     seconds = {}
     for command in COMMANDS:
@@ -96,7 +122,7 @@ def signals(count: int, rng: random.Random, folder: Path) -> Counter[str]:
         seconds[command] = time.monotonic() - begun
     for _ in range(count):
         command = rng.choice(list(COMMANDS))
-        target = folder / f"target.{ENDINGS[command]}"
+        target = target_of(command, folder)
         number = rng.choice([signal.SIGINT, signal.SIGTERM])
         closed = tuple(rng.sample([0, 2], rng.randrange(3)))
         child = start(arguments(command, 0, target), closed, said)
@@ -107,23 +133,21 @@ def signals(count: int, rng: random.Random, folder: Path) -> Counter[str]:
         words = said.read_text()
         assert status in (0, 128 + number, -number), (command, number, closed, status, words)
         assert "Traceback" not in words, words
-        if target.exists():
-            assert content(target) == alone[command], f"{command}: half a file"
-            target.unlink()
-        else:
-            assert status != 0
+        again = arguments(command, 0, target)
         partial = target.with_name(f"{target.name}.partial")
-        if partial.exists():
-            assert command == "rollout", (
-                f"{command}: {partial} is left, and nothing goes on from it"
-            )
-            assert ends(start([*arguments(command, 0, target), "--resume"])) == 0
-            assert content(target) == alone[command], f"{command}: a resumed file differs"
-            target.unlink()
+        if partial.exists() or target.is_dir():
+            assert command in ("rollout", "merge", "learn"), f"{command}: {partial} is left"
+            again += ["--resume"] * (command != "merge")
+            assert ends(start(again)) == 0
             found["resumed"] += 1
+        else:
+            assert target.exists() or status != 0
+        if target.exists():
+            assert content(target) == alone[command], f"{command}: the file differs"
+            remove(target)
         found[f"status {status}"] += 1
     said.unlink()
-    left = {path.name for path in folder.iterdir()} - KEPT
+    left = {path.name for path in folder.iterdir()} - kept
     assert not left, left
     return found
 
@@ -138,10 +162,16 @@ def trials(what: str, count: int, seed: int) -> Counter[str]:
     save_world_model(linear_model(3, 1, reward=False), "wm.pt")
     for k in (0, 1):
         assert main([*IMAGINE.split(), "--seed", str(k), "-o", f"source{k}.h5", "-q"]) == 0
+        exported = linear_model(3, 1, reward=False, seed=k)
+        save_world_model(exported, f"exported{k}.pt")
+    recorded = [*COMMANDS["evaluate"].format(9).split(), "real.h5"]
+    assert main(recorded) == 0
+    assert main([*IMAGINE.split(), "--shard", "1/1", "-o", "parts.h5", "-q"]) == 0
+    Path("parts.h5.partial").rename("parts")
     for command in COMMANDS:  # once here, so that each forked process has every module
-        warm = folder / f"warm.{ENDINGS[command]}"
-        assert main(arguments(command, 0, warm)) == 0
-        warm.unlink()
+        warm = target_of(command, folder)
+        assert main(arguments(command, 0, warm)) == 0, command
+        remove(warm)
     if what == "signals":
         return signals(count, rng, folder)
     found = Counter[str]()
