@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from imagine_cli.recording import open_rollout as open_rollout
     from imagine_cli.request import RolloutRequest as RolloutRequest
     from imagine_cli.rollout import run_rollout as run_rollout
+    from imagine_cli.samples import copy_sample as copy_sample
     from imagine_cli.search.learn import learn_policy as learn_policy
     from imagine_cli.search.optimize import optimize_policy as optimize_policy
     from imagine_cli.video.render import render_video as render_video
@@ -53,6 +54,7 @@ _HOME = {
     "calibrate_world_model": "fitting",
     "compare_rollouts": "evaluation.compare",
     "convert_world_model": "checkpoint",
+    "copy_sample": "samples",
     "evaluate_model": "evaluation.evaluate",
     "export_policy": "export.policy",
     "export_world_model": "checkpoint",

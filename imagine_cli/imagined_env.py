@@ -66,7 +66,7 @@ class ImaginedEnv(ModelBasedEnvBase):  # type: ignore[misc]
     Examples:
         >>> from torchrl.envs import GymEnv
         >>> from imagine_cli import ImaginedEnv, load_world_model
-        >>> world_model = load_world_model("sample_models/pendulum-gp.pt")
+        >>> world_model = load_world_model("pendulum-gp.pt")  # of imagine sample
         >>> env = ImaginedEnv(world_model, GymEnv("Pendulum-v1"), batch_size=8)
         >>> env.rollout(max_steps=5)["next", "observation", "var"].shape
         torch.Size([8, 5, 3, 3])

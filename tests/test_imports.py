@@ -20,7 +20,7 @@ LAYERS = (
     "unroll",
     "world_models propagation rewards",
     "belief environments errors files flattening importing interrupts lazy memory mujoco_warnings "
-    "observation_names printable progress registry request scores seeds threads",
+    "observation_names printable progress registry request samples scores seeds threads",
 )
 
 # Imports that close a circle today. This list only gets shorter.

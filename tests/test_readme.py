@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagine_cli.cli import main
+from imagine_cli.cli.tables import BLOCKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -20,22 +20,52 @@ PAGES = sorted(
     for folder in ("", "imagine_cli", "tests", "sample_models")
     for path in (ROOT / folder).glob("**/README.md" if folder else "README.md")
 )
+OF_LEARN = re.compile(r" run(/|$| -)")
 NAMES = [str(path.parent.relative_to(ROOT)) for path in PAGES]
 
 
-def blocks(page: Path, language: str) -> list[str]:
+def blocks(page: Path, languages: str) -> list[str]:
     text = page.read_text(encoding="utf-8")
     text = re.sub(r"<!-- set-up -->\s+```sh.*?```", "", text, flags=re.S)
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
+    return re.findall(rf"```(?:{languages})\n(.*?)```", text, flags=re.S)
 
 
 def commands(page: Path) -> list[str]:
-    lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.strip() and not line.startswith("#")]
+    """The lines of shell blocks, and in text those after a dollar sign, in their order."""
+    found: list[str] = []
+    for block in blocks(page, "sh|text"):
+        lines = block.replace("\\\n", " ").splitlines()
+        if block.startswith("$ "):
+            found += (line[2:] for line in lines if line.startswith("$ "))
+        else:
+            found += (line for line in lines if line.strip() and not line.startswith("#"))
+    return found
+
+
+def shown(page: Path, command: str) -> list[str]:
+    """What the page says that a command prints, after a line of dots where that is its end."""
+    text = "".join(blocks(page, "text"))
+    (after,) = re.findall(rf"^\$ {re.escape(command)}\n(.*?)(?=^\$|\Z)", text, re.M | re.S)
+    return after.partition("...\n")[2].splitlines() or after.splitlines()
+
+
+def assert_printed(printed: str, expected: list[str], rtol: float) -> None:
+    """Its last lines are those: words are equal, numbers nearly, bars to one step of a height."""
+    lines = printed.strip().splitlines()[-len(expected) :]
+    for line, other in zip(lines, expected, strict=True):
+        pairs = list(zip(line.split(), other.split(), strict=True))
+        assert all(nearly(*pair, rtol) for pair in pairs), (line, other)
+
+
+def nearly(word: str, other: str, rtol: float) -> bool:
+    try:
+        return float(word.strip("(),")) == pytest.approx(float(other.strip("(),")), rel=rtol)
+    except ValueError:
+        heights = [(BLOCKS.find(a), BLOCKS.find(b)) for a, b in zip(word, other, strict=True)]
+        return word == other or all(min(h) >= 0 and abs(h[0] - h[1]) <= 1 for h in heights)
 
 
 def prepared(folder: Path) -> None:
-    (folder / "sample_models").symlink_to(ROOT / "sample_models")
     (folder / "wm.pt").symlink_to(ROOT / "sample_models" / "pendulum-gp.pt")
 
 
@@ -97,10 +127,24 @@ def test_every_command_but_the_fits_and_every_python_block(
     prepared(tmp_path)
     monkeypatch.chdir(tmp_path)
     for command in commands(page):
-        if not command.startswith(("imagine fit", "imagine learn")) and " run/" not in command:
+        if not command.startswith(("imagine fit", "imagine learn")) and not OF_LEARN.search(
+            command
+        ):
             run(command, capfd, tmp_path)
     for block in blocks(page, "python"):
         exec(compile(block, f"{page}, a Python block", "exec"), {"__name__": "__main__"})
+
+
+def test_the_sample_output_is_what_its_commands_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = ROOT / "README.md"
+    monkeypatch.chdir(tmp_path)
+    sample, rollout, inspect = commands(page)[:3]
+    for command in (sample, rollout, inspect):
+        capfd.readouterr()
+        assert main(shlex.split(command)[1:]) == 0
+    assert_printed(capfd.readouterr().out, shown(page, inspect), 1e-3)
 
 
 FITS = [(page, line) for page in PAGES for line in commands(page) if line.startswith("imagine fit")]
@@ -130,7 +174,13 @@ def test_from_nothing_to_a_policy_that_balances(
 ) -> None:
     pytest.importorskip("mujoco")
     monkeypatch.chdir(tmp_path)
-    learn, play = (c for c in commands(ROOT / "README.md") if " run" in c and "rollout" not in c)
-    run(learn, capfd, tmp_path)
-    assert main([*shlex.split(play)[1:], "--json"]) == 0
-    assert json.loads(capfd.readouterr().out)["return"]["each"] == [1000.0] * 5
+    page = ROOT / "README.md"
+    learn, play = (c for c in commands(page) if OF_LEARN.search(c))
+    assert main(shlex.split(learn)[1:]) == 0
+    printed = [line.split() for line in capfd.readouterr().out.splitlines()]
+    expected = [line.split() for line in shown(page, learn)]
+    for table in (printed, expected):
+        del table[1][-1], table[2][-1]  # seconds
+    assert_printed("\n".join(map(" ".join, printed)), [" ".join(line) for line in expected], 0.01)
+    assert main(shlex.split(play)[1:]) == 0
+    assert_printed(capfd.readouterr().out, shown(page, play), 0.0)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from imagine_cli import load_world_model, open_rollout, run_rollout
+from imagine_cli import copy_sample, load_world_model, open_rollout, run_rollout
 from imagine_cli.belief import ActionBelief, point
 from imagine_cli.checkpoint import read_checkpoint
+from imagine_cli.cli import main
 from imagine_cli.environments import describe, make_env
 from imagine_cli.fitting.collect import collect
 from imagine_cli.policies import make_policy
@@ -38,6 +40,36 @@ def test_they_are_there_small_and_explained() -> None:
         command = read_checkpoint(path).metadata["command"]
         assert command.startswith("imagine fit --env ")
         assert command in text
+
+
+def test_a_copy_is_the_file_and_replaces_none_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["sample"]) == 0
+    assert capsys.readouterr().out.split() == [path.stem for path in MODELS]
+    assert main(["sample", "pendulum-linear"]) == 0
+    assert capsys.readouterr().out == "pendulum-linear.pt\n"
+    copy, original = tmp_path / "pendulum-linear.pt", SAMPLES / "pendulum-linear.pt"
+    assert copy.read_bytes() == original.read_bytes()
+    copy.write_text("mine")
+    assert main(["sample", "pendulum-linear"]) == 2
+    assert copy.read_text() == "mine"
+    assert copy_sample("pendulum-linear", overwrite=True).read_bytes() == original.read_bytes()
+    capsys.readouterr()
+    assert main(["sample", "pendulum"]) == 2
+    assert "no sample model 'pendulum'; there is cartpole-gp, " in capsys.readouterr().err
+    assert main(["sample", "-o", "a.pt"]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["pendulum-linear.pt"]
+
+
+def test_the_wheel_has_small_ones_where_the_package_looks_for_them() -> None:
+    text = (SAMPLES.parent / "pyproject.toml").read_text()
+    pairs = re.findall(r'^"(sample_models/.*)" = "imagine_cli/(.*)"$', text, re.M)
+    assert all(source == target for source, target in pairs)
+    packed = [SAMPLES.parent / source for source, _ in pairs]
+    assert SAMPLES / "pendulum-gp.pt" in packed
+    assert sum(path.stat().st_size for path in packed) < 100_000
 
 
 @pytest.mark.long

@@ -30,6 +30,7 @@ from imagine_cli.cli import (
     plot,
     rerun,
     rollout,
+    sample,
 )
 from imagine_cli.cli.console import error_line
 from imagine_cli.cli.settings import Commands
@@ -61,6 +62,7 @@ app.command("play")(play.play)
 app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)
+app.command("sample")(sample.sample)
 app.command("bench")(bench.bench)
 app.command("config")(config.config)
 app.command("doctor")(doctor.doctor)
