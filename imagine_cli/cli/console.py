@@ -48,6 +48,11 @@ def warning_line(sentence: str) -> None:
     print(f"imagine: warning: {printable(sentence)}", file=sys.stderr)
 
 
+def remark_line(sentence: str) -> None:
+    """One line on stderr, that warns of nothing: ``imagine: ...``."""
+    print(f"imagine: {printable(sentence)}", file=sys.stderr)
+
+
 @contextmanager
 def as_lines(quiet: bool = False) -> Iterator[None]:
     """Inside, imagine's own warnings are printed as sentences and those of libraries are not.
@@ -58,7 +63,7 @@ def as_lines(quiet: bool = False) -> Iterator[None]:
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if category is Remark:
             if not quiet:
-                print(f"imagine: {printable(' '.join(str(message).split()))}", file=sys.stderr)
+                remark_line(" ".join(str(message).split()))
         elif issubclass(category, UserWarning) and category.__module__ == "builtins":
             warning_line(" ".join(str(message).split()))
 

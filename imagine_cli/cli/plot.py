@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from imagine_cli.cli.console import warning_line
+from imagine_cli.cli.console import remark_line, warning_line
 from imagine_cli.cli.options import Debug, EnvKwargs, Force, Quiet, check_output, parse_env_kwargs
 from imagine_cli.cli.progress import progress
+from imagine_cli.cli.tables import bytes_text
 from imagine_cli.errors import InputError
 
 
@@ -26,7 +27,8 @@ def plot(
         typer.Option(
             "--output",
             "-o",
-            help="A .png, .svg, .pdf or .html file; of a rollout also a .gif or .mp4 video.",
+            help="A .png, .svg, .pdf or .html file, which is interactive (extra "
+            '"plotly"); of a rollout also a .gif or .mp4 video.',
             show_default="the file's name with .png",
         ),
     ] = None,
@@ -131,6 +133,11 @@ def plot(
             overwrite=force,
         )  # fmt: skip
     print(target)
+    if target.suffix.lower() == ".html" and not quiet:
+        remark_line(
+            f"{target} is {bytes_text(target.stat().st_size)}, for plotly.js is in it: it loads "
+            "nothing from the network"
+        )
     if left_out and not quiet:
         warning_line(f"{left_out} {what}")
 

@@ -15,6 +15,7 @@ BANDS = {50: 0.6744897501960817, 95: 1.959963984540054}
 """How many standard deviations the central interval of a Gaussian reaches, by its percentage."""
 
 _MOST_DIMENSIONS = 24
+_MOST_ACTIONS = 6
 _MOST_POINTS = 2000
 _MOST_PARTICLES = 50
 
@@ -26,22 +27,38 @@ class Fan:
     Attributes:
         trajectory: its number.
         steps: ``(N,)``.
-        mean, sd: ``(N, D)``.
+        mean, sd: ``(N, C)``: the D dimensions of the observation, then the action's and the
+            reward, which are those of the step that begins there. The last one stays to the end.
         particles: ``(P, N, D)``, at most 50 of them; None where there are none.
-        real: ``(N, D)``, NaN after the real trajectory's end; None where there is none.
+        real: ``(N, C)``, NaN after the real trajectory's end; None where there is none.
+        low, high: ``(D,)``, bounds of the observation space, infinite where there is none.
+        label: what ``mean`` is.
     """
 
     trajectory: int
     steps: np.ndarray
     mean: np.ndarray
     sd: np.ndarray
-    particles: np.ndarray | None
-    real: np.ndarray | None
+    particles: np.ndarray | None = None
+    real: np.ndarray | None = None
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    label: str = "mean"
 
     def band(self, percent: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper end of a central interval, ``(N, D)`` each."""
+        """Lower and upper end of a central interval, ``(N, C)`` each."""
         half = BANDS[percent] * self.sd
         return self.mean - half, self.mean + half
+
+    def bounds(self, d: int) -> list[float]:
+        """The finite bounds of a column, 0 to 2 of them."""
+        if self.low is None or self.high is None or d >= len(self.low):
+            return []
+        return [float(end[d]) for end in (self.low, self.high) if np.isfinite(end[d])]
+
+    def held(self, d: int) -> bool:
+        """Whether a column is the action or the reward."""
+        return self.low is not None and d >= len(self.low)
 
 
 def read_fan(
@@ -54,10 +71,10 @@ def read_fan(
     """
     check_there(rollout, trajectory)
     steps = np.unique(np.linspace(0, rollout.steps, max(2, points)).round().astype(np.int64))
-    mean = _picked(rollout, "observation/mean", trajectory, steps)
-    var = _picked(rollout, "observation/var", trajectory, steps)
+    mean = _columns(rollout, "mean", trajectory, steps)
     kept = "particles/observation" in rollout
     particles = _picked(rollout, "particles/observation", trajectory, steps) if kept else None
+    var = _columns(rollout, "var", trajectory, steps)
     with np.errstate(invalid="ignore"):
         sd = np.sqrt(np.where(var >= 0, var, np.nan))
     observed = None
@@ -65,8 +82,19 @@ def read_fan(
         check_real(rollout, real, trajectory)
         there = steps[steps <= real.steps]
         observed = np.full_like(mean, np.nan)
-        observed[: len(there)] = _picked(real, "observation/mean", trajectory, there)
-    return Fan(trajectory, steps, mean, sd, particles, observed)
+        found = _columns(real, "mean", trajectory, there)[:, : mean.shape[1]]
+        found[np.isnan(found[:, : rollout.observation_size]).all(-1)] = np.nan
+        observed[: len(there), : found.shape[1]] = found
+    return Fan(
+        trajectory, steps, mean, sd, particles, observed, rollout.observation_low,
+        rollout.observation_high, "real" if rollout.attributes.get("real") else "mean",
+    )  # fmt: skip
+
+
+def column_names(rollout: Rollout) -> list[str]:
+    """What each column of a fan is called."""
+    reward = ["reward"] if "reward/mean" in rollout else []
+    return [*rollout.observation_names, *rollout.action_names, *reward]
 
 
 def check_real(rollout: Rollout, real: Rollout, trajectory: int) -> None:
@@ -98,8 +126,32 @@ def choose_dimensions(names: Sequence[str], words: Sequence[str], source: object
     return list(dict.fromkeys(chosen))
 
 
+def choose_columns(rollout: Rollout, words: Sequence[str]) -> list[int]:
+    """As :func:`choose_dimensions`; without any, up to 6 of the action's and the reward too."""
+    names, size = column_names(rollout), rollout.observation_size
+    if words:
+        return choose_dimensions(names, words, rollout.path)
+    others = range(size, size + len(rollout.action_names))[:_MOST_ACTIONS]
+    reward = [len(names) - 1] if "reward/mean" in rollout else []
+    return [*range(size)[:_MOST_DIMENSIONS], *others, *reward]
+
+
+def _columns(rollout: Rollout, moment: str, trajectory: int, steps: np.ndarray) -> np.ndarray:
+    """``(N, C)`` means, or variances, which are 0 where the file has none."""
+    parts = [_picked(rollout, f"observation/{moment}", trajectory, steps)]
+    at = np.minimum(steps, rollout.steps - 1)
+    for group, size in (("action", len(rollout.action_names)), ("reward", 1)):
+        if f"{group}/{moment}" in rollout:
+            values = _picked(rollout, f"{group}/{moment}", trajectory, at)
+            parts.append(values.reshape(len(at), size))
+        elif f"{group}/mean" in rollout:
+            parts.append(np.zeros((len(at), size)))
+    return np.concatenate(parts, axis=-1)
+
+
 def _picked(rollout: Rollout, dataset: str, trajectory: int, steps: np.ndarray) -> np.ndarray:
-    """``(N, D)`` of one trajectory (variances of a covariance), ``(P, N, D)`` of particles."""
+    """``(N, D)`` of one trajectory (variances of a covariance), ``(N,)`` of its rewards,
+    ``(P, N, D)`` of its particles."""
     parts = []
     for rows, some in rollout.slabs(dataset, trajectory):
         here = steps[(steps >= some.start) & (steps < some.stop)] - some.start
@@ -108,11 +160,12 @@ def _picked(rollout: Rollout, dataset: str, trajectory: int, steps: np.ndarray) 
         block = rollout.numbers(dataset, rows, some)[0]
         if dataset.startswith("particles"):
             parts.append(block[:_MOST_PARTICLES, here])
-        elif dataset.endswith("/var"):
+        elif dataset.endswith("/var") and not dataset.startswith("reward"):
             parts.append(np.diagonal(block[here], axis1=-2, axis2=-1))
         else:
             parts.append(block[here])
-    values = np.concatenate(parts, axis=-2).astype(np.float64)
+    axis = 1 if dataset.startswith("particles") else 0
+    values = np.concatenate(parts, axis).astype(np.float64)
     return np.asarray(np.where(np.isfinite(values), values, np.nan))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imagine_cli.errors import InputError, require
 from imagine_cli.files.whole_file import check_writable, whole_file
+from imagine_cli.plots.interactive import interactive_page
 from imagine_cli.printable import printable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def own_style() -> Iterator[None]:
 
 
 def check_picture(output: Path, overwrite: bool) -> None:
-    """InputError where a picture can't or mustn't be written there, or matplotlib is missing."""
+    """InputError where a picture can't or mustn't be written there, or an extra is missing."""
     if output.suffix.lower() not in FORMATS:
         raise InputError(
             f"the output {output} must end in {', '.join(FORMATS)}, or, for a video of a rollout, "
@@ -40,6 +40,8 @@ def check_picture(output: Path, overwrite: bool) -> None:
         )
     check_writable(output, overwrite)
     require("plot", "matplotlib")
+    if output.suffix.lower() == ".html":
+        require("plotly", "plotly")
 
 
 def plain(text: str) -> str:
@@ -65,22 +67,12 @@ def _rendered(figure: Figure, kind: str, title: str) -> bytes:
 
     stream = io.BytesIO()
     title = "; ".join(map(printable, title.splitlines()))
-    metadata = {"Description" if kind == ".png" else "Title": title}
-    if kind in (".png", ".pdf"):
-        figure.savefig(stream, format=kind[1:], metadata=metadata)
-        return stream.getvalue()
+    if kind == ".html":
+        return interactive_page(figure, title.partition("; ")[0])
+    metadata: dict[str, str | None] = {"Description" if kind == ".png" else "Title": title}
+    if kind == ".svg":
+        metadata["Date"] = None
     # Letters stay letters: to be found, read aloud, and small.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "imagine"}):
-        figure.savefig(stream, format="svg", metadata={**metadata, "Date": None})
-    if kind == ".svg":
-        return stream.getvalue()
-    svg = stream.getvalue().decode()
-    heading = html.escape(title.partition("; ")[0])
-    page = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{heading}</title>\n"
-        "<style>body { margin: 2em auto; max-width: 60em; font-family: sans-serif; } "
-        "svg { width: 100%; height: auto; }</style>\n"
-        f"</head>\n<body>\n{svg[svg.index('<svg') :]}</body>\n</html>\n"
-    )
-    return page.encode()
+        figure.savefig(stream, format=kind[1:], metadata=metadata)
+    return stream.getvalue()

@@ -12,7 +12,13 @@ from imagine_cli.observation_names import labelled
 from imagine_cli.plots.calibration_chart import calibration_chart
 from imagine_cli.plots.calibration_data import Selection, panels_of, read_evaluation, select
 from imagine_cli.plots.fan_chart import fan_chart
-from imagine_cli.plots.fan_data import Fan, choose_dimensions, read_fan
+from imagine_cli.plots.fan_data import (
+    Fan,
+    choose_columns,
+    choose_dimensions,
+    column_names,
+    read_fan,
+)
 from imagine_cli.plots.picture import check_picture, own_style, save_picture
 from imagine_cli.printable import printable
 from imagine_cli.recording import Rollout, open_rollout
@@ -35,13 +41,17 @@ def plot_rollout(
 ) -> int:
     """Draw a fan chart: mean, 50 and 95 % bands, particles where kept, the real run where given.
 
+    Below the observation are the action and, where there is one, the reward of each step. Bounds of
+    the observation space are drawn where they are less than half a panel away.
+
     Args:
         rollout: a rollout file.
         output: a .png, .svg, .pdf or .html file; it appears when it is complete.
         real: a rollout file whose means go over the fans: the same initial states, as
             ``imagine evaluate --record`` writes it.
         trajectories: up to 4, a column each.
-        dimensions: by name or number; all (at most 24) where none are given.
+        dimensions: by name or number, of the action too, or "reward"; at most 24 of the
+            observation, 6 of the action and the reward where none are given.
         overwrite: replace a file that is there.
 
     Returns:
@@ -57,10 +67,12 @@ def plot_rollout(
     with ExitStack() as stack:
         source = stack.enter_context(open_rollout(rollout))
         over = None if real is None else stack.enter_context(open_rollout(real))
-        chosen = choose_dimensions(source.observation_names, dimensions, source.path)
+        chosen = choose_columns(source, dimensions)
         fans = [read_fan(source, k, over) for k in dict.fromkeys(trajectories)]
         title = _rollout_title(source, fans)
-        names = labelled(source.observation_names, source.env_id or "")
+        names = column_names(source)
+        size = source.observation_size
+        names[:size] = labelled(names[:size], source.env_id or "")
     figure = fan_chart(fans, names, chosen, title)
     save_picture(figure, output, title, overwrite=overwrite)
     return 0 if dimensions else len(names) - len(chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from imagine_cli.errors import require
@@ -16,6 +18,22 @@ def legend_line(unicode: bool) -> str:
     """What the marks of charts without a legend of their own mean."""
     line, outer, inner = _MARKS[unicode]
     return f"{line} mean  {inner} 50 %  {outer} 95 %"
+
+
+def round_ticks(low: float, high: float, most: int) -> tuple[list[float], list[str]]:
+    """About ``most`` multiples of 1, 2 or 5 times a power of ten from ``low`` to ``high``."""
+    least = (high - low) / most
+    power = math.floor(math.log10(least))
+    step = next(k for k in (1, 2, 5, 10) if k * 10.0**power >= 0.999 * least)
+    if step == 10:
+        step, power = 1, power + 1
+    numbers = range(
+        math.ceil(low / (step * 10.0**power)), math.floor(high / (step * 10.0**power)) + 1
+    )
+    ticks = [step * k * 10.0**power for k in numbers]
+    if not -4 <= power < 6:
+        return ticks, [f"{tick:.4g}" for tick in ticks]
+    return ticks, [f"{tick:.{max(0, -power)}f}" for tick in ticks]
 
 
 def terminal_chart(
@@ -42,8 +60,6 @@ def terminal_chart(
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plotsize(width, height)
-    if until is not None:
-        plotext.xlim(0, until)
     plotext.title(name if unicode else name.encode("ascii", "replace").decode())
     plotext.xlabel("step")
     series = [
@@ -63,6 +79,17 @@ def terminal_chart(
                 color=shade if colour else "default",
                 label=label if legend else None,
             )
+    heights = np.concatenate([values[:, d] for values, *_ in series])
+    heights = heights[np.isfinite(heights)]
+    if heights.size:
+        low, high = float(heights.min()), float(heights.max())
+        if not high - low > 1e-12 * max(abs(low), abs(high)):  # a line that is level
+            low, high = low - 1.0, high + 1.0
+        plotext.ylim(low, high)
+        plotext.yticks(*round_ticks(low, high, (height - 3) // 2))
+    last = int(fan.steps[-1]) if until is None else until
+    plotext.xlim(0, last)
+    plotext.xticks(*round_ticks(0, last, min(5, last)))
     drawn: str = plotext.build()
     if not colour:
         drawn = str(plotext.uncolorize(drawn))

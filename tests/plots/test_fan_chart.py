@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,14 @@ from scipy.stats import norm
 
 from imagine_cli import InputError, open_rollout
 from imagine_cli.plots.fan_chart import COLOURS, fan_chart
-from imagine_cli.plots.fan_data import BANDS, Fan, choose_dimensions, read_fan
+from imagine_cli.plots.fan_data import (
+    BANDS,
+    Fan,
+    choose_columns,
+    choose_dimensions,
+    column_names,
+    read_fan,
+)
 from tests.helpers.rollout_files import numbers, write
 
 Pixels = np.ndarray
@@ -112,7 +120,69 @@ def test_several_trajectories_are_columns() -> None:
     fans = [a_fan(2), a_fan(2)]
     figure = fan_chart(fans, ["a", "b"], [0, 1], "title")
     assert all(inked(pixels) for _, pixels in panels(figure))
-    assert [axis.get_ylabel() for axis in figure.axes] == ["a", "a", "b", "b"]
+    assert [axis.get_ylabel() for axis in figure.axes] == ["a", "", "b", ""]
+
+
+def test_axes_of_a_dimension_are_the_same_over_trajectories() -> None:
+    narrow = a_fan(2)
+    fans = [narrow, replace(narrow, mean=10 * narrow.mean)]
+    figure = fan_chart(fans, ["a", "b"], [0, 1], "title")
+    limits = [axis.get_ylim() for axis in figure.axes]
+    assert limits[0] == limits[1] != limits[2] == limits[3]
+    for fan in fans:
+        low, high = fan.band(95)
+        assert limits[0][0] < low[:, 0].min()
+        assert limits[0][1] > high[:, 0].max()
+
+
+@pytest.mark.parametrize("size", [3, 7, 17])
+def test_panels_are_read_line_by_line(size: int) -> None:
+    names = [f"x{d}" for d in range(size)]
+    figure = fan_chart([a_fan(size)], names, list(range(size)), "title")
+    figure.draw_without_rendering()
+    seen = [(axis.get_position(), axis) for axis in figure.axes if axis.get_visible()]
+    read = sorted(seen, key=lambda pair: (-round(pair[0].y0, 3), pair[0].x0))
+    assert [axis.get_ylabel() for _, axis in read] == names
+
+
+def test_bounds_are_drawn_where_they_are_near() -> None:
+    fan = replace(a_fan(3), low=np.array([-1.0, -np.inf, -1e6]), high=np.array([2.0, 5.0, 1e6]))
+    figure = fan_chart([fan], ["a", "b", "c"], [0, 1, 2], "title")
+    drawn = [
+        [line.get_ydata()[0] for line in axis.lines if line.get_label() == "bound of the space"]
+        for axis in figure.axes
+    ]
+    assert drawn == [[-1.0, 2.0], [5.0], []]
+    for axis, lines in zip(figure.axes, drawn, strict=True):
+        assert all(axis.get_ylim()[0] <= y <= axis.get_ylim()[1] for y in lines)
+    assert figure.axes[2].get_ylim()[1] < 1e3
+    alone = fan_chart([fan], ["a", "b", "c"], [2], "title")
+    assert "bound of the space" not in [text.get_text() for text in alone.legends[0].get_texts()]
+
+
+def test_action_and_reward_are_of_the_step_that_begins_there(tmp_path: Path) -> None:
+    arrays = numbers(2, 4, 2, f=2)
+    arrays.pop("action/var")
+    arrays["observation/var"][:] = 0.0
+    write(tmp_path / "a.h5", arrays)
+    with open_rollout(tmp_path / "a.h5") as rollout:
+        fan, names = read_fan(rollout, 1), column_names(rollout)
+        assert choose_columns(rollout, ["reward", "a1"]) == [4, 3]
+        figure = fan_chart([fan], names, choose_columns(rollout, []), "title")
+    assert [axis.get_ylabel() for axis in figure.axes] == ["o0", "o1", "a0", "a1", "reward"]
+    of = {axis.get_ylabel(): axis for axis in figure.axes}
+    for name, values in (
+        ("a1", arrays["action/mean"][1, :, 1]),
+        ("reward", arrays["reward/mean"][1]),
+    ):
+        (line,) = [line for line in of[name].lines if line.get_label() == "mean"]
+        assert line.get_drawstyle() == "steps-post"
+        np.testing.assert_array_equal(line.get_xdata(), range(5))
+        np.testing.assert_array_equal(line.get_ydata(), [*values, values[-1]])
+    # Bands of what is uncertain alone, and in the legend what some panel has.
+    assert [len(axis.collections) for axis in figure.axes] == [0, 0, 0, 0, 2]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["95 % band", "50 % band", "mean"]
 
 
 def luminance(colour: str) -> float:
@@ -171,14 +241,14 @@ def test_the_fan_of_a_file(tmp_path: Path) -> None:
     write(tmp_path / "a.h5", arrays)
     with open_rollout(tmp_path / "a.h5") as rollout:
         fan = read_fan(rollout, 2)
-        np.testing.assert_array_equal(fan.mean, arrays["observation/mean"][2])
+        np.testing.assert_array_equal(fan.mean[:, :2], arrays["observation/mean"][2])
         var = np.diagonal(arrays["observation/var"][2], axis1=-2, axis2=-1)
-        np.testing.assert_allclose(fan.sd**2, var, rtol=1e-14)
+        np.testing.assert_allclose(fan.sd[:, :2] ** 2, var, rtol=1e-14)
         assert fan.particles is not None
         np.testing.assert_array_equal(fan.particles, arrays["particles/observation"][2, :50])
         few = read_fan(rollout, 1, points=7)
         assert few.steps.tolist() == [0, 25, 50, 75, 100, 125, 150]
-        np.testing.assert_array_equal(few.mean, arrays["observation/mean"][1, ::25])
+        np.testing.assert_array_equal(few.mean[:, :2], arrays["observation/mean"][1, ::25])
         assert choose_dimensions([f"o{d}" for d in range(30)], [], "a file") == list(range(24))
         assert choose_dimensions(rollout.observation_names, ["o1", "0", "1"], rollout.path) == [
             1,
@@ -209,5 +279,5 @@ def test_real_runs_that_do_not_belong_to_it(tmp_path: Path) -> None:
         with open_rollout(tmp_path / "short.h5") as real:
             fan = read_fan(rollout, 1, real)
         assert fan.real is not None
-        np.testing.assert_array_equal(fan.real[:5], arrays["observation/mean"][1, :5])
+        np.testing.assert_array_equal(fan.real[:5, :2], arrays["observation/mean"][1, :5])
         assert np.isnan(fan.real[5:]).all()

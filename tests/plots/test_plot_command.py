@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from matplotlib import image
+from plotly.graph_objects import Figure
+from plotly.offline import get_plotlyjs
 
-from imagine_cli import InputError, evaluate_model, plot_rollout
+from imagine_cli import InputError, evaluate_model, open_rollout, plot_rollout
 from imagine_cli.cli import main
-from imagine_cli.plots.terminal_chart import terminal_chart
+from imagine_cli.plots.fan_data import BANDS
+from imagine_cli.plots.terminal_chart import round_ticks, terminal_chart
 from tests.helpers.linear_world import ENV_ID, linear_model
 from tests.helpers.rollout_files import numbers, write
 from tests.plots.test_fan_chart import a_fan
@@ -64,15 +68,67 @@ def test_an_svg_has_names_and_curves_as_text_and_paths(
     assert again.read_bytes() == target.read_bytes()
 
 
-def test_a_page_stands_alone(files: tuple[Path, Path], tmp_path: Path, capsys: Any) -> None:
+def page_parts(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
+    """What plotly is given, and the page without plotly's own program."""
+    page = path.read_text()
+    call = page.index("[", page.rindex("Plotly.newPlot("))
+    traces, end = json.JSONDecoder().raw_decode(page[call:])
+    begin = page.index("{", call + end)
+    layout, _ = json.JSONDecoder().raw_decode(page[begin:])
+    return traces, layout, page.replace(get_plotlyjs(), "")
+
+
+def test_a_page_stands_alone_and_has_the_numbers(
+    files: tuple[Path, Path], tmp_path: Path, capsys: Any
+) -> None:
     target = tmp_path / "fan.html"
-    assert command(capsys, "plot", files[0], "-o", target)[0] == 0
-    page = target.read_text()
-    assert page.startswith("<!DOCTYPE html>")
-    assert f"<title>{ENV_ID}: trajectory 0 of an imagined rollout</title>" in page
-    assert page.count("<svg") == 1
-    assert "src=" not in page
-    assert "<script" not in page
+    words = ("plot", files[0], "--real", files[1], "-o", target, "--trajectory", 1)
+    status, _, said = command(capsys, *words)
+    assert status == 0
+    assert re.fullmatch(rf"imagine: {target} is [\d.]+ MB, .* nothing from the network\n", said)
+    traces, layout, rest = page_parts(target)
+    assert rest.startswith("<!DOCTYPE html>")
+    assert f"<title>{ENV_ID}: trajectory 1 of an imagined rollout</title>" in rest
+    assert not re.search(r"src=|<link|@import|https?:", rest)
+    Figure({"data": [{"type": "scatter", **trace} for trace in traces], "layout": layout})
+    with open_rollout(files[0]) as imagined, open_rollout(files[1]) as real:
+        mean, sd, seen = imagined.mean(1), np.sqrt(imagined.var(1)[:, 0, 0]), real.mean(1)
+    first = {trace["name"]: trace for trace in traces if trace["xaxis"] == "x"}
+    for name, values in (
+        ("mean", mean[:, 0]), ("real", seen[:, 0]), ("95 % to", mean[:, 0] + BANDS[95] * sd),
+    ):  # fmt: skip
+        assert first[name]["x"] == list(range(13))
+        found = [np.nan if y is None else y for y in first[name]["y"]]
+        np.testing.assert_allclose(found, values, rtol=1e-12)
+    assert layout["yaxis"]["title"]["text"] == "x0"
+    shown = [trace["name"] for trace in traces if trace["showlegend"]]
+    assert len(shown) == len(set(shown))
+    assert set(shown) <= {"95 % band", "50 % band", "mean", "real", "bound of the space"}
+
+
+def test_names_in_a_page_are_letters(tmp_path: Path) -> None:
+    names = ["<b>$x</b>", "</script>", "a"]
+    write(tmp_path / "a.h5", numbers(1, 3), header={"observation_names": names})
+    plot_rollout(tmp_path / "a.h5", tmp_path / "a.html")
+    _, layout, rest = page_parts(tmp_path / "a.html")
+    assert layout["yaxis"]["title"]["text"] == "&lt;b&gt;$x&lt;/b&gt;"
+    assert rest.count("</script>") == rest.count("<script")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (-1.1, 1.0, ["-1.0", "-0.5", "0.0", "0.5", "1.0"]),
+        (0, 50, ["0", "10", "20", "30", "40", "50"]),
+        (-6.9, 7.2, ["-5", "0", "5"]),
+        (2.0e7, 6.1e7, ["2e+07", "3e+07", "4e+07", "5e+07", "6e+07"]),
+        (0.0012, 0.0017, ["0.0012", "0.0013", "0.0014", "0.0015", "0.0016", "0.0017"]),
+    ],
+)
+def test_ticks_are_round(low: float, high: float, ticks: list[str]) -> None:
+    places, words = round_ticks(low, high, 5)
+    assert words == ticks
+    np.testing.assert_allclose(places, [float(word) for word in words], rtol=1e-12, atol=1e-12)
 
 
 def test_a_pdf(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -121,12 +177,18 @@ def test_dimensions_that_have_no_room_are_spoken_of(tmp_path: Path, capsys: Any)
 
 
 @pytest.mark.parametrize(
-    ("library", "words"), [("matplotlib", ["plot", "-o"]), ("plotext", ["inspect", "--plot"])]
+    ("library", "extra", "words"),
+    [
+        ("matplotlib", "plot", ["plot", "-o", "fan.png"]),
+        ("plotly", "plotly", ["plot", "-o", "fan.html"]),
+        ("plotext", "plot", ["inspect", "--plot"]),
+    ],
 )
 def test_without_the_extra_one_sentence_with_the_pip_line(
     files: tuple[Path, Path], tmp_path: Path, capsys: Any, monkeypatch: Any, library: str,
-    words: list[str],
+    extra: str, words: list[str],
 ) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
     real_import = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -135,13 +197,12 @@ def test_without_the_extra_one_sentence_with_the_pip_line(
         return real_import(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    if words[-1] == "-o":
-        words = [*words, str(tmp_path / "fan.png")]
     status, _, said = command(capsys, *words, files[0])
     assert status == 2
     assert said == (
-        f"imagine: error: {library} is not installed; run: pip install 'imagine-cli[plot]'\n"
+        f"imagine: error: {library} is not installed; run: pip install 'imagine-cli[{extra}]'\n"
     )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_inspect_draws_in_the_terminal(
