@@ -99,8 +99,8 @@ def evaluate(
             help="Exit with status 1 where this holds of the whole 95 % interval over "
             "trajectories, as in 'rmse@10 > 0.2', 'coverage95@25 < 0.9' or "
             "'bias[theta_dot]@last > 0.1'; repeatable. There is rmse, "
-            "bias, nll, crps, energy, coverage50/90/95, mahalanobis50/90/95, sharpness and "
-            "calibration.",
+            "bias, nll, crps, energy, coverage50/90/95, mahalanobis50/90/95, sharpness, "
+            "calibration and return_bias.",
         ),
     ] = None,
     junit: Annotated[

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imagine_cli.cli.console import answers
-from imagine_cli.cli.tables import number_table, plural, plus_minus, significant, sparkline
+from imagine_cli.cli.tables import chosen, number_table, plural, plus_minus, significant, sparkline
+from imagine_cli.evaluation.intervals import mean_and_error
+from imagine_cli.evaluation.run_scores import RETURN_BIAS
 from imagine_cli.evaluation.scores import MARGINAL
 from imagine_cli.printable import printable
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
 
-    from imagine_cli.evaluation.report import Evaluation
+    from imagine_cli.evaluation.report import Evaluation, ModelReport
     from imagine_cli.evaluation.run_scores import RunScores
 
 _JOINT = {
@@ -55,12 +57,23 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
     )
     console.print()
     lost: list[str] = []
+    last = int(found.lengths.max())
     console.print(_ranking(found, console.width, lost))
     for report in found.models:
         console.print()
         line(f"{report.name}, {report.propagation}", "bold")
+        if report.scores.returns is not None:
+            imagined, real = map(_mean, report.scores.returns)
+            line(f"return {imagined} imagined, {real} real: off by {_return_bias(report, last)}")
         console.print(_by_horizon(found, report.scores, console.width, lost))
-        for d, name in enumerate(found.observation_names if dimensions else ()):
+        shown, some = chosen(
+            [-float(skill) for skill in report.against["no change"].skill[last - 1]],
+            "the least ahead of no change",
+        )
+        if dimensions and some:
+            line(some)
+        for d in shown if dimensions else ():
+            name = found.observation_names[d]
             ahead = ", ".join(
                 f"beats {baseline} until step {against.ahead[d]}"
                 for baseline, against in report.against.items()
@@ -76,9 +89,21 @@ def print_evaluation(found: Evaluation, *, dimensions: bool) -> None:
     console.print("\n" + "\n".join(notes), style="dim", soft_wrap=True)
 
 
+def _return_bias(report: ModelReport, last: int) -> str:
+    if report.scores.returns is None:
+        return "-"
+    interval = report.scores.interval(RETURN_BIAS, last)
+    return _cell(RETURN_BIAS, report.scores.value(RETURN_BIAS, last), interval)
+
+
+def _mean(values: np.ndarray) -> str:
+    mean, error = mean_and_error(values)
+    return significant(mean) + ("" if math.isnan(error) else plus_minus() + significant(error, 1))
+
+
 def _ranking(found: Evaluation, width: int, lost: list[str]) -> Table:
     """Best first, and to which step each is better than a baseline from the first one on."""
-    last = max(h for h in range(1, found.steps + 1) if (found.lengths >= h).any())
+    last = int(found.lengths.max())
     columns: dict[str, list[str]] = {"model": [report.name for report in found.models]}
     columns["propagation"] = [report.propagation for report in found.models]
     columns["score"] = [
@@ -89,11 +114,13 @@ def _ranking(found: Evaluation, width: int, lost: list[str]) -> Table:
             _cell(metric, scores.value(metric, last), scores.interval(metric, last))
             for scores in (report.scores for report in found.models)
         ]
+    if any(report.scores.returns is not None for report in found.models):
+        columns["return bias"] = [_return_bias(report, last) for report in found.models]
     for name in found.baselines:
         ahead = [report.against[name].ahead_overall for report in found.models]
         columns[f"beats {name}"] = [f"to step {step}" if step else "never" for step in ahead]
     columns["kind"] = [report.kind for report in found.models]
-    least = [f"energy @{last}", "kind", f"90 % @{last}"]
+    least = [f"energy @{last}", "kind", f"90 % @{last}", "return bias"]
     if _width(columns, least) <= width:
         return _fitting(columns, least, width, lost, left=2)
     # What tells rows apart is in one column then, and the propagation over each model's table.
@@ -110,13 +137,13 @@ def _by_horizon(
     lost: list[str],
     dimension: int | None = None,
 ) -> Table:
-    chosen = _JOINT if dimension is None else _MARGINAL
+    metrics = _JOINT if dimension is None else _MARGINAL
     horizons = shown_horizons(found.steps)
     columns = {
         "step": [str(horizon) for horizon in horizons],
         "real": [str(scores.count[horizon - 1]) for horizon in horizons],
     }
-    for metric, heading in chosen.items():
+    for metric, heading in metrics.items():
         columns[heading] = [
             _cell(metric, scores.value(metric, h, dimension), scores.interval(metric, h, dimension))
             for h in horizons

@@ -129,7 +129,7 @@ def _answer(found: Played, *, as_json: bool) -> None:
 
         print(json.dumps(found.as_dict(), indent=2))
         return
-    from imagine_cli.evaluation.play import mean_and_error
+    from imagine_cli.evaluation.intervals import mean_and_error
 
     rows = [("return", found.returns), ("length", found.lengths)]
     if found.imagined is not None:

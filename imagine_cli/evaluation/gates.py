@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.report import Evaluation, ModelReport
+from imagine_cli.evaluation.run_scores import RETURN_BIAS
 from imagine_cli.evaluation.scores import JOINT, MARGINAL
 
-METRICS = (*MARGINAL, *JOINT)
+METRICS = (*MARGINAL, *JOINT, RETURN_BIAS)
 
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _GATE = re.compile(
@@ -123,7 +124,7 @@ def parse_gate(text: str) -> Gate:
     metric, dimension, horizon = found["metric"].lower(), found["dimension"], found["horizon"]
     if metric not in METRICS:
         raise wrong(f": no metric {metric!r}; there is {', '.join(METRICS)}")
-    if dimension is not None and metric in JOINT:
+    if dimension is not None and metric not in MARGINAL:
         raise wrong(f": {metric} is of the whole observation; leave out [{dimension}]")
     if dimension is not None and not dimension.strip():
         raise wrong(f": the brackets name no dimension; {_EXAMPLE}")
@@ -167,6 +168,11 @@ def _judge(gate: Gate, found: Evaluation, report: ModelReport) -> Verdict:
     scores, names = report.scores, found.observation_names
     dimension = None if gate.dimension is None else _index(gate, names)
     horizon = found.steps if gate.horizon is None else gate.horizon
+    if gate.metric not in scores.joint and dimension is None:
+        raise InputError(
+            f"--fail-if '{gate}': the reward is not known, of the real run or of what "
+            f"{report.label} imagines"
+        )
     value = scores.value(gate.metric, horizon, dimension)
     low, high = scores.interval(gate.metric, horizon, dimension)
     failing = _OPERATORS[gate.operator]
@@ -174,7 +180,7 @@ def _judge(gate: Gate, found: Evaluation, report: ModelReport) -> Verdict:
     deciding = None
     if low <= gate.threshold <= high:
         deciding = scores.deciding(gate.metric, horizon, dimension, gate.threshold)
-    count = int(scores.count[horizon - 1])
+    count = int(scores.trajectories(gate.metric)[horizon - 1])
     return Verdict(gate, report.label, value, (low, high), count, passed, deciding)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imagine_cli.environments import EnvDescription
-from imagine_cli.errors import ImagineError
+from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.evaluation.real import RealRun, evaluation_seed
 from imagine_cli.evaluation.run_scores import RunScores
 from imagine_cli.evaluation.scores import ScoreKeeper
@@ -28,7 +28,7 @@ from imagine_cli.request import RolloutRequest
 if TYPE_CHECKING:
     from imagine_cli.evaluation.candidates import Candidate
     from imagine_cli.rollout.engine import Engine, EngineProgress
-    from imagine_cli.rollout.prepare import GivenRun, PreparedRollout
+    from imagine_cli.rollout.prepare import GivenRun, LoadedModel, PreparedRollout
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ def imagine_run(
     request = replace(
         request, seed=evaluation_seed(request.seed), start="real run",
         propagation=asked.propagation, parameters=asked.parameters,
+        reward=_reward(model, about, run),
     )  # fmt: skip
     rollout = prepare(request, env, about, model, propagation=propagation, given=given)
     used = rollout.dynamics.propagation.description
@@ -132,11 +133,17 @@ def imagine_run(
             f"{about.observation_size}",
             stacklevel=2,
         )
-    keeper = ScoreKeeper(run.observations, run.lengths, particles)
+    rewarded = run.rewards is not None and rollout.dynamics.has_reward
+    keeper = ScoreKeeper(
+        run.observations, run.lengths, particles, run.rewards if rewarded else None
+    )
+    seen = [*REQUIRED_FIELDS, *["reward/mean"] * rewarded]
 
     def see(shard: Shard, numbers: Mapping[str, np.ndarray]) -> None:
         mean, var = numbers["observation/mean"], numbers["observation/var"]
         keeper.add(shard.first_trajectory, shard.first_step, mean, var)
+        if rewarded:
+            keeper.add_rewards(shard.first_trajectory, shard.first_step, numbers["reward/mean"])
 
     named = name if used == "module" else f"{name}, {used}"
     progress.stage(f"imagining with {named}", run.steps * run.trajectories)
@@ -158,8 +165,21 @@ def imagine_run(
             raise type(error)(f"{named}: {error}") from error
         if not here and writer is not None:
             for shard in writer.shards:
-                see(shard, {name: writer.read(shard, name) for name in REQUIRED_FIELDS})
+                see(shard, {name: writer.read(shard, name) for name in seen})
     return keeper.scores(), used, time.perf_counter() - begun
+
+
+def _reward(model: LoadedModel, about: EnvDescription, run: RealRun) -> str | None:
+    """The env's own, where the run has rewards, the model has none and it is written out."""
+    from imagine_cli.rewards.env import env_reward
+
+    if run.rewards is None or getattr(model.module, "has_reward", False):
+        return None
+    try:
+        env_reward(about.id, about.kwargs)
+    except InputError:
+        return None
+    return "env"
 
 
 def _told(progress: Progress) -> EngineProgress:

@@ -84,6 +84,13 @@ def standard_error(sums: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(error), np.inf, error)
 
 
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """The mean, and half of its 95 % interval by its standard error; NaN for one value."""
+    count = len(values)
+    spread = float(values.std(ddof=1)) if count > 1 else np.nan
+    return float(values.mean()), 1.96 * spread / count**0.5
+
+
 def _share(
     value: np.ndarray, error: np.ndarray, count: np.ndarray, forecasts: int, student: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ import numpy as np
 from imagine_cli.environments import EnvDescription, env_said, opened_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.imagining import imagined_returns
+from imagine_cli.evaluation.intervals import mean_and_error
 from imagine_cli.evaluation.real import RealRun, evaluation_seed, run_real, write_real
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.request import RolloutRequest
@@ -61,13 +62,6 @@ class Played:
             **{name: _described(values) for name, values in found.items()},
             "seconds": round(self.seconds, 3),
         }
-
-
-def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    """The mean, and half of its 95 % interval by its standard error; NaN for one value."""
-    count = len(values)
-    spread = float(values.std(ddof=1)) if count > 1 else np.nan
-    return float(values.mean()), 1.96 * spread / count**0.5
 
 
 def _described(values: np.ndarray) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imagine_cli.evaluation.run_scores import RunScores
+from imagine_cli.evaluation.intervals import mean_and_error
+from imagine_cli.evaluation.run_scores import RETURN_BIAS, RunScores
 
 
 class Comparison(NamedTuple):
@@ -85,6 +86,7 @@ class Evaluation:
         return {
             **{name: getattr(report, name) for name in facts},
             "score_interval": report.scores.score_interval,
+            "return": self._returns(report.scores),
             "seconds": round(report.seconds, 3),
             **self._scores(report.scores),
             "against": {
@@ -98,6 +100,20 @@ class Evaluation:
                 }
                 for name, found in report.against.items()
             },
+        }
+
+    def _returns(self, scores: RunScores) -> dict[str, Any] | None:
+        """Of the real steps' rewards, whose mean difference is ``return_bias`` at the last step."""
+        if scores.returns is None:
+            return None
+        described = {}
+        for name, values in zip(("imagined", "real"), scores.returns, strict=True):
+            mean, error = mean_and_error(values)
+            described[name] = {"mean": mean, "error_95": error, "each": values}
+        return {
+            **described,
+            "difference": scores.value(RETURN_BIAS, self.steps),
+            "interval": scores.interval(RETURN_BIAS, self.steps),
         }
 
     def _scores(self, scores: RunScores) -> dict[str, Any]:

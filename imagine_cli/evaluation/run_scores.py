@@ -9,6 +9,8 @@ import numpy as np
 from imagine_cli.evaluation.intervals import deciding, interval
 from imagine_cli.scores import Scores
 
+RETURN_BIAS = "return_bias"
+
 
 @dataclass(frozen=True)
 class RunScores(Scores):
@@ -22,6 +24,9 @@ class RunScores(Scores):
             ``calibration`` and of the joint ``bias``, means of absolute values, are upper bounds.
         scaled_crps: ``(B, T)``: each trajectory's CRPS, the mean over dimensions in units of
             their spread in the real run; NaN after the trajectory's end.
+        returns: ``(2, B)``, imagined and real: the rewards of each trajectory's real steps; None
+            where they are not known. Then ``joint`` has :data:`RETURN_BIAS`, the mean of imagined
+            minus real up to each horizon, of all B trajectories.
     """
 
     pit: np.ndarray
@@ -29,6 +34,7 @@ class RunScores(Scores):
     marginal_error: dict[str, np.ndarray]
     joint_error: dict[str, np.ndarray]
     scaled_crps: np.ndarray
+    returns: np.ndarray | None = None
 
     def interval(
         self, metric: str, horizon: int, dimension: int | None = None
@@ -47,6 +53,12 @@ class RunScores(Scores):
         mine = float(value[at]), float(error[at]), int(count[horizon - 1].item())
         return deciding(name, *mine, threshold, forecasts)
 
+    def trajectories(self, metric: str) -> np.ndarray:
+        """``(T,)``: of how many trajectories a metric is."""
+        return (
+            np.full_like(self.count, len(self.scaled_crps)) if metric == RETURN_BIAS else self.count
+        )
+
     def intervals(self, metric: str, dimensions: bool = False) -> np.ndarray:
         """``(T, 2)``, or ``(T, D, 2)`` of each dimension: low and high ends."""
         return np.stack(interval(*self._known(metric, dimensions)), axis=-1)
@@ -59,8 +71,9 @@ class RunScores(Scores):
             each, errors = self.marginal[metric], self.marginal_error[metric]
             return metric, each, errors, self.count[:, None], 1
         pooled = self.marginal["rmse"].shape[1] if metric.startswith("coverage") else 1
-        name = "absolute bias" if metric == "bias" else metric
-        return name, self.joint[metric], self.joint_error[metric], self.count, pooled
+        name = {"bias": "absolute bias", RETURN_BIAS: "bias"}.get(metric, metric)
+        count = self.trajectories(metric)
+        return name, self.joint[metric], self.joint_error[metric], count, pooled
 
     @property
     def crps_by_horizon(self) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from imagine_cli.errors import require
 from imagine_cli.evaluation.energy import energy_score
 from imagine_cli.evaluation.intervals import standard_error
-from imagine_cli.evaluation.run_scores import RunScores
+from imagine_cli.evaluation.run_scores import RETURN_BIAS, RunScores
 from imagine_cli.fitting.split import scales
 from imagine_cli.scores import QUANTILES, condense, errors, marginal_terms
 
@@ -47,10 +47,15 @@ class ScoreKeeper:
     """Scores beliefs against ``observations`` ``(B, T+1, D)`` where ``lengths`` ``(B,)`` reach.
 
     ``particles`` is how many of them the beliefs are fitted to; None where they are exact.
+    ``rewards`` ``(B, T)`` are the real ones, where :meth:`add_rewards` is to be called.
     """
 
     def __init__(
-        self, observations: np.ndarray, lengths: np.ndarray, particles: int | None = None
+        self,
+        observations: np.ndarray,
+        lengths: np.ndarray,
+        particles: int | None = None,
+        rewards: np.ndarray | None = None,
     ) -> None:
         require_scores()
         self.observations, self.lengths, self.particles = observations, lengths, particles
@@ -62,6 +67,8 @@ class ScoreKeeper:
         self._marginal = {name: np.zeros((2, steps, size)) for name in _MEANS}
         self._joint = {name: np.zeros((2, steps)) for name in ("nll", *JOINT, *_POOLED)}
         self._scaled_crps = np.full((len(observations), steps), np.nan)
+        self._rewards = rewards
+        self._imagined = np.zeros((len(observations), steps))
         self._pit = np.zeros(steps * size * PIT_BINS, dtype=np.int64)
         self._joint_pit = np.zeros(steps * PIT_BINS, dtype=np.int64)
 
@@ -111,6 +118,13 @@ class ScoreKeeper:
         if inside is not None:
             self._joint_pit += _counted(horizon, inside, len(self._joint_pit))
 
+    def add_rewards(self, first_trajectory: int, first_step: int, rewards: np.ndarray) -> None:
+        """Imagined ones, ``(b, t)``, of the steps from ``first_step`` on."""
+        b, t = rewards.shape
+        rows, steps = slice(first_trajectory, first_trajectory + b), np.arange(t) + first_step
+        there = self.lengths[rows, None] > steps
+        self._imagined[rows, steps] = np.where(there, rewards, 0.0)
+
     def scores(self) -> RunScores:
         """What has been seen so far, condensed."""
         pit = self._pit.reshape(self.steps, self.size, PIT_BINS)
@@ -134,9 +148,17 @@ class ScoreKeeper:
             for scores, found in ((marginal, error), (overall, joint_error)):
                 found["rmse"] = _of_the_root(scores["rmse"], found.pop("square"))
         overall |= {name: joint[name] for name in ("nll", *JOINT)}
+        returns = None
+        if self._rewards is not None:
+            both = np.stack([self._imagined, np.nan_to_num(self._rewards)]).cumsum(-1)
+            apart, many, returns = both[0] - both[1], len(both[0]), both[..., -1]
+            overall[RETURN_BIAS] = apart.mean(0)
+            joint_error[RETURN_BIAS] = standard_error(
+                np.stack([apart.sum(0), np.square(apart).sum(0)]), np.full(self.steps, many)
+            )
         return RunScores(
             self._count.copy(), marginal, overall, pit.copy(), joint_pit.copy(), error,
-            joint_error, self._scaled_crps.copy(),
+            joint_error, self._scaled_crps.copy(), returns,
         )  # fmt: skip
 
 

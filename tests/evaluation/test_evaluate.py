@@ -219,6 +219,57 @@ def test_the_imagined_rollout_has_the_real_starts_and_actions(tmp_path: Path) ->
     np.testing.assert_allclose(found.models[0].scores.joint["rmse"], rmse, rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["pendulum-gp", "pendulum-linear", "cartpole-gp"])
+def test_returns_are_those_of_the_two_files(name: str, tmp_path: Path) -> None:
+    """With the env's own reward, a learned one, and where episodes end early."""
+    real, imagined = tmp_path / "real.h5", tmp_path / "imagined.h5"
+    model = Path(__file__).parents[2] / "sample_models" / f"{name}.pt"
+    found = evaluate_model(model, steps=40, trajectories=12, record=real, imagined=imagined)
+    assert (found.lengths < 40).any() == (name == "cartpole-gp")
+    scores = found.models[0].scores
+    with open_rollout(real) as one, open_rollout(imagined) as other:
+        rewards = one.reward_mean()
+        there = np.isfinite(rewards)
+        both = [np.where(there, rollout.reward_mean(), 0.0) for rollout in (other, one)]
+    assert scores.returns is not None
+    np.testing.assert_allclose(scores.returns, [values.sum(1) for values in both], rtol=1e-12)
+    for horizon in (1, 20, 40):
+        apart = (both[0] - both[1])[:, :horizon].sum(1)
+        mean, error = apart.mean(), stats.sem(apart)
+        assert scores.value("return_bias", horizon) == pytest.approx(mean, rel=1e-9, abs=1e-12)
+        if error > 1e-6:
+            low, high = stats.t(11, mean, error).interval(0.95)
+            assert scores.interval("return_bias", horizon) == pytest.approx((low, high), rel=1e-5)
+    document = found.as_dict()["models"][0]["return"]
+    assert document["real"]["mean"] == pytest.approx(both[1].sum(1).mean())
+    assert document["interval"] == scores.interval("return_bias", 40)
+
+
+def test_where_no_reward_is_known_there_is_no_return(recorded: Path, capsys: Any) -> None:
+    from imagine_cli.cli.evaluate_tables import print_evaluation
+
+    found = evaluate_model(linear_model(), real=recorded)
+    assert found.models[0].scores.returns is None
+    assert found.as_dict()["models"][0]["return"] is None
+    print_evaluation(found, dimensions=False)
+    assert "return" not in capsys.readouterr().out
+
+
+def test_of_many_dimensions_ten_are_shown(recorded: Path, capsys: Any, monkeypatch: Any) -> None:
+    from imagine_cli.cli import tables
+    from imagine_cli.cli.evaluate_tables import print_evaluation
+
+    def heads(out: str) -> list[str]:
+        return [line.split(":")[0] for line in out.splitlines() if ": beats " in line]
+
+    found = evaluate_model(linear_model(), real=recorded)
+    print_evaluation(found, dimensions=True)
+    assert heads(capsys.readouterr().out) == ["x0", "x1"]
+    monkeypatch.setattr(tables, "MOST_DIMENSIONS", 1)
+    print_evaluation(found, dimensions=True)
+    assert "10 of 2 dimensions, the least ahead of no change" in capsys.readouterr().out
+
+
 def test_a_discrete_env_that_terminates(tmp_path: Path) -> None:
     found = evaluate_model(small_gp(4, 2), "CartPole-v1", steps=30, trajectories=5)
     assert (found.lengths < 30).any()

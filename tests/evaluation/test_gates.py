@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -119,7 +120,7 @@ def evaluation() -> Any:
 
 
 @pytest.mark.parametrize("horizon", [1, 4, None])
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [*MARGINAL, *JOINT])
 def test_every_metric_both_ways(evaluation: Any, metric: str, horizon: int | None) -> None:
     scores = evaluation.models[0].scores
     dimensions = [None] if metric in JOINT else [None, "x1", "0"]
@@ -154,6 +155,23 @@ def test_a_gate_that_is_not_decided_says_how_many_trajectories_would() -> None:
     many = evaluate_model(linear_model(0.6), ENV_ID, trajectories=verdict.deciding, **asked)
     low, high = many.models[0].scores.interval("coverage95", 6)
     assert 0.5 * (high - low) == pytest.approx(0.02, rel=0.3)
+
+
+def test_a_gate_of_the_return(evaluation: Any) -> None:
+    (gate,) = gates = [parse_gate("return_bias@last > 5")]
+    with pytest.raises(InputError, match=r"'return_bias@last > 5.0': the reward is not known"):
+        judge(gates, evaluation)
+    model = Path(__file__).parents[2] / "sample_models" / "pendulum-linear.pt"
+    found = evaluate_model(model, "Pendulum-v1", steps=20, trajectories=30)
+    (verdict,) = judge(gates, found)
+    assert (verdict.value, verdict.trajectories) == (
+        found.models[0].scores.value("return_bias", 20), 30,
+    )  # fmt: skip
+    low, high = verdict.interval
+    assert [judge([replace(gate, threshold=end)], found)[0].passed for end in (
+        low - 0.1, 0.5 * (low + high), high + 0.1)] == [False, True, True]  # fmt: skip
+    with pytest.raises(InputError, match="leave out"):
+        parse_gate("return_bias[0]@last > 5")
 
 
 def test_a_horizon_that_nothing_reaches_fails_either_way() -> None:

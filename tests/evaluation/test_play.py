@@ -12,7 +12,7 @@ import pytest
 from imagine_cli import InputError, load_world_model, open_rollout, play_policy
 from imagine_cli.cli import main
 from imagine_cli.environments import reset_seed
-from imagine_cli.evaluation.play import mean_and_error
+from imagine_cli.evaluation.intervals import mean_and_error
 from imagine_cli.evaluation.real import evaluation_seed
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
