@@ -133,6 +133,8 @@ def _run(arguments: list[str]) -> int:
         error_line("interrupted")
         return 130
     except SystemExit as done:
+        if done.code == 0:  # completion
+            return 0
         if done.code != 143:
             return _reader_gone()  # which rich exits for
         error_line("terminated")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from imagine_cli.cli.completion import env_ids
 from imagine_cli.cli.console import messages
 from imagine_cli.cli.fit import print_scores
 from imagine_cli.cli.options import (
@@ -32,7 +33,10 @@ def calibrate(
     model: Annotated[Path, typer.Option(help="World model of any kind.")] = Path("wm.pt"),
     output: NewCheckpoint = Path("calibrated.pt"),
     env: Annotated[
-        str | None, typer.Option(help="Gymnasium env id, where neither the data nor --model say.")
+        str | None,
+        typer.Option(
+            help="Gymnasium env id, where neither the data nor --model say.", autocompletion=env_ids
+        ),
     ] = None,
     env_kwarg: EnvKwargs = None,
     seed: Seed = 0,

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from imagine_cli.cli.completion import env_ids
 from imagine_cli.cli.console import messages
 from imagine_cli.cli.options import (
     Debug,
@@ -35,7 +36,10 @@ def convert(
     ],
     output: NewCheckpoint = Path("wm.pt"),
     env: Annotated[
-        str | None, typer.Option(help="Gymnasium env id it is a model of, for the file to say.")
+        str | None,
+        typer.Option(
+            help="Gymnasium env id it is a model of, for the file to say.", autocompletion=env_ids
+        ),
     ] = None,
     env_kwarg: EnvKwargs = None,
     process_noise: Annotated[

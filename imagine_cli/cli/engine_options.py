@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imagine_cli.cli.completion import names_of
 from imagine_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ EngineName = Annotated[
         "--engine",
         help="Who imagines: local (this process), processes (others on this machine), ray (a "
         'cluster; needs the extra "ray"). The numbers are the same to the bit.',
+        autocompletion=names_of("ENGINES"),
     ),
 ]
 Workers = Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from imagine_cli.cli.completion import names_of
 from imagine_cli.cli.console import warning_line
 from imagine_cli.cli.engine_options import (
     Address,
@@ -73,6 +74,7 @@ def evaluate(
             help="How beliefs go through the models: moments, linearized, unscented or particles; "
             "repeat it to rank several.",
             show_default="each model's own",
+            autocompletion=names_of("PROPAGATIONS"),
         ),
     ] = None,
     particles: Particles = None,

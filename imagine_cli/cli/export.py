@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from imagine_cli.cli.completion import env_ids
 from imagine_cli.cli.inspect_kind import ROLLOUT, file_kind
 from imagine_cli.cli.options import Debug, EnvKwargs, Force, check_output, parse_env_kwargs
 
@@ -27,7 +28,11 @@ def export(
     ] = None,
     env: Annotated[
         str | None,
-        typer.Option(help="Gymnasium env id that it is of.", show_default="the file's"),
+        typer.Option(
+            help="Gymnasium env id that it is of.",
+            show_default="the file's",
+            autocompletion=env_ids,
+        ),
     ] = None,
     env_kwarg: EnvKwargs = None,
     force: Force = False,

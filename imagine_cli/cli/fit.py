@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imagine_cli.cli.completion import env_ids, names_of
 from imagine_cli.cli.console import answers, messages
 from imagine_cli.cli.options import (
     Debug,
@@ -43,7 +44,10 @@ def _size(text: str, default: str, least: int = 1) -> Any:
 def fit(
     env: Annotated[
         str | None,
-        typer.Option(help="Gymnasium env id; module:Id imports the module first. Else --data's."),
+        typer.Option(
+            help="Gymnasium env id; module:Id imports the module first. Else --data's.",
+            autocompletion=env_ids,
+        ),
     ] = None,
     env_kwarg: EnvKwargs = None,
     data: Annotated[
@@ -56,7 +60,11 @@ def fit(
     ] = None,
     output: NewCheckpoint = Path("wm.pt"),
     kind: Annotated[
-        str, typer.Option(help="Kind of world model: gp, sparse-gp, linear or ensemble.")
+        str,
+        typer.Option(
+            help="Kind of world model: gp, sparse-gp, linear or ensemble.",
+            autocompletion=names_of("FITS"),
+        ),
     ] = "gp",
     steps: Annotated[
         int | None,
@@ -69,6 +77,7 @@ def fit(
     policy: Annotated[
         str | None,
         typer.Option(
+            autocompletion=names_of("POLICIES"),
             help="What acts in the real env: random, zero, constant:0.5,-1, a file of actions "
             "(.npy, .csv, .h5) or a policy checkpoint (.pt).",
             show_default="random",

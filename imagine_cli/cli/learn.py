@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imagine_cli.cli.completion import names_of
 from imagine_cli.cli.engine_options import (
     Address,
     EngineName,
@@ -39,6 +40,7 @@ def learn(
         str,
         typer.Option(
             "--method",
+            autocompletion=names_of("METHODS"),
             help="pilco (Gaussian process, moments, RBF policy), mc-pilco (the same by particles) "
             "or pets (ensemble, planned by iCEM).",
         ),

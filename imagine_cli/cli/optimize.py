@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imagine_cli.cli.completion import names_of
 from imagine_cli.cli.options import (
     Compile,
     Debug,
@@ -72,6 +73,7 @@ def optimize(
             help="How a belief goes through the model: moments (as in PILCO), linearized, "
             "unscented, or particles (as in MC-PILCO).",
             show_default="the model's",
+            autocompletion=names_of("PROPAGATIONS"),
         ),
     ] = None,
     particles: Particles = None,

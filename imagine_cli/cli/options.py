@@ -9,11 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
+from imagine_cli.cli.completion import env_ids, names_of
 from imagine_cli.errors import InputError
 from imagine_cli.files.whole_file import check_writable
 
 EnvId = Annotated[
-    str, typer.Option("--env", help="Gymnasium env id; module:Id imports the module first.")
+    str,
+    typer.Option(
+        "--env",
+        help="Gymnasium env id; module:Id imports the module first.",
+        autocompletion=env_ids,
+    ),
 ]
 EnvIdOrModels = Annotated[
     str | None,
@@ -21,6 +27,7 @@ EnvIdOrModels = Annotated[
         "--env",
         help="Gymnasium env id; module:Id imports the module first.",
         show_default="--model's",
+        autocompletion=env_ids,
     ),
 ]
 EnvKwargs = Annotated[
@@ -34,6 +41,7 @@ Policy = Annotated[
         help="What acts: random, zero, constant:0.5,-1, a planner (cem, icem or mppi, such as "
         "icem:horizon=15), a .npy, .csv or rollout .h5 file of actions to replay, a policy "
         ".pt, .pt2, .onnx or Stable-Baselines3's .zip, or module:function, which is imported.",
+        autocompletion=names_of("POLICIES"),
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same numbers.")]
@@ -76,6 +84,7 @@ Reward = Annotated[
         help="What is maximised: env (the env's own), saturating:target=...;width=..., "
         "quadratic:target=...;weight=..., model (a learned one), or module:function.",
         show_default="the model's, where it has one",
+        autocompletion=names_of("REWARDS"),
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

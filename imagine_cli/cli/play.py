@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imagine_cli.cli.completion import names_of
 from imagine_cli.cli.options import (
     Compile,
     Debug,
@@ -54,7 +55,10 @@ def play(
     propagation: Annotated[
         str | None,
         typer.Option(
-            "--propagation", help="As imagine rollout takes it.", show_default="the model's"
+            "--propagation",
+            help="As imagine rollout takes it.",
+            show_default="the model's",
+            autocompletion=names_of("PROPAGATIONS"),
         ),
     ] = None,
     seed: Seed = 0,

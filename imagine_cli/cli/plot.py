@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from imagine_cli.cli.completion import env_ids
 from imagine_cli.cli.console import remark_line, warning_line
 from imagine_cli.cli.options import Debug, EnvKwargs, Force, Quiet, check_output, parse_env_kwargs
 from imagine_cli.cli.progress import progress
@@ -63,7 +64,10 @@ def plot(
         ),
     ] = None,
     env: Annotated[
-        str | None, typer.Option(help="Of a video: its env, needed where that is module:Id.")
+        str | None,
+        typer.Option(
+            help="Of a video: its env, needed where that is module:Id.", autocompletion=env_ids
+        ),
     ] = None,
     env_kwarg: EnvKwargs = None,
     force: Force = False,

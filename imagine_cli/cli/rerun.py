@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from imagine_cli.cli.compare import print_comparison
+from imagine_cli.cli.completion import env_ids
 from imagine_cli.cli.options import (
     Debug,
     EnvKwargs,
@@ -36,7 +37,11 @@ def rerun(
     ] = None,
     env: Annotated[
         str | None,
-        typer.Option("--env", help="Its env, needed where that is module:Id: the module is run."),
+        typer.Option(
+            "--env",
+            help="Its env, needed where that is module:Id: the module is run.",
+            autocompletion=env_ids,
+        ),
     ] = None,
     env_kwarg: EnvKwargs = None,
     policy: Annotated[

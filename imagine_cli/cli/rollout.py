@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imagine_cli.cli.completion import names_of
 from imagine_cli.cli.engine_options import (
     Address,
     EngineName,
@@ -86,6 +87,7 @@ def rollout(
             help="How a belief goes through the model: moments (exact mean and covariance), "
             "linearized, unscented, or particles; imagine inspect says which ones fit.",
             show_default="the model's",
+            autocompletion=names_of("PROPAGATIONS"),
         ),
     ] = None,
     particles: Particles = None,

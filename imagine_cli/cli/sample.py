@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from imagine_cli.cli.completion import sample_names
 from imagine_cli.cli.options import Debug, Force
 from imagine_cli.errors import InputError
 from imagine_cli.printable import printable
@@ -20,6 +21,7 @@ def sample(
             metavar="[NAME]",
             help="Which one, such as pendulum-gp.",
             show_default="their names are printed",
+            autocompletion=sample_names,
         ),
     ] = None,
     output: Annotated[

@@ -111,6 +111,7 @@ def imagine_run(
     Raises ImagineError, with the model's name, where a belief is not finite.
     """
     from imagine_cli.engines.local import LocalEngine
+    from imagine_cli.rollout.compiling import remark_on_compiling
     from imagine_cli.rollout.engine import make_engine
     from imagine_cli.rollout.prepare import prepare, request_header
 
@@ -123,6 +124,7 @@ def imagine_run(
         reward=_reward(model, about, run),
     )  # fmt: skip
     rollout = prepare(request, env, about, model, propagation=propagation, given=given)
+    remark_on_compiling(rollout.dynamics, run.steps * run.trajectories)
     used = rollout.dynamics.propagation.description
     particles = getattr(propagation, "particles", None)
     if particles is not None and particles <= about.observation_size:

@@ -129,6 +129,7 @@ def run_rollout(
     elif options:
         raise TypeError(f"run_rollout takes {sorted(options)} in the request")
     output = Path(output)
+    from imagine_cli.rollout.compiling import remark_on_compiling
     from imagine_cli.rollout.engine import EngineProgress, make_engine
     from imagine_cli.rollout.prepare import prepare, request_header, with_env
 
@@ -140,6 +141,8 @@ def run_rollout(
             policy=None if isinstance(policy, str) else policy,
             trust_pickle=trust_pickle,
         )  # fmt: skip
+        steps = request.steps * request.trajectories
+        remark_on_compiling(rollout.dynamics, steps)
         header = request_header(rollout, command)
         progress = EngineProgress(on_step, on_block, on_tally)
         began = time.perf_counter()

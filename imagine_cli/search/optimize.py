@@ -23,6 +23,7 @@ from imagine_cli.policies.registry import make_policy
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.propagation.sampled import Sampled
 from imagine_cli.request import RolloutRequest
+from imagine_cli.rollout.compiling import remark_on_compiling
 from imagine_cli.rollout.initial import make_initial
 from imagine_cli.rollout.nonfinite import CANT_GO_ON
 from imagine_cli.rollout.prepare import (
@@ -169,6 +170,8 @@ def optimize_policy(
         initial = make_initial(request.start, real, env, seed=request.seed, count=count)
         device = device_named(request.device)
         belief = Belief(*(torch.from_numpy(part).to(device) for part in initial(0, count)))
+    # A step and its gradient take about three times as long as the step.
+    remark_on_compiling(dynamics, 3 * iterations * restarts * count * request.steps)
     objective = ImaginedReturn(dynamics, belief, request.steps, request.seed)
     with one_thread():
         states = _visited(objective, env, request)
