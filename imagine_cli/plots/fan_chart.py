@@ -67,8 +67,9 @@ def fan_chart(fans: list[Fan], names: list[str], dimensions: list[int], title: s
     legend = {name: part[name] for name in _LEGEND for part in drawn if name in part}
     add_title(figure, title, int(13 * width))
     figure.legend(
-        legend.values(), legend.keys(), loc="outside lower center", ncols=len(legend), frameon=False
-    )
+        legend.values(), legend.keys(), loc="outside lower center", frameon=False,
+        ncols=min(len(legend), int(width / 1.6)),
+    )  # fmt: skip
     return figure
 
 

@@ -39,8 +39,8 @@ def plot_learning(folder: str | Path, output: str | Path, *, overwrite: bool = F
     title = f"{request.get('env')} by {request.get('method')}"
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*zip(*rounds[1:], strict=True), "o-", color="C0", label="trial of each round")
-    axes.plot(*rounds[0], "s", color="0.5", label="random")
+    axes.plot(*zip(*rounds, strict=True), "o-", color="C0", label="trial of each round")
+    axes.plot(*rounds[0], "s", color="0.5", label="random actions", zorder=3)
     axes.set_xlabel("real steps")
     axes.set_ylabel("real return")
     axes.legend(frameon=False)

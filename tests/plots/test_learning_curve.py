@@ -28,9 +28,13 @@ def test_it_has_the_rounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     svg = picture.read_text()
     for words in ("Pendulum-v1 by pilco", "real steps", "real return", "trial of each round"):
         assert words in svg
-    # Of the line through rounds 1 and 2: its ends are as far apart as their steps.
-    lines = re.findall(r'd="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \n" clip-path', svg)
-    assert any(float(x1) > float(x0) and float(y1) < float(y0) for x0, y0, x1, y1 in lines)
+    # The line through all rounds, whose steps are 50 and 1,000 apart, and returns 35 and 960.
+    number = r"([\d.]+)"
+    point = rf"{number} {number} \n"
+    (ends,) = re.findall(rf'd="M {point}L {point}L {point}" clip-path', svg)
+    x0, y0, x1, y1, x2, y2 = map(float, ends)
+    assert (x2 - x1) / (x1 - x0) == pytest.approx(20, rel=1e-3)
+    assert (y2 - y1) / (y1 - y0) == pytest.approx(960 / 35, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from imagine_cli import InputError, evaluate_model, open_rollout, plot_rollout
 from imagine_cli.cli import main
 from imagine_cli.plots.fan_data import BANDS
 from imagine_cli.plots.terminal_chart import round_ticks, terminal_chart
+from tests.helpers.gallery import GALLERY, ROOT
 from tests.helpers.linear_world import ENV_ID, linear_model
 from tests.helpers.rollout_files import numbers, write
 from tests.plots.test_fan_chart import a_fan
@@ -251,6 +252,14 @@ def test_colour_only_where_it_is_wanted() -> None:
     coloured = terminal_chart(fan, 0, "x", width=60, colour=True, unicode=True)
     assert "\x1b[" in coloured
     assert "\x1b[" not in terminal_chart(fan, 0, "x", width=60, colour=False, unicode=True)
+
+
+def test_the_gallery_is_small_and_not_in_the_wheel() -> None:
+    pictures = [*GALLERY.glob("*.png")]
+    assert len(pictures) == 4
+    assert max(picture.stat().st_size for picture in pictures) < 60_000
+    page = (ROOT / "imagine_cli" / "plots" / "README.md").read_text(encoding="utf-8")
+    assert all(f"(../../tests/plots/gallery/{picture.name})" in page for picture in pictures)
 
 
 def test_too_many_trajectories_in_python(files: tuple[Path, Path], tmp_path: Path) -> None:
