@@ -62,13 +62,14 @@ def terminal_chart(
     plotext.plotsize(width, height)
     plotext.title(name if unicode else name.encode("ascii", "replace").decode())
     plotext.xlabel("step")
-    series = [
+    bands = [
         (fan.band(95)[0], marks[1], "blue", "95 % between"),
         (fan.band(95)[1], marks[1], "blue", None),
         (fan.band(50)[0], marks[2], "cyan", "50 % between"),
         (fan.band(50)[1], marks[2], "cyan", None),
-        (fan.mean, marks[0], "white", "mean"),
     ]
+    uncertain = bool((fan.sd[:, d] > 0).any())
+    series = [*bands * uncertain, (fan.mean, marks[0], "white", fan.label)]
     for values, mark, shade, label in series:
         there = np.isfinite(values[:, d])
         if there.any():
