@@ -54,6 +54,8 @@ def test_no_command_uses_the_network(tmp_path: Path) -> None:
         ("inspect", MODEL, "--json"),
         ("compare", "a.h5", "a.h5"),
         ("plot", "a.h5", "-o", "a.png"),
+        ("plot", "a.h5", "-o", "a.html"),
+        ("sample", "pendulum-linear"),
         ("evaluate", *pendulum, "--model", MODEL, *few),
         ("fit", *pendulum, "--kind", "linear", "--steps", "200", "-o", "wm.pt"),
         ("fit", *pendulum, "--steps", "200", "--points", "20", "--restarts", "1", "-o", "gp.pt"),

@@ -106,7 +106,7 @@ def _histogram(axis: Any, curves: list[Calibration]) -> None:
         axis.stairs(density, edges, color=style["color"], ls=style["ls"], lw=1.4, zorder=3)
         axis.plot(
             edges[:-1] + 0.5 / bins, density, ls="", marker=style["marker"], markersize=4,
-            color=style["color"], markerfacecolor="white", zorder=4,
+            color=style["color"], markerfacecolor="white", zorder=4, label=f"_{plain(curve.label)}",
         )  # fmt: skip
     axis.set_xlim(0, 1)
     axis.set_ylim(-0.04 * axis.get_ylim()[1], None)

@@ -85,10 +85,10 @@ def _panel(axis: Any, fan: Fan, d: int) -> None:
                 steps, low[:, d], high[:, d], color=COLOURS[name], linewidth=0, label=name,
                 zorder=1, **held,
             )  # fmt: skip
-        for edge, name in zip(fan.band(95), ("_95 % from", "_95 % to"), strict=True):
-            axis.plot(  # seen where a band is thinner than a line, and on paper
-                steps, edge[:, d], color=COLOURS["mean"], lw=0.5, ls=":", zorder=3, label=name,
-                **style,
+        for edge in fan.band(95):  # seen where a band is thinner than a line, and on paper
+            axis.plot(
+                steps, edge[:, d], color=COLOURS["mean"], lw=0.5, ls=":", zorder=3,
+                label="_95 % band", **style,
             )  # fmt: skip
     if fan.particles is not None and d < fan.particles.shape[-1]:
         ends = np.full((len(fan.particles), 1), np.nan)  # one line, with gaps

@@ -38,10 +38,10 @@ def interactive_page(figure: Figure, title: str) -> bytes:
             traces += ({**trace, **at} for trace in _traces(axis, artist))
     named = set()
     for trace in traces:  # one entry in the legend shows and hides a curve in all panels
-        name = trace["name"]
-        trace["showlegend"] = bool(name) and not name.startswith("_") and name not in named
-        trace["legendgroup"], trace["name"] = name, name.lstrip("_")
-        named.add(name)
+        label, name = trace["name"], trace["name"].lstrip("_")
+        trace["showlegend"] = bool(name) and label == name and name not in named
+        trace["legendgroup"] = trace["name"] = name
+        named.add(label)
     drawn = to_html(
         {"data": traces, "layout": layout}, {"displaylogo": False, "responsive": True},
         include_plotlyjs=True, full_html=False, div_id="imagine", validate=False,
@@ -103,16 +103,19 @@ def _traces(axis: Any, artist: Any) -> list[dict[str, Any]]:
             **({} if name and name != "particles" else {"hoverinfo": "skip"}),
         }]  # fmt: skip
     if isinstance(artist, PolyCollection):
-        paths, colour = artist.get_paths(), artist.get_facecolor()[0]
-    elif artist in axis.patches and artist.get_fill():
-        paths, colour = [artist.get_path()], artist.get_facecolor()
+        paths, colour, dash = artist.get_paths(), artist.get_facecolor()[0], ""
+    elif artist in axis.patches:
+        filled = artist.get_fill()
+        paths, dash = [artist.get_path()], "" if filled else _DASHES[artist.get_linestyle()]
+        colour = artist.get_facecolor() if filled else artist.get_edgecolor()
     else:
         return []
+    line = {"width": 1.8 if dash else 0, "color": to_hex(colour), "dash": dash or "solid"}
     corners = [_in_data(axis, artist.get_transform(), path.vertices) for path in paths]
     return [
         {"mode": "lines", "x": each[:, 0].tolist(), "y": each[:, 1].tolist(), "name": name,
-         "fill": "toself", "fillcolor": to_hex(colour), "opacity": alpha, "line": {"width": 0},
-         "hoverinfo": "skip"} for each in corners
+         "fill": "none" if dash else "toself", "fillcolor": to_hex(colour), "opacity": alpha,
+         "line": line, "hoverinfo": "skip"} for each in corners
     ]  # fmt: skip
 
 

@@ -13,8 +13,10 @@ from matplotlib import image
 from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
-from imagine_cli import InputError, evaluate_model, open_rollout, plot_rollout
+from imagine_cli import InputError, evaluate_model, open_rollout, plot_evaluation, plot_rollout
 from imagine_cli.cli import main
+from imagine_cli.plots.calibration_chart import calibration_chart
+from imagine_cli.plots.calibration_data import panels_of, select
 from imagine_cli.plots.fan_data import BANDS
 from imagine_cli.plots.terminal_chart import round_ticks, terminal_chart
 from tests.helpers.gallery import GALLERY, ROOT
@@ -94,9 +96,9 @@ def test_a_page_stands_alone_and_has_the_numbers(
     Figure({"data": [{"type": "scatter", **trace} for trace in traces], "layout": layout})
     with open_rollout(files[0]) as imagined, open_rollout(files[1]) as real:
         mean, sd, seen = imagined.mean(1), np.sqrt(imagined.var(1)[:, 0, 0]), real.mean(1)
-    first = {trace["name"]: trace for trace in traces if trace["xaxis"] == "x"}
+    first = {t["name"]: t for t in traces if t["xaxis"] == "x" and "fill" not in t}
     for name, values in (
-        ("mean", mean[:, 0]), ("real", seen[:, 0]), ("95 % to", mean[:, 0] + BANDS[95] * sd),
+        ("mean", mean[:, 0]), ("real", seen[:, 0]), ("95 % band", mean[:, 0] + BANDS[95] * sd),
     ):  # fmt: skip
         assert first[name]["x"] == list(range(13))
         found = [np.nan if y is None else y for y in first[name]["y"]]
@@ -105,6 +107,28 @@ def test_a_page_stands_alone_and_has_the_numbers(
     shown = [trace["name"] for trace in traces if trace["showlegend"]]
     assert len(shown) == len(set(shown))
     assert set(shown) <= {"95 % band", "50 % band", "mean", "real", "bound of the space"}
+
+
+def test_a_page_of_an_evaluation_has_what_its_picture_has(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    found = evaluate_model(linear_model(), real=files[1], env_kwargs={"limit": 1.0})
+    plot_evaluation(found, tmp_path / "page.html", dimensions=["x0"])
+    traces, layout, _ = page_parts(tmp_path / "page.html")
+    Figure({"data": [{"type": "scatter", **trace} for trace in traces], "layout": layout})
+    document = found.as_dict()
+    drawn = calibration_chart(
+        panels_of(document, select(document, ()).curves, ["x0"]), "title"
+    )  # fmt: skip
+    for number, axis in enumerate(drawn.axes, 1):
+        here = [t for t in traces if t["xaxis"] == f"x{number if number > 1 else ''}"]
+        lines = [t for t in here if "fill" not in t]
+        assert len(lines) == len(axis.lines)
+        for line in axis.lines:
+            assert line.get_xdata()[-1] == 1 or line.get_ydata().tolist() in [t["y"] for t in lines]
+        edges = [t for t in here if t.get("fill") == "none"]
+        stairs = [patch for patch in axis.patches if not patch.get_fill()]
+        assert [t["y"] for t in edges] == [p.get_path().vertices[:, 1].tolist() for p in stairs]
 
 
 def test_names_in_a_page_are_letters(tmp_path: Path) -> None:
