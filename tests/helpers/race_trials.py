@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from imagine_cli import save_world_model
-from imagine_cli.cli import evaluate, main, rollout
+from imagine_cli.cli import evaluate, learn, main, rollout
 from imagine_cli.recording import schema
 from tests.helpers.kill_trials import OLD, Noon, ends, start
 from tests.helpers.linear_systems import linear_model
@@ -157,7 +157,7 @@ def trials(what: str, count: int, seed: int) -> Counter[str]:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     schema.datetime = Noon  # type: ignore[misc] (one time for all, so that bytes can be compared)
-    for command in (rollout, evaluate):
+    for command in (rollout, evaluate, learn):
         command.command_line = lambda: "imagine"
     save_world_model(linear_model(3, 1, reward=False), "wm.pt")
     for k in (0, 1):
