@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from imagine_cli.belief import ActionBelief as ActionBelief
     from imagine_cli.belief import Belief as Belief
     from imagine_cli.checkpoint import convert_world_model as convert_world_model
+    from imagine_cli.checkpoint import export_latent_world_model as export_latent_world_model
     from imagine_cli.checkpoint import export_world_model as export_world_model
     from imagine_cli.checkpoint import load_world_model as load_world_model
     from imagine_cli.checkpoint import save_world_model as save_world_model
@@ -56,6 +57,7 @@ _HOME = {
     "convert_world_model": "checkpoint",
     "copy_sample": "samples",
     "evaluate_model": "evaluation.evaluate",
+    "export_latent_world_model": "checkpoint",
     "export_policy": "export.policy",
     "export_world_model": "checkpoint",
     "fit_world_model": "fitting",

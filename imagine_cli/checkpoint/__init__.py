@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from imagine_cli.checkpoint.convert import convert_world_model
 from imagine_cli.checkpoint.export import export_world_model
+from imagine_cli.checkpoint.export_latent import export_latent_world_model
 from imagine_cli.checkpoint.format import FORMAT, VERSION, Checkpoint
 from imagine_cli.checkpoint.reader import (
     check_env,
@@ -20,6 +21,7 @@ __all__ = [
     "check_env",
     "checkpoint_files",
     "convert_world_model",
+    "export_latent_world_model",
     "export_world_model",
     "load_world_model",
     "read_checkpoint",

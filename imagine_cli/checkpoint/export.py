@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from imagine_cli.checkpoint.pt2 import DECLARATION, FORMAT, VERSION, read_archive
-from imagine_cli.checkpoint.torch_export import archive, evaluating, line, program_from
+from imagine_cli.checkpoint.torch_export import archive, called, dtype_of, evaluating, program_from
 from imagine_cli.checkpoint.writer import described
 from imagine_cli.environments import EnvDescription, describe_named
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
 from imagine_cli.files.whole_file import whole_file
-from imagine_cli.world_models.exported import ExportedWorldModel
 from imagine_cli.world_models.output_keys import output_names
 from imagine_cli.world_models.process_noise import check_process_noise
 
@@ -68,22 +67,16 @@ def export_world_model(
             outputs are not those above.
         ImagineError: the disk refused.
     """
-    if isinstance(env, str):
-        env = describe_named(env, env_kwargs)
-    sizes = (observation_size, action_size)
-    if env is not None:
-        sizes = (env.observation_size, env.action_size)
-    if sizes[0] is None or sizes[1] is None:
-        raise InputError("an exported model needs env, or observation_size and action_size")
+    env, *sizes = sizes_of(env, env_kwargs, observation_size, action_size)
     given_keys: Any = in_keys or getattr(module, "in_keys", ("observation", "action"))
     reads = [_short(key) for key in given_keys]
     if sorted(map(str, reads)) != ["action", "observation"]:
         raise InputError(f"an exported model reads 'observation' and 'action', not {reads}")
-    dtype = _dtype(module)
+    dtype = dtype_of(module)
     points = _points(dtype, sizes[0], sizes[1])
     given = [points[key] for key in reads]
     with evaluating(module):
-        found = _called(_Plain(module, reads), given)
+        found = called(_Plain(module, reads), given)
     writes = list(out_keys or getattr(module, "out_keys", _OUT_KEYS[: len(found)]))
     writes = [list(key) if isinstance(key, tuple) else key for key in writes]
     if len(writes) != len(found):
@@ -91,8 +84,6 @@ def export_world_model(
     deterministic = "var" not in output_names(writes)
     noise = check_process_noise(process_noise, sizes[0], dtype, deterministic=deterministic)
     declared = {
-        "format": FORMAT,
-        "version": VERSION,
         "in_keys": reads,
         "out_keys": writes,
         "observation_size": sizes[0],
@@ -105,10 +96,43 @@ def export_world_model(
     }
     with evaluating(module):
         program = program_from(_Plain(module, reads), given)
-    content = archive(program, {DECLARATION: json.dumps(declared)}, _read)
-    _compare(content, found, difference, points)
+    content, model = archived(program, declared)
+    with torch.no_grad():
+        at = model.conditional(points["observation"], points["action"])
+    where = output_names(model.writes).index("mean")
+    check_same(at.mean, points["observation"] + found[where] if difference else found[where])
     with whole_file(Path(path), f"the world model {path}", overwrite=overwrite) as file:
         file.write(content)
+
+
+def sizes_of(
+    env: str | EnvDescription | None, kwargs: dict[str, Any] | None, size: int | None,
+    actions: int | None,
+) -> tuple[EnvDescription | None, int, int]:  # fmt: skip
+    """The env, D and F, of the env where there is one. Raises InputError where nothing says."""
+    if isinstance(env, str):
+        env = describe_named(env, kwargs)
+    if env is not None:
+        return env, env.observation_size, env.action_size
+    if size is None or actions is None:
+        raise InputError("an exported model needs env, or observation_size and action_size")
+    return None, size, actions
+
+
+def archived(program: Any, declared: dict[str, Any]) -> tuple[bytes, Any]:
+    """The content of the file, and the model that is read from it."""
+    about = json.dumps({"format": FORMAT, "version": VERSION, **declared})
+    content = archive(program, {DECLARATION: about}, _read)
+    return content, _read(content)
+
+
+def check_same(found: Tensor, expected: Tensor) -> None:
+    """Raises InputError where the file doesn't give what the module gave."""
+    slack = 1e3 * torch.finfo(found.dtype).eps
+    if not torch.allclose(found, expected, rtol=slack, atol=slack, equal_nan=True):
+        raise InputError(
+            "the exported program gives other numbers than the module: does it draw any at random?"
+        )
 
 
 class _Plain(torch.nn.Module):
@@ -132,15 +156,6 @@ def _short(key: Any) -> Any:
     return key[0] if isinstance(key, tuple) and len(key) == 1 else key
 
 
-def _dtype(module: torch.nn.Module) -> torch.dtype:
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.is_floating_point():
-            if tensor.dtype not in (torch.float32, torch.float64):
-                raise InputError(f"an exported model is float32 or float64, not {tensor.dtype}")
-            return tensor.dtype
-    return torch.get_default_dtype()
-
-
 def _points(dtype: torch.dtype, size: int, actions: int) -> dict[str, Tensor]:
     """Seven points: no size that a network would have by chance."""
     generator = torch.Generator().manual_seed(0)
@@ -148,37 +163,8 @@ def _points(dtype: torch.dtype, size: int, actions: int) -> dict[str, Tensor]:
     return {"observation": drawn[:, :size].clone(), "action": drawn[:, size:].clone()}
 
 
-def _called(module: torch.nn.Module, given: list[Tensor]) -> tuple[Tensor, ...]:
-    try:
-        with torch.no_grad():
-            found = module(*given)
-    except Exception as error:  # a module may raise anything at all
-        shapes = " and ".join(str(tuple(each.shape)) for each in given)
-        raise InputError(f"the module fails at points {shapes}: {line(error)}") from error
-    if not all(isinstance(each, Tensor) for each in found):
-        raise InputError("the module gives something that is no tensor")
-    return tuple(found)
-
-
-def _read(content: bytes) -> ExportedWorldModel:
+def _read(content: bytes) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "wm.pt2"
         path.write_bytes(content)
-        checkpoint = read_archive(path)
-    return ExportedWorldModel.from_config(checkpoint.config, checkpoint.state_dict)
-
-
-def _compare(
-    content: bytes, found: tuple[Tensor, ...], difference: bool, points: dict[str, Tensor]
-) -> None:
-    """Raises InputError where the file doesn't give what the module gave."""
-    model = _read(content)
-    with torch.no_grad():
-        at = model.conditional(points["observation"], points["action"])
-    where = output_names(model.writes).index("mean")
-    expected = points["observation"] + found[where] if difference else found[where]
-    slack = 1e3 * torch.finfo(model.dtype).eps
-    if not torch.allclose(at.mean, expected, rtol=slack, atol=slack, equal_nan=True):
-        raise InputError(
-            "the exported program gives other numbers than the module: does it draw any at random?"
-        )
+        return read_archive(path).model()

@@ -63,17 +63,20 @@ def read_archive(path: Path) -> Checkpoint:
         given = [str(key) for key in declared["in_keys"]]
         program, state = _program(members, path, given, "world model")
         told = {key: declared.get(key) for key in ("observation_size", "action_size", "dtype")}
-        config = {
-            **told,
-            "computes_in": told["dtype"],
-            "in_keys": given,
-            "out_keys": declared["out_keys"],
-            "difference": declared.get("difference", False),
-            "process_noise": declared.get("process_noise") or [],
-            "program": program,
-        }
+        config = {**told, "computes_in": told["dtype"], "program": program}
+        if latent := "latent" in given:
+            config |= {key: declared.get(key) for key in ("latent_size", "noise_size")}
+            config["outputs"] = declared["out_keys"]
+        else:
+            config |= {
+                "in_keys": given,
+                "out_keys": declared["out_keys"],
+                "difference": declared.get("difference", False),
+                "process_noise": declared.get("process_noise") or [],
+            }
         env, metadata = (dict(declared.get(key) or {}) for key in ("env", "metadata"))
-        return Checkpoint("exported", config, state, env, metadata, source="torch.export")
+        kind = "latent" if latent else "exported"
+        return Checkpoint(kind, config, state, env, metadata, source="torch.export")
 
 
 def read_policy(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -84,3 +84,38 @@ def quiet() -> Iterator[None]:
 
 def line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def dtype_of(module: torch.nn.Module) -> torch.dtype:
+    """That of a module's numbers, torch's default where it has none; InputError for others."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            if tensor.dtype not in (torch.float32, torch.float64):
+                raise InputError(f"an exported model is float32 or float64, not {tensor.dtype}")
+            return tensor.dtype
+    return torch.get_default_dtype()
+
+
+def called(
+    module: torch.nn.Module, given: Sequence[Tensor], what: str = "the module"
+) -> tuple[Tensor, ...]:
+    """What a module gives, as a tuple; InputError where it fails, or draws at random."""
+    try:
+        with torch.no_grad(), torch.random.fork_rng([]):
+            found, again = (_as_tuple(module(*given)) for _ in range(2))
+    except Exception as error:  # a module may raise anything at all
+        shapes = " and ".join(str(tuple(each.shape)) for each in given)
+        raise InputError(f"{what} fails at points {shapes}: {line(error)}") from error
+    if not all(isinstance(each, Tensor) for each in found):
+        raise InputError(f"{what} gives something that is no tensor")
+    pairs = zip(found, again, strict=True)
+    if not all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs):
+        raise InputError(
+            f"{what} draws at random; have it take standard normal numbers as an input, 'noise', "
+            "which come from each trajectory's own stream"
+        )
+    return found
+
+
+def _as_tuple(found: Any) -> tuple[Any, ...]:
+    return tuple(found) if isinstance(found, (tuple, list)) else (found,)

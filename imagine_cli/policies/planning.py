@@ -21,7 +21,6 @@ from imagine_cli.propagation.sampled import Sampled
 from imagine_cli.rewards.base import Reward
 from imagine_cli.threads import one_thread
 from imagine_cli.unroll import ModelDynamics, begin, unroll
-from imagine_cli.world_models.interfaces import SupportsPoints
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Planner(Policy):
                 "another policy"
             )
         model: Any = dynamics.model
-        if not isinstance(model, SupportsPoints):
+        if not isinstance(model, Sampled.needs):
             raise InputError(
                 f"policy {name!r} plans by sampled trajectories, and a world model of kind "
                 f"{model.kind!r} can't be asked at points; give a gp, sparse-gp, linear "

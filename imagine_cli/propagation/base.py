@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from math import prod
+from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
@@ -40,12 +41,12 @@ class Propagation(ABC):
 
     Attributes:
         name: what it is called on the command line.
-        needs: what a world model must be for it: a protocol, or a class.
+        needs: what a world model must be for it: a protocol, a class, or one of several.
         certain: whether its beliefs are points, of zero variance.
     """
 
     name: ClassVar[str]
-    needs: ClassVar[type] = WorldModel
+    needs: ClassVar[type | UnionType] = WorldModel
     certain: ClassVar[bool] = False
 
     @property

@@ -17,6 +17,7 @@ from imagine_cli.world_models.interfaces import (
     Conditional,
     HasMembers,
     Prediction,
+    SupportsLatent,
     SupportsPoints,
     member_count,
 )
@@ -48,7 +49,9 @@ class Particles(Propagation):
     action drawn given where it is. A reward's mean and variance are those over the particles.
 
     Of a model with a :class:`~imagine_cli.world_models.model_error.ModelError` each particle has
-    an error of its own, ``"error"``.
+    an error of its own, ``"error"``; of one with a latent state each has one of its own,
+    ``"latent"``, which begins at the particle and from then on goes its own way: the particle is
+    an observation drawn given it.
 
     Attributes:
         particles: P, 2 or more.
@@ -62,7 +65,7 @@ class Particles(Propagation):
     resample: bool = False
 
     name = "particles"
-    needs = SupportsPoints
+    needs = SupportsPoints | SupportsLatent
 
     def __post_init__(self) -> None:
         if self.particles < 2:
@@ -87,6 +90,11 @@ class Particles(Propagation):
         return f"particles({', '.join(parts)})"
 
     def suited(self, model: WorldModel) -> Propagation:
+        if self.resample and isinstance(model, SupportsLatent):
+            raise InputError(
+                f"--resample draws observations anew, and a world model of kind {model.kind!r} "
+                "goes on from its latent states; leave it out"
+            )
         if member_count(model) == 1:
             if self.members is not None:
                 raise InputError(
@@ -98,26 +106,31 @@ class Particles(Propagation):
             return replace(self, members="random" if self.resample else "fixed")
         return self
 
-    def carried(self, model: SupportsPoints) -> dict[str, Carried]:
+    def carried(self, model: SupportsPoints | SupportsLatent) -> dict[str, Carried]:
         states = {"particles": Carried((self.particles, model.observation_size), model.dtype)}
         if self._keeps_members(model):
             states["member"] = Carried((self.particles,), torch.int64, member_count(model))
         if model.model_error is not None:
             states["error"] = states["particles"]
+        if isinstance(model, SupportsLatent):
+            states["latent"] = Carried((self.particles, model.latent_size), model.dtype)
         return states
 
-    def numbers(self, model: SupportsPoints) -> int:
+    def numbers(self, model: SupportsPoints | SupportsLatent) -> int:
         beside = super().numbers(model)
         if isinstance(model, HasMembers) and self._keeps_members(model):
             beside += self.particles * model.member_size
         return beside
 
-    def begin(self, model: SupportsPoints, belief: Belief, noise: Noise) -> State:
+    def begin(self, model: SupportsPoints | SupportsLatent, belief: Belief, noise: Noise) -> State:
         state = {"particles": self._draw(belief, noise)}
         if self._keeps_members(model):
             state["member"] = noise.shares(self.particles, member_count(model))
         if model.model_error is not None:
             state["error"] = model.model_error.first(noise.normal(*state["particles"].shape[-2:]))
+        if isinstance(model, SupportsLatent):
+            numbers = noise.normal(self.particles, model.noise_size)
+            state["latent"] = model.encode(state["particles"], numbers)
         return state
 
     def points(self, state: State) -> Tensor | None:
@@ -125,7 +138,7 @@ class Particles(Propagation):
 
     def step(
         self,
-        model: SupportsPoints,
+        model: SupportsPoints | SupportsLatent,
         belief: Belief,
         action: ActionBelief,
         state: State,
@@ -141,7 +154,12 @@ class Particles(Propagation):
         if member is None and 1 < (count := member_count(model)) < UNLIMITED:
             member = noise.shares(self.particles, count)
         u = _actions(x, belief, action, noise)
-        at = model.conditional(x, u, member)
+        if isinstance(model, SupportsLatent):
+            numbers = noise.normal(self.particles, model.noise_size)
+            latent, at = model.advance(state["latent"], u, numbers)
+            state = {**state, "latent": latent}
+        else:
+            at = model.conditional(x, u, member)
         x_next = draw_next(model, at, z, noise.normal(*x.shape[-2:]))
         fitted = fit_to_particles(x_next)
         rewards, reward_var = at.reward_mean, None

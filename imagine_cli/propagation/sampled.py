@@ -14,6 +14,7 @@ from imagine_cli.propagation.particles import draw_next
 from imagine_cli.world_models.interfaces import (
     UNLIMITED,
     Prediction,
+    SupportsLatent,
     SupportsPoints,
     member_count,
 )
@@ -43,7 +44,7 @@ class Sampled(Propagation):
     members: str = "fixed"
 
     name = "sampled"
-    needs = SupportsPoints
+    needs = SupportsPoints | SupportsLatent
     certain = True
 
     def __post_init__(self) -> None:
@@ -60,6 +61,8 @@ class Sampled(Propagation):
             carried["member"] = Carried((1,), torch.int64, member_count(model))
         if model.model_error is not None:
             carried["error"] = carried["sample"]
+        if isinstance(model, SupportsLatent):
+            carried["latent"] = Carried((model.latent_size,), model.dtype)
         return carried
 
     def begin(self, model: Any, belief: Belief, noise: Noise) -> State:
@@ -70,6 +73,8 @@ class Sampled(Propagation):
             state["member"] = noise.shares(1, member_count(model))
         if model.model_error is not None:
             state["error"] = model.model_error.first(noise.normal(belief.mean.shape[-1]))
+        if isinstance(model, SupportsLatent):
+            state["latent"] = model.encode(state["sample"], noise.normal(model.noise_size))
         return state
 
     def step(
@@ -82,16 +87,23 @@ class Sampled(Propagation):
         reward: Reward | None = None,
     ) -> tuple[Prediction, State]:
         x, u, member, z = state["sample"], action.mean, state.get("member"), state.get("error")
+        latent, numbers = state.get("latent"), None
         if member is None and 1 < (count := member_count(model)) < UNLIMITED:
             member = noise.shares(1, count)
         member = None if member is None else member[..., 0]
+        if latent is not None:
+            numbers = noise.normal(model.noise_size)
         standard = noise.normal(x.shape[-1])
         alone = x.ndim == 2
         if alone:  # a trajectory of one particle
             x, u, standard = x.unsqueeze(1), u.unsqueeze(1), standard.unsqueeze(1)
-            member = None if member is None else member.unsqueeze(1)
-            z = None if z is None else z.unsqueeze(1)
-        at = model.conditional(x, u, member)
+            member, z, latent, numbers = (
+                None if part is None else part.unsqueeze(1) for part in (member, z, latent, numbers)
+            )
+        if latent is None:
+            at = model.conditional(x, u, member)
+        else:
+            latent, at = model.advance(latent, u, numbers)
         sample = draw_next(model, at, z, standard)
         rewards = at.reward_mean if reward is None else reward.at(x, u, sample)
         if alone:
@@ -99,6 +111,8 @@ class Sampled(Propagation):
         var = sample.new_zeros(()).expand(*sample.shape, sample.shape[-1])
         spread = None if rewards is None else rewards.new_zeros(()).expand(rewards.shape)
         after = {**state, "sample": sample}
+        if latent is not None:
+            after["latent"] = latent[:, 0] if alone else latent
         if z is not None:
             numbers = noise.normal(sample.shape[-1])
             after["error"] = model.model_error.next(state["error"], numbers)

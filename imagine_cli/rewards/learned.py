@@ -9,6 +9,7 @@ from torch import Tensor
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.errors import InputError
 from imagine_cli.rewards.base import Reads, Reward, RewardContext, RewardMoments
+from imagine_cli.world_models.interfaces import SupportsLatent
 
 if TYPE_CHECKING:
     from imagine_cli.world_models.base import WorldModel
@@ -42,5 +43,10 @@ def make(argument: str, context: RewardContext) -> Reward:
         raise InputError(
             "reward 'model': the world model has learned no reward; give another one, such as "
             "env, saturating:..., quadratic:... or module:function"
+        )
+    if isinstance(context.model, SupportsLatent):
+        raise InputError(
+            "reward 'model': a world model with a latent state gives its reward as it goes on; "
+            "leave the reward out, and that counts"
         )
     return LearnedReward(context.model)

@@ -39,7 +39,6 @@ from imagine_cli.search.objective import ImaginedReturn
 from imagine_cli.search.optimizers import METHODS, Iteration, climb, require
 from imagine_cli.threads import one_thread
 from imagine_cli.unroll import ModelDynamics, begin, unroll
-from imagine_cli.world_models.interfaces import SupportsPoints
 
 _RESETS = 16  # initial beliefs where each is a reset
 _VISITS = 16  # trajectories of random actions, whose states basis functions may be at
@@ -278,7 +277,7 @@ def _visited(
     belief, model = objective.belief, objective.dynamics.model
     if not request.policy.startswith("rbf"):  # no other policy has a place
         return belief.mean
-    points = isinstance(model, SupportsPoints)
+    points = isinstance(model, Sampled.needs)
     dynamics = ModelDynamics(model, Sampled()) if points else objective.dynamics
     count = max(_VISITS, len(belief.mean))
     rows = torch.arange(count, device=belief.mean.device) % len(belief.mean)

@@ -89,6 +89,31 @@ class SupportsPoints(Protocol):
 
 
 @runtime_checkable
+class SupportsLatent(Protocol):
+    """Carries a latent state of its own from step to step, which observations only begin.
+
+    Attributes:
+        latent_size: L.
+        noise_size: how many standard normal numbers a step takes.
+        model_error: None.
+    """
+
+    observation_size: int
+    dtype: torch.dtype
+    model_error: Any
+    latent_size: int
+    noise_size: int
+
+    def encode(self, x: Tensor, noise: Tensor) -> Tensor:
+        """The latent states ``(*S, L)`` that begin at observations ``(*S, D)``, from standard
+        normal numbers ``(*S, noise_size)``. Each depends on its own point alone, to the bit."""
+
+    def advance(self, latent: Tensor, u: Tensor, noise: Tensor) -> tuple[Tensor, Conditional]:
+        """The latent states after actions ``u`` ``(*S, F)``, and the observation's distribution
+        given each."""
+
+
+@runtime_checkable
 class HasMembers(Protocol):
     """Is made of models that a particle may follow.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -99,13 +99,32 @@ def check_program(program: Any, tensors: Sequence[str], inputs: Sequence[str]) -
             raise InputError(f"the program computes no output {str(name)[:80]!r}")
 
 
+def part_of(program: dict[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
+    """The program that computes some of what another does, without the calls that takes none of."""
+    needed, steps = set(outputs), []
+    for step in reversed(program["steps"]):
+        if needed.intersection([step[3]] if isinstance(step[3], str) else step[3]):
+            steps.append(step)
+            needed.update(_values_in([step[1], *step[2].values()]))
+    return {"steps": steps[::-1], "outputs": list(outputs)}
+
+
+def _values_in(arguments: Any) -> Iterator[str]:
+    if isinstance(arguments, (list, tuple)):
+        for each in arguments:
+            yield from _values_in(each)
+    elif isinstance(arguments, dict) and "value" in arguments:
+        yield arguments["value"]
+
+
 def layers_of(
     program: dict[str, Any], tensors: Mapping[str, Tensor]
-) -> dict[int, tuple[str, str | None]]:
-    """Which steps are linear layers of constants, and their weights' and biases' names."""
-    found: dict[int, tuple[str, str | None]] = {}
-    for k, (name, arguments, keywords, _) in enumerate(program["steps"]):
-        if name != "aten.linear.default" or keywords or len(arguments) not in (2, 3):
+) -> dict[str, tuple[str, str | None]]:
+    """Which outputs are linear layers' of constants, and their weights' and biases' names."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for name, arguments, keywords, output in program["steps"]:
+        plain = isinstance(output, str) and not keywords and len(arguments) in (2, 3)
+        if name != "aten.linear.default" or not plain:
             continue
         weight: Any
         bias: Any
@@ -115,7 +134,7 @@ def layers_of(
         if all(isinstance(each, str) and each in tensors for each in given) and (
             [tensors[each].ndim for each in given] in ([2], [2, 1])
         ):
-            found[k] = (weight, bias)
+            found[output] = (weight, bias)
     return found
 
 
@@ -123,7 +142,7 @@ def run_program(
     program: dict[str, Any],
     tensors: Mapping[str, Tensor],
     inputs: Mapping[str, Tensor],
-    call: Callable[[int, str, list[Any], dict[str, Any]], Any],
+    call: Callable[[Any, str, list[Any], dict[str, Any]], Any],
 ) -> list[Tensor]:
     """The outputs of a checked program. Differentiable, also by torch.func.
 
@@ -131,15 +150,15 @@ def run_program(
         program: as :func:`check_program` has it.
         tensors: the constants.
         inputs: what it is given.
-        call: what a step computes, of its number, its operator, its arguments and keywords:
-            :func:`function_of` its operator, or what gives the same.
+        call: what a step computes, of its outputs' names, its operator, its arguments and
+            keywords: :func:`function_of` its operator, or what gives the same.
     """
     device = next(iter(inputs.values())).device
     values: dict[str, Any] = {**tensors, **inputs, DEVICE: device}
-    for k, (name, arguments, keywords, outputs) in enumerate(program["steps"]):
+    for name, arguments, keywords, outputs in program["steps"]:
         given = [_argument(argument, values) for argument in arguments]
         named = {key: _argument(value, values) for key, value in keywords.items()}
-        found = call(k, name, given, named)
+        found = call(outputs, name, given, named)
         if isinstance(outputs, str):
             values[outputs] = found
         else:
@@ -221,8 +240,10 @@ def _found(name: str) -> Callable[..., Any]:
     if kind == "aten" and packet in _IGNORED:
         return lambda *_, **__: ()
     if kind != "aten" or packet not in _OPERATORS or not re.fullmatch(r"\w+", overload):
+        random = "rand" in packet or packet.startswith(("normal", "bernoulli", "multinomial"))
         raise InputError(
             f"the program calls {name[:80]!r}, which is none of the operators that are run here"
+            + ("; what is random is made of an input, 'noise', of normal numbers" if random else "")
         )
     special: dict[str, Callable[..., Any]] = {
         "detach_": torch.Tensor.detach,

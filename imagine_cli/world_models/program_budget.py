@@ -57,7 +57,7 @@ def check_budget(
         scale * (_BYTES + _BYTES_EACH * size), scale * (_NUMBERS + _NUMBERS_EACH * count)
     )
 
-    def call(_: int, name: str, given: list[Any], named: dict[str, Any]) -> Any:
+    def call(_: Any, name: str, given: list[Any], named: dict[str, Any]) -> Any:
         function = function_of(name)
         if name == "aten.index.Tensor":
             given = [given[0], list(_unmasked(given[1], picked)), *given[2:]]

@@ -40,17 +40,18 @@ class ProgramModule(torch.nn.Module):
             for part, wide in zip((weight, bias), both, strict=True):
                 self.register_buffer(f"_wide_{part}", wide, persistent=False)
 
-    def run(self, inputs: dict[str, Tensor]) -> list[Tensor]:
-        """The program's outputs."""
+    def run(self, inputs: dict[str, Tensor], part: dict[str, Any] | None = None) -> list[Tensor]:
+        """The program's outputs, or those of a part of it."""
         tensors = {name: getattr(self, name) for name in self._tensors}
 
-        def call(k: int, name: str, given: list[Any], named: dict[str, Any]) -> Any:
-            if k not in self._layers:
+        def call(outputs: Any, name: str, given: list[Any], named: dict[str, Any]) -> Any:
+            layer = self._layers.get(outputs) if isinstance(outputs, str) else None
+            if layer is None:
                 return function_of(name)(*given, **named)
-            weight, bias = (getattr(self, f"_wide_{each}") for each in self._layers[k])
+            weight, bias = (getattr(self, f"_wide_{each}") for each in layer)
             return linear(given[0], given[1], (*given, None)[2], (weight, bias))
 
-        return run_program(self.program, tensors, inputs, call)
+        return run_program(self.program if part is None else part, tensors, inputs, call)
 
     def check_runs(
         self, answer: Callable[[Tensor], tuple[Tensor, ...]], sizes: Mapping[str, int],

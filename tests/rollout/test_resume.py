@@ -15,6 +15,7 @@ from imagine_cli.belief import Belief
 from imagine_cli.errors import Interrupted
 from imagine_cli.recording import open_rollout, schema, shard
 from tests.helpers.ensembles import random_ensemble
+from tests.helpers.latent_worlds import latent_model
 from tests.helpers.linear_systems import linear_model
 from tests.helpers.worlds import linear_module, small_gp
 
@@ -31,6 +32,7 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "resampled": (linear_model(3, 1), {"propagation": "particles", "particles": 7,
                                        "resample": True}),
     "ensemble": (random_ensemble(3, 1), {"particles": 7}),
+    "a latent state": (latent_model(), {"particles": 7}),
     "planned": (
         linear_model(3, 1),
         {"policy": "icem:horizon=2,candidates=6,elites=3,iterations=1,particles=2"},
