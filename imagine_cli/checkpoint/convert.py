@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from imagine_cli.checkpoint import mbrl_lib
 from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.checkpoint.mbrl_config import Told
+from imagine_cli.checkpoint.pt2 import is_archive, read_archive
 from imagine_cli.checkpoint.reader import read_checkpoint
+from imagine_cli.checkpoint.signature import Signature
 from imagine_cli.checkpoint.writer import save_world_model
 from imagine_cli.environments import EnvDescription, describe_named
 from imagine_cli.errors import InputError
@@ -24,6 +26,8 @@ def convert_world_model(
     *,
     env: str | EnvDescription | None = None,
     env_kwargs: dict[str, Any] | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
     process_noise: Sequence[float] | None = None,
     activation: str | None = None,
     learned_rewards: bool | None = None,
@@ -43,6 +47,11 @@ def convert_world_model(
         output: the file.
         env: the env it is a model of, or its id, to be recorded in the file.
         env_kwargs: arguments for the env, where ``env`` is an id.
+        inputs: what the inputs of a program of ``torch.export`` are that doesn't say so, in their
+            order: ``"observation"`` and ``"action"`` (if None), and ``"noise"``, standard normal
+            numbers, where what it gives is a sample.
+        outputs: and its outputs: ``"mean"`` (if None) or ``"delta"``, ``"var"``, ``"std"`` or
+            ``"logvar"``, ``"reward"``, ``"reward_var"``, and ``"_"`` for any other.
         process_noise: standard deviations ``(D,)``, or one for all, of what comes to the next
             observation of a deterministic model, which has none of its own.
         activation, learned_rewards, target_is_delta, no_delta: of a model of mbrl-lib, where its
@@ -59,10 +68,18 @@ def convert_world_model(
     """
     kept = None if no_delta is None else tuple(no_delta)
     told = Told(activation, learned_rewards, target_is_delta, kept)
+    signature = Signature.told(inputs, outputs)
+    if signature is not None and not is_archive(Path(source)):
+        raise InputError(
+            f"{source} is no program of torch.export, and only of one can its inputs and outputs "
+            "be told"
+        )
     if mbrl_lib.is_folder(Path(source)):
         checkpoint = mbrl_lib.read_folder(Path(source), told)
     elif told != Told():
         raise InputError(f"{source} is no folder of mbrl-lib, and only of one can that be told")
+    elif signature is not None:
+        checkpoint = read_archive(Path(source), signature)
     else:
         checkpoint = read_checkpoint(source)
     model = _made(checkpoint, source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def export_world_model(
     env_kwargs: dict[str, Any] | None = None,
     observation_size: int | None = None,
     action_size: int | None = None,
+    noise_size: int | None = None,
     in_keys: Sequence[str] | None = None,
     out_keys: Sequence[Any] | None = None,
     difference: bool = False,
@@ -52,7 +53,10 @@ def export_world_model(
         env: the env it is a model of, or its id; it gives the sizes.
         env_kwargs: arguments for the env, where ``env`` is an id.
         observation_size, action_size: D and F, where there is no ``env``.
-        in_keys: the order of its inputs; ``("observation", "action")`` for a plain module.
+        noise_size: how many standard normal numbers a module takes as ``"noise"`` that samples the
+            next observation of them, and gives no variance. Such a model is imagined by particles.
+        in_keys: the order of its inputs; ``("observation", "action")`` for a plain module, and
+            ``"noise"`` where there is any.
         out_keys: what its outputs are; for a plain module as many as it gives of
             ``("next", "observation", "mean")``, the same with ``"var"``, and
             ``("next", "reward", "mean")`` and ``"var"``.
@@ -68,12 +72,18 @@ def export_world_model(
         ImagineError: the disk refused.
     """
     env, *sizes = sizes_of(env, env_kwargs, observation_size, action_size)
-    given_keys: Any = in_keys or getattr(module, "in_keys", ("observation", "action"))
+    inputs = {"observation": sizes[0], "action": sizes[1]}
+    if noise_size is not None:
+        inputs["noise"] = noise_size
+    given_keys: Any = in_keys or getattr(module, "in_keys", list(inputs))
     reads = [_short(key) for key in given_keys]
-    if sorted(map(str, reads)) != ["action", "observation"]:
-        raise InputError(f"an exported model reads 'observation' and 'action', not {reads}")
+    if sorted(map(str, reads)) != sorted(inputs):
+        raise InputError(
+            f"an exported model reads 'observation' and 'action', and 'noise' of noise_size, not "
+            f"{reads}"
+        )
     dtype = dtype_of(module)
-    points = _points(dtype, sizes[0], sizes[1])
+    points = points_of(inputs, dtype)
     given = [points[key] for key in reads]
     with evaluating(module):
         found = called(_Plain(module, reads), given)
@@ -86,8 +96,7 @@ def export_world_model(
     declared = {
         "in_keys": reads,
         "out_keys": writes,
-        "observation_size": sizes[0],
-        "action_size": sizes[1],
+        **{f"{name}_size": size for name, size in inputs.items()},
         "dtype": str(dtype).removeprefix("torch."),
         "difference": difference,
         "process_noise": noise,
@@ -98,8 +107,11 @@ def export_world_model(
         program = program_from(_Plain(module, reads), given)
     content, model = archived(program, declared)
     with torch.no_grad():
-        at = model.conditional(points["observation"], points["action"])
-    where = output_names(model.writes).index("mean")
+        if noise_size is None:
+            at = model.conditional(points["observation"], points["action"])
+        else:
+            at = model.advance(*points.values())[1]
+    where = output_names(writes).index("mean")
     check_same(at.mean, points["observation"] + found[where] if difference else found[where])
     with whole_file(Path(path), f"the world model {path}", overwrite=overwrite) as file:
         file.write(content)
@@ -144,11 +156,14 @@ class _Plain(torch.nn.Module):
         self.by_name = hasattr(module, "in_keys")
         self.reads = reads
 
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, first: Tensor, second: Tensor, third: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        given = (first, second) if third is None else (first, second, third)
         if self.by_name:
-            found = self.module(**dict(zip(self.reads, (first, second), strict=True)))
+            found = self.module(**dict(zip(self.reads, given, strict=True)))
         else:
-            found = self.module(first, second)
+            found = self.module(*given)
         return tuple(found) if isinstance(found, (tuple, list)) else (found,)
 
 
@@ -156,11 +171,12 @@ def _short(key: Any) -> Any:
     return key[0] if isinstance(key, tuple) and len(key) == 1 else key
 
 
-def _points(dtype: torch.dtype, size: int, actions: int) -> dict[str, Tensor]:
+def points_of(sizes: Mapping[str, int], dtype: torch.dtype) -> dict[str, Tensor]:
     """Seven points: no size that a network would have by chance."""
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(7, size + actions, generator=generator, dtype=dtype)
-    return {"observation": drawn[:, :size].clone(), "action": drawn[:, size:].clone()}
+    drawn = torch.randn(7, sum(sizes.values()), generator=generator, dtype=dtype)
+    parts = torch.split(drawn, list(sizes.values()), dim=1)
+    return {name: part.clone() for name, part in zip(sizes, parts, strict=True)}
 
 
 def _read(content: bytes) -> Any:

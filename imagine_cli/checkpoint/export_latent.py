@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imagine_cli.checkpoint.export import archived, check_same, sizes_of
+from imagine_cli.checkpoint.export import archived, check_same, points_of, sizes_of
 from imagine_cli.checkpoint.torch_export import called, dtype_of, evaluating, program_from
 from imagine_cli.checkpoint.writer import described
 from imagine_cli.environments import EnvDescription
@@ -65,12 +65,8 @@ def export_latent_world_model(
     env, size, actions = sizes_of(env, env_kwargs, observation_size, action_size)
     whole = _Whole(encode, step, decode)
     dtype = dtype_of(whole)
-    generator = torch.Generator().manual_seed(0)
-
-    def numbers(size: int) -> Tensor:  # seven points: no size that a network would have by chance
-        return torch.randn(7, size, generator=generator, dtype=dtype)
-
-    x, u, noise = numbers(size), numbers(actions), numbers(noise_size)
+    sizes = {"observation": size, "action": actions, "noise": noise_size}
+    x, u, noise = points_of(sizes, dtype).values()
     with evaluating(whole):
         (encoded,) = called(encode, [x, noise] if noise_size else [x], "encode")
         if encoded.ndim != 2:
@@ -87,10 +83,8 @@ def export_latent_world_model(
     content, model = archived(program, {
         "in_keys": [name for name in INPUTS if name != "noise" or noise_size],
         "out_keys": ["encoded", "latent", *(_DECODED[name] for name in decoded)],
-        "observation_size": size,
-        "action_size": actions,
+        **{f"{name}_size": each for name, each in sizes.items()},
         "latent_size": encoded.shape[1],
-        "noise_size": noise_size,
         "dtype": str(dtype).removeprefix("torch."),
         "env": described(env),
         "metadata": plain_data.plain(metadata or {}, "metadata"),

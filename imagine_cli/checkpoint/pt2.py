@@ -23,8 +23,10 @@ from torch import Tensor
 
 from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.checkpoint.pt2_graph import program_of, scalar_type
+from imagine_cli.checkpoint.signature import Signature
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
+from imagine_cli.world_models.output_keys import output_names
 
 FORMAT, VERSION = "imagine-exported-world-model", 1
 DECLARATION = "imagine.json"
@@ -51,32 +53,59 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-def read_archive(path: Path) -> Checkpoint:
+def read_archive(path: Path, told: Signature | None = None) -> Checkpoint:
     """The program, its tensors and what it declares itself to be. Nothing in the file runs.
+
+    Args:
+        path: the file.
+        told: what its inputs and outputs are, in place of what it declares.
 
     Raises:
         InputError: an archive that is damaged, swells, holds what could run, or doesn't declare
-            what it is.
+            what it is where nothing is told.
     """
     with _opened(path, "world model") as members:
-        declared = _declaration(members, path)
-        given = [str(key) for key in declared["in_keys"]]
-        program, state = _program(members, path, given, "world model")
-        told = {key: declared.get(key) for key in ("observation_size", "action_size", "dtype")}
-        config = {**told, "computes_in": told["dtype"], "program": program}
-        if latent := "latent" in given:
-            config |= {key: declared.get(key) for key in ("latent_size", "noise_size")}
-            config["outputs"] = declared["out_keys"]
-        else:
-            config |= {
-                "in_keys": given,
-                "out_keys": declared["out_keys"],
-                "difference": declared.get("difference", False),
-                "process_noise": declared.get("process_noise") or [],
-            }
+        declared = _declaration(members, path) if told is None else _described(members, path, told)
+        reads = [str(key) for key in declared["in_keys"]]
+        samples = "noise" in reads and "latent" not in reads
+        # What is sampled is the state that it goes on from.
+        given = ["latent" if samples and key == "observation" else key for key in reads]
+        program, state = _program(members, path, given, "world model", told)
+        try:
+            kind, config = _config(declared, reads, program, samples)
+        except InputError as error:
+            raise InputError(f"{path} can't be used as a world model: {error}") from error
         env, metadata = (dict(declared.get(key) or {}) for key in ("env", "metadata"))
-        kind = "latent" if latent else "exported"
         return Checkpoint(kind, config, state, env, metadata, source="torch.export")
+
+
+def _config(
+    declared: dict[str, Any], reads: list[str], program: dict[str, Any], samples: bool
+) -> tuple[str, dict[str, Any]]:
+    """The kind of model that it is, and what that is made of beside its tensors."""
+    told = {key: declared.get(key) for key in ("observation_size", "action_size", "dtype")}
+    config = {**told, "computes_in": told["dtype"], "program": program}
+    difference, keys = declared.get("difference", False), declared["out_keys"]
+    if not {"latent", "noise"} & set(reads):
+        noise = declared.get("process_noise") or []
+        about = {"in_keys": reads, "out_keys": keys, "difference": difference}
+        return "exported", {**config, **about, "process_noise": noise}
+    config |= {key: declared.get(key) for key in ("latent_size", "noise_size")}
+    if not samples:
+        return "latent", {**config, "outputs": keys}
+    names = output_names(keys)
+    if "var" in names:
+        raise InputError("what it makes of noise is a sample, and can't have a var beside it")
+    given = {name: each for name, each in zip(names, program["outputs"], strict=True) if name}
+    if difference:
+        sums = ["aten.add.Tensor", [{"value": "latent"}, {"value": given["mean"]}], {}, "sum"]
+        program = {**program, "steps": [*program["steps"], sums]}
+        given["mean"] = "sum"
+    outputs = ["observation", given["mean"], *given.values()]
+    return "latent", {
+        **config, "latent_size": told["observation_size"], "outputs": ["encoded", "latent", *given],
+        "program": {**program, "outputs": outputs},
+    }  # fmt: skip
 
 
 def read_policy(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -127,12 +156,13 @@ class _Members:
 
 
 def _program(
-    members: _Members, path: Path, given: list[str], what: str
+    members: _Members, path: Path, given: list[str], what: str, told: Signature | None = None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         tensors = {**_tensors(members, "weights"), **_tensors(members, "constants")}
         graph_module = members.json(_MODEL)["graph_module"]
         program, used = program_of(graph_module, given, set(tensors))
+        program = program if told is None else told.applied(program)
     except InputError as error:
         raise InputError(f"{path} can't be used as a {what}: {error}") from error
     # Names with dots can't be buffers, and nobody asks for them.
@@ -146,7 +176,8 @@ def _declaration(members: _Members, path: Path) -> dict[str, Any]:
     if name not in members.names:
         raise InputError(
             f"{path} doesn't say which of its inputs and outputs is what; make it with "
-            "imagine_cli.export_world_model; a policy goes to --policy as it is"
+            "imagine_cli.export_world_model, or say it to imagine convert, as in --inputs "
+            "observation,action --outputs mean,var; a policy goes to --policy as it is"
         )
     declared = members.json(name)
     if not isinstance(declared, dict) or declared.get("format") != FORMAT:
@@ -160,6 +191,33 @@ def _declaration(members: _Members, path: Path) -> dict[str, Any]:
         if not isinstance(declared.get(key), list):
             raise InputError(f"the {DECLARATION} in {path} has no {key}")
     return declared
+
+
+def _described(members: _Members, path: Path, told: Signature) -> dict[str, Any]:
+    """What a file would declare: its sizes are those of the inputs that it was exported with."""
+    graph_module = members.json(_MODEL)["graph_module"]
+    specs = graph_module["signature"]["input_specs"]
+    names = [
+        each["user_input"]["arg"]["as_tensor"]["name"] for each in specs if "user_input" in each
+    ]
+    if len(names) != len(told.inputs):
+        raise InputError(
+            f"{path} takes {len(names)} inputs, and --inputs names {len(told.inputs)}: "
+            f"{','.join(told.inputs)}"
+        )
+    values = graph_module["graph"]["tensor_values"]
+    about = {name: values[value] for name, value in zip(told.inputs, names, strict=True)}
+    for name, each in about.items():
+        if len(each["sizes"]) != 2:
+            raise InputError(
+                f"{path} takes one {name} and not rows of them: export it with inputs (N, size)"
+            )
+    dtype = scalar_type(about["observation"]["dtype"])
+    sizes = {f"{name}_size": _whole(each["sizes"][1]) for name, each in about.items()}
+    return {
+        "in_keys": told.inputs, "out_keys": told.keys, "difference": "delta" in told.outputs,
+        "dtype": str(dtype).removeprefix("torch."), **sizes,
+    }  # fmt: skip
 
 
 def _tensors(members: _Members, what: str) -> dict[str, Tensor]:

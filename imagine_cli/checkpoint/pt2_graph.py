@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from imagine_cli.errors import InputError
-from imagine_cli.world_models.program import DEVICE, DTYPES
+from imagine_cli.world_models.program import DEVICE, DTYPES, part_of
 
 # torch._export.serde.schema.ScalarType
 _SCALAR_TYPES = {
@@ -56,7 +56,7 @@ def program_of(
         name = about["arg"]["as_tensor"]["name"]
         outputs.append(names.get(name, name))
     steps = [_step(node, names) for node in graph["nodes"]]
-    return {"steps": steps, "outputs": outputs}, used
+    return part_of({"steps": steps}, outputs), used
 
 
 def _inputs(

@@ -42,6 +42,24 @@ def convert(
         ),
     ] = None,
     env_kwarg: EnvKwargs = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="What the model takes, in its order, where its file doesn't say: observation, "
+            "action, and noise where it makes samples of standard normal numbers.",
+            show_default="observation,action",
+        ),
+    ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="What it gives: mean or delta; var, std or logvar; reward; reward_var; _ for "
+            "anything else.",
+            show_default="mean",
+        ),
+    ] = None,
     process_noise: Annotated[
         str | None,
         typer.Option(
@@ -83,6 +101,8 @@ def convert(
     Example: imagine convert runs/pets -o wm.pt --env Pendulum-v1
 
     Example: imagine convert wm.pt2 -o wm.pt --process-noise 0.01,0.01,0.1
+
+    Example: imagine convert net.pt2 -o wm.pt --outputs delta,logvar
     """
     check_there("model", source)
     check_output(output, force, source)
@@ -93,6 +113,8 @@ def convert(
 
     model = convert_world_model(
         source, output, env=env, env_kwargs=parse_env_kwargs(env_kwarg), process_noise=sds,
+        inputs=None if inputs is None else inputs.split(","),
+        outputs=None if outputs is None else outputs.split(","),
         activation=activation, learned_rewards=learned_rewards, target_is_delta=target_is_delta,
         no_delta=dimensions, overwrite=force,
     )  # fmt: skip

@@ -79,7 +79,10 @@ class ProgramModule(torch.nn.Module):
                 raise InputError(f"its program can't be used: {error}") from error
             except Exception as error:  # operators raise what they like
                 reason = (str(error).splitlines() or [""])[0][:200]
-                raise InputError(f"its program fails at {count} points: {reason}") from error
+                raise InputError(
+                    f"its program fails at {count} points: {reason}; export it for any number of "
+                    "them, with dynamic_shapes"
+                ) from error
 
 
 def _check_rows(
