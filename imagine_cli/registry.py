@@ -94,6 +94,7 @@ WORLD_MODELS = Registry("world_models", "kind of world model {}", {
     "sparse-gp": "imagine_cli.world_models.gp.sparse:SparseGPWorldModel",
     "ensemble": "imagine_cli.world_models.ensemble:EnsembleWorldModel",
     "exported": "imagine_cli.world_models.exported:ExportedWorldModel",
+    "onnx": "imagine_cli.world_models.onnx:OnnxWorldModel",
     "latent": "imagine_cli.world_models.latent:LatentWorldModel",
     "linear": "imagine_cli.world_models.linear_gaussian:LinearGaussianWorldModel",
 })  # fmt: skip

@@ -11,10 +11,10 @@ from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.checkpoint.mbrl_config import Told
 from imagine_cli.checkpoint.pt2 import is_archive, read_archive
 from imagine_cli.checkpoint.reader import read_checkpoint
-from imagine_cli.checkpoint.signature import Signature
 from imagine_cli.checkpoint.writer import save_world_model
 from imagine_cli.environments import EnvDescription, describe_named
 from imagine_cli.errors import InputError
+from imagine_cli.world_models.signature import Signature
 
 if TYPE_CHECKING:
     from imagine_cli.world_models import WorldModel

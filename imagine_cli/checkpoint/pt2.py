@@ -23,10 +23,10 @@ from torch import Tensor
 
 from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.checkpoint.pt2_graph import program_of, scalar_type
-from imagine_cli.checkpoint.signature import Signature
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
 from imagine_cli.world_models.output_keys import output_names
+from imagine_cli.world_models.signature import Signature
 
 FORMAT, VERSION = "imagine-exported-world-model", 1
 DECLARATION = "imagine.json"

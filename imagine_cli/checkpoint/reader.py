@@ -45,7 +45,8 @@ def load_world_model(
     Raises:
         InputError: one sentence that says what is wrong with the file and what to do.
     """
-    if trust_pickle and not (mbrl_lib.is_folder(Path(path)) or pt2.is_archive(Path(path))):
+    plain = mbrl_lib.is_folder(Path(path)) or pt2.is_archive(Path(path)) or _is_onnx(path)
+    if trust_pickle and not plain:
         unpickled = _unpickle(Path(path), device)
         if unpickled is not None:
             return unpickled
@@ -92,6 +93,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return mbrl_lib.read_folder(Path(path))
     if pt2.is_archive(Path(path)):
         return pt2.read_archive(Path(path))
+    if _is_onnx(path):
+        graph = torch.frombuffer(bytearray(Path(path).read_bytes()), dtype=torch.uint8)
+        return Checkpoint("onnx", {}, {"graph": graph}, source="ONNX")
     data = plain_data.read(
         Path(path),
         "world model",
@@ -102,6 +106,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if torchrl_gp.is_state_dict(data):
         return torchrl_gp.read_state_dict(data, str(path))
     return _validated(data, str(path))
+
+
+def _is_onnx(path: str | Path) -> bool:
+    return Path(path).suffix == ".onnx" and Path(path).is_file() and Path(path).stat().st_size > 0
 
 
 def _validated(data: Any, path: str) -> Checkpoint:
@@ -117,6 +125,8 @@ def _validated(data: Any, path: str) -> Checkpoint:
             f"{path} has version {version!r} of the checkpoint format and this imagine reads "
             f"version {VERSION}; update imagine, or write the file again"
         )
+    if data.get("kind") == "onnx":  # whose parser is for files that are called so
+        raise InputError(f"{path} holds an ONNX graph, which is read from a .onnx file alone")
     kinds = {"kind": str, "config": dict, "state_dict": dict, "env": dict, "metadata": dict}
     for key, kind in kinds.items():
         if not isinstance(data.get(key), kind):

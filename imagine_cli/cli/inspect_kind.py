@@ -13,8 +13,8 @@ _ZIP = b"PK\x03\x04"
 
 
 def file_kind(path: Path) -> str:
-    """ROLLOUT for HDF5 or an unfinished rollout's folder, CHECKPOINT for a zip, a pickle or a
-    folder with a model of mbrl-lib.
+    """ROLLOUT for HDF5 or an unfinished rollout's folder, CHECKPOINT for a zip, a pickle, a .onnx
+    or a folder with a model of mbrl-lib.
 
     Raises InputError for anything else.
     """
@@ -39,6 +39,6 @@ def file_kind(path: Path) -> str:
     if h5py.is_hdf5(os.fsencode(path)):
         return ROLLOUT
     pickled = head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"
-    if head == _ZIP or pickled:
+    if head == _ZIP or pickled or path.suffix == ".onnx":
         return CHECKPOINT
     raise InputError(f"{path} is neither a rollout (HDF5) nor a checkpoint (torch.save)")

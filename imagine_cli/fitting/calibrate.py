@@ -55,6 +55,7 @@ def calibrate_world_model(
     module = checkpoint.model()
     if not isinstance(module, SupportsPoints):
         raise InputError(f"{model} can't be asked at points, and so not be calibrated")
+    module.config()  # which refuses what can't be written
     module.model_error = None
     known = checkpoint.env
     sources = [data] if isinstance(data, str | Path) else data

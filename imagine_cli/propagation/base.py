@@ -54,6 +54,11 @@ class Propagation(ABC):
         """The name with every parameter that matters, as rollout files say it."""
         return self.name
 
+    @classmethod
+    def fits(cls, model: WorldModel) -> bool:
+        """Whether a world model can be asked what it needs to know."""
+        return isinstance(model, cls.needs)
+
     def suited(self, model: WorldModel) -> Propagation:
         """Itself, with what was left open settled for this model. Raises InputError."""
         return self

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from imagine_cli.belief import ActionBelief, Belief
 from imagine_cli.propagation.base import State
 from imagine_cli.propagation.gaussian import GaussianPropagation
+from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import Prediction, SupportsPoints
 from imagine_cli.world_models.linearize import linearize
 
@@ -27,6 +28,10 @@ class Linearized(GaussianPropagation):
 
     name = "linearized"
     needs = SupportsPoints
+
+    @classmethod
+    def fits(cls, model: WorldModel) -> bool:
+        return super().fits(model) and model.differentiable
 
     def advance(
         self,

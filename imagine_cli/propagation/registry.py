@@ -12,7 +12,7 @@ from imagine_cli.world_models.base import WorldModel
 
 def fitting(model: WorldModel) -> list[str]:
     """The names of the propagations that fit a world model."""
-    return [name for name in PROPAGATIONS if isinstance(model, PROPAGATIONS.load(name).needs)]
+    return [name for name in PROPAGATIONS if PROPAGATIONS.load(name).fits(model)]
 
 
 def make_propagation(
@@ -40,7 +40,7 @@ def make_propagation(
 
 
 def _check_fit(propagation: Propagation | type[Propagation], model: WorldModel) -> None:
-    if not isinstance(model, propagation.needs):
+    if not propagation.fits(model):
         raise InputError(
             f"propagation {propagation.name!r} does not fit a world model of kind "
             f"{model.kind!r}; use {', '.join(fitting(model))}"

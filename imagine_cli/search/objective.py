@@ -54,6 +54,11 @@ class ImaginedReturn:
                 "the world model has no reward of its own, so there is nothing to maximise; give "
                 "--reward, such as saturating:target=0;width=0.5, quadratic:target=0 or env"
             )
+        if not dynamics.model.differentiable:
+            raise InputError(
+                f"a world model of kind {dynamics.model.kind!r} has no derivatives, which a policy "
+                "search follows; convert one of torch.export (.pt2), or plan with it: --policy icem"
+            )
         propagation = dynamics.propagation
         self._count = 1
         if isinstance(propagation, Particles):

@@ -12,6 +12,7 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, point
+from imagine_cli.errors import InputError
 from imagine_cli.world_models.interfaces import Prediction, SupportsMoments
 from imagine_cli.world_models.linearize import linearize
 from imagine_cli.world_models.model_error import ModelError
@@ -39,12 +40,14 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
         action_size: F.
         dtype: of the beliefs that go in and come out.
         has_reward: whether predictions carry a reward.
+        differentiable: whether they have derivatives.
         model_error: what of its variances persists along a trajectory, where that is known. What
             it says of one step from a point is the same with it.
     """
 
     kind: ClassVar[str]
     propagation: ClassVar[str] = "linearized"
+    differentiable: ClassVar[bool] = True
 
     observation_size: int
     action_size: int
@@ -71,6 +74,11 @@ class WorldModel(TensorDictModuleBase):  # type: ignore[misc]
         model: Any = self
         # Of an instance a protocol asks anew at every call, which takes ten microseconds.
         if not issubclass(type(self), SupportsMoments):
+            if not self.differentiable:
+                raise InputError(
+                    f"a world model of kind {self.kind!r} has no derivatives, to first order in "
+                    f"which a belief goes on; imagine with it by the propagation {self.propagation}"
+                )
             return linearize(model, belief, action)
         found: Prediction = model.moments(belief, action)
         return found
