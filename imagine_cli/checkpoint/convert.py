@@ -11,6 +11,7 @@ from imagine_cli.checkpoint.format import Checkpoint
 from imagine_cli.checkpoint.mbrl_config import Told
 from imagine_cli.checkpoint.pt2 import is_archive, read_archive
 from imagine_cli.checkpoint.reader import read_checkpoint
+from imagine_cli.checkpoint.trusted_code import read_state_dict
 from imagine_cli.checkpoint.writer import save_world_model
 from imagine_cli.environments import EnvDescription, describe_named
 from imagine_cli.errors import InputError
@@ -28,6 +29,7 @@ def convert_world_model(
     env_kwargs: dict[str, Any] | None = None,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
+    trust_code: str | None = None,
     process_noise: Sequence[float] | None = None,
     activation: str | None = None,
     learned_rewards: bool | None = None,
@@ -52,6 +54,8 @@ def convert_world_model(
             numbers, where what it gives is a sample.
         outputs: and its outputs: ``"mean"`` (if None) or ``"delta"``, ``"var"``, ``"std"`` or
             ``"logvar"``, ``"reward"``, ``"reward_var"``, and ``"_"`` for any other.
+        trust_code: ``"module:Class"``, whose code is run, to make the module that a state dict is
+            of; then ``inputs`` and ``outputs`` are the module's.
         process_noise: standard deviations ``(D,)``, or one for all, of what comes to the next
             observation of a deterministic model, which has none of its own.
         activation, learned_rewards, target_is_delta, no_delta: of a model of mbrl-lib, where its
@@ -69,7 +73,7 @@ def convert_world_model(
     kept = None if no_delta is None else tuple(no_delta)
     told = Told(activation, learned_rewards, target_is_delta, kept)
     signature = Signature.told(inputs, outputs)
-    if signature is not None and not is_archive(Path(source)):
+    if trust_code is None and signature is not None and not is_archive(Path(source)):
         raise InputError(
             f"{source} is no program of torch.export, and only of one can its inputs and outputs "
             "be told"
@@ -78,6 +82,8 @@ def convert_world_model(
         checkpoint = mbrl_lib.read_folder(Path(source), told)
     elif told != Told():
         raise InputError(f"{source} is no folder of mbrl-lib, and only of one can that be told")
+    elif trust_code is not None:
+        checkpoint = read_state_dict(Path(source), trust_code, env, env_kwargs, signature)
     elif signature is not None:
         checkpoint = read_archive(Path(source), signature)
     else:

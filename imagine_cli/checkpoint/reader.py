@@ -116,6 +116,8 @@ def _validated(data: Any, path: str) -> Checkpoint:
     if not isinstance(data, dict) or str(data.get("format")) != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         hint = " (that is a policy: give it to --policy)" if found == "imagine-policy" else ""
+        if isinstance(data, dict) and all(isinstance(each, torch.Tensor) for each in data.values()):
+            hint = "; of a module's state dict imagine convert --trust-code module:Class makes one"
         raise InputError(
             f"{path} is not a world-model checkpoint: its format is {found!r}, not {FORMAT!r}{hint}"
         )

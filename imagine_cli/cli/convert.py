@@ -31,7 +31,8 @@ def convert(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="torchrl's GPWorldModel.state_dict() in a file, mbrl-lib's folder, or a .pt2.",
+            help="torchrl's GPWorldModel.state_dict() in a file, mbrl-lib's folder, a .pt2, or any "
+            "module's state dict with --trust-code.",
         ),
     ],
     output: NewCheckpoint = Path("wm.pt"),
@@ -58,6 +59,13 @@ def convert(
             help="What it gives: mean or delta; var, std or logvar; reward; reward_var; _ for "
             "anything else.",
             show_default="mean",
+        ),
+    ] = None,
+    trust_code: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CLASS",
+            help="Whose state dict SOURCE is: imports it and makes one, which runs its code.",
         ),
     ] = None,
     process_noise: Annotated[
@@ -114,7 +122,7 @@ def convert(
     model = convert_world_model(
         source, output, env=env, env_kwargs=parse_env_kwargs(env_kwarg), process_noise=sds,
         inputs=None if inputs is None else inputs.split(","),
-        outputs=None if outputs is None else outputs.split(","),
+        outputs=None if outputs is None else outputs.split(","), trust_code=trust_code,
         activation=activation, learned_rewards=learned_rewards, target_is_delta=target_is_delta,
         no_delta=dimensions, overwrite=force,
     )  # fmt: skip
