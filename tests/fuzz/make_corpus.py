@@ -28,6 +28,7 @@ from imagine_cli.recording.manifest import MANIFEST
 from imagine_cli.world_models import ExportedWorldModel
 from tests.fuzz.checksums import sealed_ranges
 from tests.helpers.ensembles import random_ensemble
+from tests.helpers.latent_worlds import latent_model
 from tests.helpers.linear_systems import linear_model
 from tests.helpers.rollout_files import numbers, write, write_plainly
 from tests.helpers.worlds import small_gp
@@ -106,6 +107,7 @@ def checkpoints(folder: Path) -> None:
         "gp": small_gp(3, 1, n=5),
         "linear": linear_model(3, 1),
         "ensemble": random_ensemble(3, 1, 2, hidden=(4,)),
+        "latent": latent_model(),
     }
     for name, model in models.items():
         path = folder / f"{name}.pt"

@@ -43,7 +43,7 @@ def mutant(seed: int, name: str, files: dict[str, bytes], sealed: Sealed, canary
     if name.endswith((".csv", ".yaml", ".pickle", ".npz", ".json", ".metadata", ".manifest")):
         return _raw(rng, files[name], files)
     if name.endswith((".pt", ".pth")):
-        if name.startswith("exported") and rng.random() < 0.9:
+        if name.startswith(("exported", "latent")) and rng.random() < 0.9:
             return with_calls(rng, files[name])
         return _checkpoint(rng, files[name], files, canary)
     content = bytearray(files[name])

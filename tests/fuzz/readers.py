@@ -143,6 +143,7 @@ READERS: dict[str, Callable[[Path], None]] = {
     ".h5": read_rollout_file,
     ".pt": read_checkpoint_file,
     "exported.pt": read_checkpoint_file,
+    "latent.pt": read_checkpoint_file,
     ".hdf5": read_minari_file,
     ".metadata": read_minari_file,
     ".pth": read_mbrl_lib_file,
