@@ -78,7 +78,7 @@ def convert_world_model(
             f"{source} is no program of torch.export, and only of one can its inputs and outputs "
             "be told"
         )
-    if mbrl_lib.is_folder(Path(source)):
+    if trust_code is None and mbrl_lib.is_folder(Path(source)):
         checkpoint = mbrl_lib.read_folder(Path(source), told)
     elif told != Told():
         raise InputError(f"{source} is no folder of mbrl-lib, and only of one can that be told")

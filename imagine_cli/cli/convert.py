@@ -100,9 +100,11 @@ def convert(
     """Make a checkpoint of a model that another library made.
 
     Such models also go to --model as they are, and the checkpoint predicts the
-    same to the bit; it is one file that says its env. The other library
-    predicts the same but for rounding; the 1e-8 that torchrl adds to every
-    variance is left out. Nothing in the source is run. What a model of
+    same to the bit; it is one file that says its env. Not so a program of
+    torch.export that doesn't say what is what (--inputs, --outputs), and a
+    state dict (--trust-code). The other library predicts the same but for
+    rounding; the 1e-8 that torchrl adds to every variance is left out. Nothing
+    in the source is run, but for what --trust-code names. What a model of
     mbrl-lib is comes from .hydra/config.yaml in its folder, and from the
     options where there is none.
 
