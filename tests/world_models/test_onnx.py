@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from imagine_cli import (
     run_rollout,
 )
 from imagine_cli.belief import ActionBelief, point
+from imagine_cli.cli import main
 from imagine_cli.fitting import calibrate_world_model
 from imagine_cli.propagation import fitting
 from tests.helpers.exported_modules import Network
@@ -161,3 +163,16 @@ def test_graphs_that_can_not_be_used(tmp_path: Path) -> None:
         except InputError as error:
             assert "\n" not in str(error)  # noqa: PT017
             assert str(path) in str(error)  # noqa: PT017
+
+
+def test_without_the_extra_it_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(graph(tmp_path / "m.onnx"))
+    assert main(["inspect", path]) == 0
+    assert "unscented" in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main(["inspect", path]) == 2
+    error = capsys.readouterr().err
+    assert "onnxruntime is not installed; run: pip install 'imagine-cli[onnx]'" in error
+    assert len(error.splitlines()) == 1
