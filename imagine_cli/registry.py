@@ -107,11 +107,15 @@ FITS = Registry("fits", "kind of world model {} to fit", {
     "ensemble": "imagine_cli.fitting.ensemble",
 })  # fmt: skip
 
-# Each has recognises(path), by what is there and not by its name, and read(path) -> Recording.
+# Each has recognises(path), the first that does is it, and read(path) -> Recording or Rows.
 DATA_FORMATS = Registry("data_formats", "format of recorded transitions {}", {
-    "rollout": "imagine_cli.fitting.data.rollout_file",
-    "minari": "imagine_cli.fitting.data.minari",
-    "npz": "imagine_cli.fitting.data.npz",
+    "rollout": "imagine_cli.transitions.rollout_file",
+    "minari": "imagine_cli.transitions.minari",
+    "torchrl": "imagine_cli.transitions.torchrl",
+    "npz": "imagine_cli.transitions.npz",
+    "hdf5": "imagine_cli.transitions.hdf5",
+    "csv": "imagine_cli.transitions.csv_file",
+    "parquet": "imagine_cli.transitions.parquet",
 })  # fmt: skip
 
 # Each makes a Propagation of its own parameters.

@@ -15,7 +15,7 @@ LAYERS = (
     "cli",
     "search evaluation export plots video benchmarks self_test",
     "fitting engines gymnasium_envs",
-    "rollout",
+    "rollout transitions",
     "imagined_env env_rollout policies checkpoint recording inspection",
     "unroll",
     "world_models propagation rewards",

@@ -11,6 +11,8 @@ from imagine_cli.cli.completion import env_ids
 from imagine_cli.cli.console import messages
 from imagine_cli.cli.fit import print_scores
 from imagine_cli.cli.options import (
+    AllowImagined,
+    Columns,
     Debug,
     EnvKwargs,
     Force,
@@ -18,6 +20,7 @@ from imagine_cli.cli.options import (
     NewCheckpoint,
     Quiet,
     Seed,
+    check_data,
     check_output,
     check_there,
     parse_env_kwargs,
@@ -28,7 +31,10 @@ from imagine_cli.cli.progress import progress
 def calibrate(
     data: Annotated[
         list[Path],
-        typer.Option(help="Transitions of the real env, as imagine fit takes them; repeatable."),
+        typer.Option(
+            metavar="FILE",
+            help="Transitions of the real env, as imagine fit takes them; repeatable.",
+        ),
     ],
     model: Annotated[Path, typer.Option(help="World model of any kind.")] = Path("wm.pt"),
     output: NewCheckpoint = Path("calibrated.pt"),
@@ -39,6 +45,8 @@ def calibrate(
         ),
     ] = None,
     env_kwarg: EnvKwargs = None,
+    columns: Columns = None,
+    allow_imagined: AllowImagined = False,
     seed: Seed = 0,
     held_out: Annotated[float, typer.Option(help="Part of the data to score on, up to 0.4.")] = 0.2,
     force: Force = False,
@@ -55,7 +63,7 @@ def calibrate(
     Example: imagine calibrate --model wm.pt --data real.h5 -o calibrated.pt
     """
     check_there("world model", model)
-    check_there("--data", *data)
+    check_data(*data)
     check_output(output, force, model, *data)
 
     from imagine_cli.fitting import calibrate_world_model
@@ -63,7 +71,8 @@ def calibrate(
     with progress(quiet) as display:
         metadata = calibrate_world_model(
             model, output, data=data, env_id=env, env_kwargs=parse_env_kwargs(env_kwarg),
-            seed=seed, held_out=held_out, overwrite=force, progress=display,
+            columns=columns, allow_imagined=allow_imagined, seed=seed, held_out=held_out,
+            overwrite=force, progress=display,
         )  # fmt: skip
     if json:
         from imagine_cli.cli.inspect_document import as_json

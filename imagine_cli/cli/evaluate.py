@@ -19,6 +19,7 @@ from imagine_cli.cli.engine_options import (
     chosen_engine,
 )
 from imagine_cli.cli.options import (
+    Columns,
     Compile,
     Debug,
     Device,
@@ -33,6 +34,7 @@ from imagine_cli.cli.options import (
     Resample,
     Seed,
     TrustPickle,
+    check_data,
     check_output,
     check_there,
     parse_env_kwargs,
@@ -44,7 +46,8 @@ from imagine_cli.printable import printable
 
 _OF_THE_EVALUATION = {
     *("env_kwargs", "steps", "trajectories", "policy", "propagation", "particles", "members"),
-    *("resample", "seed", "real", "record", "imagined", "device", "compiled", "trust_pickle"),
+    *("resample", "seed", "real", "columns", "record", "imagined", "device", "compiled"),
+    *("trust_pickle",),
 }
 
 
@@ -82,8 +85,13 @@ def evaluate(
     resample: Resample = False,
     seed: Seed = 0,
     real: Annotated[
-        Path | None, typer.Option(help="A recorded real run, in place of running one.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A recorded real run in place of running one: whatever imagine fit --data takes.",
+        ),
     ] = None,
+    columns: Columns = None,
     record: Annotated[
         Path | None, typer.Option(help="Write the real run to this .h5 file.")
     ] = None,
@@ -150,7 +158,7 @@ def evaluate(
     if junit is not None and not fail_if:
         raise InputError("--junit reports gates and there are none; give --fail-if")
     check_there("world model", *model)
-    check_there("recorded run", real)
+    check_data(*([real] if real else []))
     for output in (record, imagined, junit, plot):
         if output is not None:
             check_output(output, force, policy, real, *model)

@@ -12,6 +12,8 @@ import typer
 from imagine_cli.cli.completion import env_ids, names_of
 from imagine_cli.cli.console import answers, messages
 from imagine_cli.cli.options import (
+    AllowImagined,
+    Columns,
     Debug,
     EnvKwargs,
     Force,
@@ -19,8 +21,8 @@ from imagine_cli.cli.options import (
     NewCheckpoint,
     Quiet,
     Seed,
+    check_data,
     check_output,
-    check_there,
     parse_env_kwargs,
 )
 from imagine_cli.cli.progress import progress
@@ -53,11 +55,14 @@ def fit(
     data: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="FILE",
             help="Recorded transitions in place of running the env: a rollout file of a real run "
-            "(imagine evaluate --record), a Minari dataset's folder, or an .npz file with "
-            "observations, actions and next_observations; repeatable."
+            "(imagine evaluate --record), a Minari dataset by id or folder, an .npz, .hdf5, .csv "
+            "or .parquet file, or a folder that torchrl dumped; repeatable.",
         ),
     ] = None,
+    columns: Columns = None,
+    allow_imagined: AllowImagined = False,
     output: NewCheckpoint = Path("wm.pt"),
     kind: Annotated[
         str,
@@ -137,7 +142,7 @@ def fit(
         for name, value in given.items()
         if value is not None and name not in _NOT_OF_THE_FIT
     }
-    check_there("--data", *(data or []))
+    check_data(*(data or []))
     check_output(output, force, policy, *(data or []))
 
     from imagine_cli.checkpoint import save_world_model

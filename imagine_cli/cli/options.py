@@ -12,6 +12,7 @@ import typer
 from imagine_cli.cli.completion import env_ids, names_of
 from imagine_cli.errors import InputError
 from imagine_cli.files.whole_file import check_writable
+from imagine_cli.transitions.located import located
 
 EnvId = Annotated[
     str,
@@ -87,6 +88,20 @@ Reward = Annotated[
         autocompletion=names_of("REWARDS"),
     ),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD=NAMES;...",
+        help="Which columns or arrays of the data are what, where their names are not usual ones: "
+        "'observation=x,y;action=u;episode=run'. There is observation, action, next_observation "
+        "(else the next row's), reward, episode and end; x_* is all that begin so.",
+        show_default="by their names",
+    ),
+]
+AllowImagined = Annotated[
+    bool,
+    typer.Option("--allow-imagined", help="Take data that a world model imagined too."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -111,6 +126,12 @@ def check_there(what: str, *paths: Path | None) -> None:
     for path in paths:
         if path is not None and not os.path.lexists(path):
             raise InputError(f"there is no {what} {path}")
+
+
+def check_data(*sources: Path) -> None:
+    """As :func:`check_there`, of data: a file, a folder, or the id of a Minari dataset."""
+    for source in sources:
+        located(source)
 
 
 def check_output(path: Path, force: bool, *read: str | Path | None) -> None:

@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagine_cli.environments import EnvDescription, env_named, kwargs_named, opened_env
+from imagine_cli.environments import EnvDescription, opened_env
 from imagine_cli.errors import InputError
 from imagine_cli.evaluation.baselines import linear_gaussian, no_change
 from imagine_cli.evaluation.candidates import find_candidates
 from imagine_cli.evaluation.imagining import Target, imagine_run
-from imagine_cli.evaluation.real import RealRun, evaluation_seed, read_real, run_real, write_real
+from imagine_cli.evaluation.real import (
+    RealRun,
+    as_real_run,
+    evaluation_seed,
+    read_real,
+    run_real,
+    write_real,
+)
 from imagine_cli.evaluation.report import Evaluation, ModelReport, compare_to
 from imagine_cli.evaluation.scores import require_scores
 from imagine_cli.progress import Progress, Silent
-from imagine_cli.recording.provenance import Provenance
 from imagine_cli.request import RolloutRequest
+from imagine_cli.transitions.join import env_of, join
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +44,7 @@ def evaluate_model(
     trajectories: int | None = None,
     propagation: str | Propagation | Sequence[str | Propagation] | None = None,
     real: str | Path | None = None,
+    columns: str | None = None,
     record: str | Path | None = None,
     imagined: str | Path | None = None,
     overwrite: bool = False,
@@ -57,7 +65,8 @@ def evaluate_model(
         propagation: one or several propagations, as :func:`~imagine_cli.run_rollout` takes them;
             each model's own default if None. Every model is imagined with every one that fits
             it; of the others a warning tells.
-        real: a real run that ``record`` wrote, in place of running the env.
+        real: a real run that was recorded, in place of running the env, and which ``columns`` of it
+            are what, as :func:`~imagine_cli.fitting.fit_world_model` takes data.
         record: where the real run goes, as a rollout file of zero variance.
         imagined: where the imagined rollout goes; for one model and one propagation.
         overwrite: replace files that are there.
@@ -89,11 +98,10 @@ def evaluate_model(
     if real is not None and record is not None:
         raise InputError("--real reads a real run and --record writes one; give one of them")
     progress = progress or Silent()
-    run, attributes = (None, {}) if real is None else read_real(real)
-    known = Provenance(attributes)
-    if real is not None:
-        env_id = env_named(known.env_id, real, env_id)
-    env_kwargs = kwargs_named(known.env_kwargs, real, options.pop("env_kwargs", None))
+    recorded = None if real is None else read_real(real, columns)
+    env_kwargs = options.pop("env_kwargs", None) or {}
+    if recorded is not None and (env_id or recorded.env_id):
+        env_id, env_kwargs = env_of([recorded], env_id, env_kwargs)
     request = RolloutRequest.of(
         {
             **options, "env": env_id, "env_kwargs": env_kwargs, "steps": steps,
@@ -104,11 +112,13 @@ def evaluate_model(
 
     request = with_env(request, given[0])
     with opened_env(request.env, dict(request.env_kwargs)) as (env, about):
-        if run is not None:
-            run = _cut(run, about, trajectories, steps, real)
+        run = None
+        if recorded is not None:
+            run = as_real_run(join([recorded], about, reward=False), recorded.steps)
+            run = _cut(run, trajectories, steps, real)
             request = replace(
                 request, steps=run.steps, trajectories=run.trajectories,
-                policy=known.policy or "not said", seed=known.seed or 0,
+                policy=recorded.policy or "not said", seed=recorded.seed or 0,
             )  # fmt: skip
         if check is not None:
             check(about, request.steps)
@@ -146,15 +156,7 @@ def evaluate_model(
     )  # fmt: skip
 
 
-def _cut(
-    run: RealRun, about: EnvDescription, trajectories: int | None, steps: int | None, path: Any
-) -> RealRun:
-    sizes = (run.observations.shape[2], run.actions.shape[2])
-    if sizes != (about.observation_size, about.action_size):
-        raise InputError(
-            f"{path} has D = {sizes[0]} and F = {sizes[1]}, but {about.id} has "
-            f"{about.observation_size} and {about.action_size}"
-        )
+def _cut(run: RealRun, trajectories: int | None, steps: int | None, path: Any) -> RealRun:
     for name, asked, there in (
         ("trajectories", trajectories, run.trajectories), ("steps", steps, run.steps),
     ):  # fmt: skip

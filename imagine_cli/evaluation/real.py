@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ from imagine_cli.environments import EnvDescription, make_env
 from imagine_cli.errors import InputError
 from imagine_cli.memory import check_memory
 from imagine_cli.progress import Progress, Silent
-from imagine_cli.recording import RolloutHeader, open_rollout, write_rollout
-from imagine_cli.recording.real_lengths import real_lengths
+from imagine_cli.recording import RolloutHeader, write_rollout
 from imagine_cli.seeds import Stream, derived_seed
+from imagine_cli.transitions.reader import read_recordings
+from imagine_cli.transitions.recording import Recording
+from imagine_cli.transitions.transitions import Transitions
 
 if TYPE_CHECKING:
     import gymnasium
@@ -124,22 +127,29 @@ def run_real(
             done = count * steps if total is None else len(episodes[-1])
             left -= done
             progress.advance(done)
-    return _padded(episodes, steps)
+    numbers = np.repeat(np.arange(len(episodes)), [len(each) for each in episodes])
+    return as_real_run(Transitions.of(list(chain(*episodes)), numbers.tolist()), steps)
 
 
-def _padded(episodes: list[list[RealStep]], steps: int) -> RealRun:
-    count, first = len(episodes), episodes[0][0]
-    observations = np.full((count, steps + 1, len(first.observation)), np.nan)
-    actions = np.zeros((count, steps, len(first.action)))
-    rewards = np.full((count, steps), np.nan)
-    for k, taken in enumerate(episodes):
-        length = len(taken)
-        observations[k, 0] = taken[0].observation
-        observations[k, 1 : length + 1] = [step.next_observation for step in taken]
-        actions[k, :length] = [step.action for step in taken]
-        actions[k, length:] = taken[-1].action
-        rewards[k, :length] = [step.reward for step in taken]
-    return RealRun(observations, actions, rewards, np.array([len(each) for each in episodes]))
+def as_real_run(data: Transitions, steps: int | None = None) -> RealRun:
+    """Its episodes as trajectories of up to ``steps`` steps; of the longest one's if None.
+
+    Raises InputError where memory can't hold them side by side.
+    """
+    _, first, episode, lengths = np.unique(
+        data.episode, return_index=True, return_inverse=True, return_counts=True
+    )
+    count, width = len(lengths), steps or int(lengths.max())
+    (_, size), at = data.observations.shape, np.arange(len(data)) - first[episode]
+    check_memory(count * width * (size + data.actions.shape[1]), f"{count} real trajectories")
+    observations = np.full((count, width + 1, size), np.nan)
+    observations[episode, at] = data.observations
+    observations[episode, at + 1] = data.next_observations
+    rewards = np.full((count, width), np.nan)
+    rewards[episode, at] = data.rewards
+    actions = data.actions[first[:, None] + np.minimum(np.arange(width), lengths[:, None] - 1)]
+    known = not np.isnan(data.rewards).all()
+    return RealRun(observations, actions, rewards if known else None, lengths)
 
 
 def write_real(
@@ -174,25 +184,16 @@ def write_real(
     write_rollout(path, header, numbers, overwrite=overwrite)
 
 
-def read_real(path: str | Path) -> tuple[RealRun, dict[str, Any]]:
-    """A real run that was recorded, and the root attributes of its file.
+def read_real(source: str | Path, columns: str | None = None) -> Recording:
+    """A real run that was recorded, in any format.
 
     Raises:
-        InputError: no rollout file, an imagined one, or numbers that a real run can't have.
+        InputError: what can't be read, or is imagined.
     """
-    with open_rollout(path) as rollout:
-        if not rollout.attributes.get("real"):
-            raise InputError(
-                f"{path} is an imagined rollout, not a real one; record a real one with "
-                "imagine evaluate --record real.h5"
-            )
-        observations = rollout.mean().astype(np.float64)
-        actions = rollout.action_mean().astype(np.float64)
-        known = "reward/mean" in rollout
-        rewards = rollout.reward_mean().astype(np.float64) if known else None
-        attributes = dict(rollout.attributes)
-    lengths = real_lengths(observations, path)
-    if not np.isfinite(actions).all():
-        k, step = (int(i) for i in np.argwhere(~np.isfinite(actions).all(-1))[0])
-        raise InputError(f"{path}: the action of trajectory {k}, step {step}, is not finite")
-    return RealRun(observations, actions, rewards, lengths), attributes
+    (found,) = read_recordings([source], columns)
+    if found.imagined:
+        raise InputError(
+            f"{source} is an imagined rollout, not a real one; record a real one with "
+            "imagine evaluate --record real.h5"
+        )
+    return found

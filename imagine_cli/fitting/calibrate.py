@@ -25,6 +25,8 @@ def calibrate_world_model(
     data: str | Path | Sequence[str | Path],
     env_id: str | None = None,
     env_kwargs: dict[str, Any] | None = None,
+    columns: str | None = None,
+    allow_imagined: bool = False,
     seed: int = 0,
     held_out: float = 0.2,
     overwrite: bool = False,
@@ -35,7 +37,7 @@ def calibrate_world_model(
     Args:
         model: a world model's file, of any kind; what it said of this before is left out.
         output: the file.
-        data: transitions of the real env that the model has not seen, as
+        data, columns, allow_imagined: transitions of the real env that the model has not seen, as
             :func:`~imagine_cli.fitting.fit_world_model` takes them.
         env_id, env_kwargs: of which env, where neither the data nor the model say it.
         seed: of which stretches are held out.
@@ -61,7 +63,7 @@ def calibrate_world_model(
     sources = [data] if isinstance(data, str | Path) else data
     found = gather.read(
         sources, env_id or known.get("id"), env_kwargs or known.get("kwargs"), reward=False,
-        steps=None, progress=progress,
+        steps=None, columns=columns, allow_imagined=allow_imagined, progress=progress,
     )  # fmt: skip
     transitions = found.transitions
     sizes = found.env.observation_size, found.env.action_size

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.one_step import marginals
 from imagine_cli.scores import QUANTILES, score
+from imagine_cli.transitions.transitions import Transitions
 from imagine_cli.world_models.gp.base import GPWorldModel
 
 # What part of the calibration transitions the 95 % interval may cover.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,53 +12,12 @@ from imagine_cli.errors import InputError
 from imagine_cli.memory import check_memory
 from imagine_cli.policies.base import Policy
 from imagine_cli.progress import Progress, Silent
-from imagine_cli.rollout.real import real_episode
+from imagine_cli.rollout.real import RealStep, real_episode
+from imagine_cli.transitions.transitions import Transitions
 from imagine_cli.world_models.gp.base import LARGEST
 
 if TYPE_CHECKING:
     import gymnasium
-
-
-@dataclass(frozen=True)
-class Transitions:
-    """N steps of a real env, all float64 but ``episode``.
-
-    Attributes:
-        observations: ``(N, D)``.
-        actions: ``(N, F)``, one-hot where the env's are discrete.
-        next_observations: ``(N, D)``; where an episode ends, the observation it ended with.
-        rewards: ``(N,)``.
-        episode: ``(N,)`` int64, the number of the reset that a step's episode began with.
-    """
-
-    observations: np.ndarray
-    actions: np.ndarray
-    next_observations: np.ndarray
-    rewards: np.ndarray
-    episode: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.observations)
-
-    def __getitem__(self, rows: Any) -> Transitions:
-        """Those of the rows, by slice, mask or indices."""
-        return Transitions(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    @property
-    def inputs(self) -> np.ndarray:
-        """Observations and actions side by side, ``(N, D+F)``."""
-        return np.concatenate([self.observations, self.actions], axis=1)
-
-    @property
-    def differences(self) -> np.ndarray:
-        """Next observation minus observation, ``(N, D)``."""
-        return np.asarray(self.next_observations - self.observations)
-
-    def targets(self, reward: bool) -> np.ndarray:
-        """What is fitted to: the differences, ``(N, D)``, and last the reward, where asked for."""
-        if not reward:
-            return self.differences
-        return np.concatenate([self.differences, self.rewards[:, None]], axis=1)
 
 
 def collect(
@@ -119,15 +77,14 @@ def _collect(
     a_step = 2 * about.observation_size + about.action_size + 2
     check_memory(steps * a_step, f"{steps} steps of {about.id}")
     progress.stage("running the env", steps)
-    rows: list[tuple[Any, ...]] = []
+    taken: list[RealStep] = []
+    numbers: list[int] = []
     for episode in itertools.count():
-        left = steps - len(rows)
+        left = steps - len(taken)
         if not left:
             break
-        for taken in real_episode(env, about, policy, seed=seed, number=episode, steps=left):
-            step = (taken.observation, taken.action, taken.next_observation)
-            rows.append((*step, taken.reward, episode))
+        for step in real_episode(env, about, policy, seed=seed, number=episode, steps=left):
+            taken.append(step)
+            numbers.append(episode)
             progress.advance()
-    *numbers, episodes = zip(*rows, strict=True)
-    observations, actions, following, rewards = (np.array(column, float) for column in numbers)
-    return Transitions(observations, actions, following, rewards, np.array(episodes, np.int64))
+    return Transitions.of(taken, numbers)

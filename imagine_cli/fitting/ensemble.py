@@ -23,13 +23,13 @@ import torch
 from torch import Tensor
 
 from imagine_cli.errors import ImagineError
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.kinds import Fit, Option
 from imagine_cli.fitting.split import Split, scales
 from imagine_cli.memory import check_memory
 from imagine_cli.progress import Progress
 from imagine_cli.seeds import Stream, seed_sequence
 from imagine_cli.threads import one_thread
+from imagine_cli.transitions.transitions import Transitions
 from imagine_cli.world_models.ensemble import EnsembleWorldModel
 from imagine_cli.world_models.networks import bounded, through
 

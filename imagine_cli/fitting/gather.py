@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from imagine_cli.environments import EnvDescription, describe_named, opened_env
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.collect import Transitions, collect
-from imagine_cli.fitting.data import env_of, join, read_recordings
+from imagine_cli.fitting.collect import collect
 from imagine_cli.policies import make_policy
 from imagine_cli.progress import Progress
 from imagine_cli.seeds import Stream, derived_seed
+from imagine_cli.transitions.join import env_of, join
+from imagine_cli.transitions.reader import read_recordings
+from imagine_cli.transitions.transitions import Transitions
 
 FEWEST_STEPS = 50
 """Fewer transitions of a real env are nothing to fit to, or to calibrate on."""
@@ -59,15 +61,24 @@ def read(
     *,
     reward: bool,
     steps: int | None,
+    columns: str | None,
+    allow_imagined: bool,
     progress: Progress,
 ) -> Gathered:
     """Read recorded transitions; the env is made for its spaces alone.
 
     Raises:
-        InputError: data that can't be used, of another env, or of too few steps.
+        InputError: data that can't be used, of another env, imagined, or of too few steps.
     """
     progress.stage("reading the data")
-    recordings = read_recordings(sources)
+    recordings = read_recordings(sources, columns)
+    for each in recordings:
+        if each.imagined and not allow_imagined:
+            raise InputError(
+                f"{each.path} is an imagined rollout, and a model fitted to it would learn what "
+                "another model believes; fit to a real run, which imagine evaluate --record "
+                "real.h5 writes, or give --allow-imagined"
+            )
     env_id, env_kwargs = env_of(recordings, env_id, env_kwargs)
     about = describe_named(env_id, env_kwargs)
     transitions = join(recordings, about, reward=reward, steps=steps)

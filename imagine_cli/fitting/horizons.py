@@ -18,7 +18,6 @@ import torch
 from imagine_cli.belief import point
 from imagine_cli.environments import EnvDescription
 from imagine_cli.errors import ImagineError, Remark
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.one_step import marginals, score_reward, scores_document
 from imagine_cli.fitting.split import Split
 from imagine_cli.policies.replay import GivenActions
@@ -27,6 +26,7 @@ from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.propagation.registry import make_propagation
 from imagine_cli.scores import Scores, score
 from imagine_cli.threads import one_thread
+from imagine_cli.transitions.transitions import Transitions
 from imagine_cli.unroll import ModelDynamics, Step, begin, unroll
 from imagine_cli.world_models.base import WorldModel
 

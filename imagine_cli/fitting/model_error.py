@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from imagine_cli.belief import ActionBelief, Belief, product
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.horizons import windows
 from imagine_cli.progress import Progress
 from imagine_cli.threads import one_thread
+from imagine_cli.transitions.transitions import Transitions
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import UNLIMITED, Conditional, Prediction, member_count
 from imagine_cli.world_models.linearize import jacobian

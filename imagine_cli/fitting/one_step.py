@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from imagine_cli.belief import ActionBelief, point
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.progress import Progress, Silent
 from imagine_cli.scores import Scores, score
+from imagine_cli.transitions.transitions import Transitions
 from imagine_cli.world_models.base import WorldModel
 from imagine_cli.world_models.interfaces import Conditional
 

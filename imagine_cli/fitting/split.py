@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.seeds import Stream, seed_sequence
+from imagine_cli.transitions.transitions import Transitions
 
 # No stretch of consecutive transitions is longer than a 200th of them all; but it may be as long
 # as 5, or as 40 where that is at most a 50th. (A long episode is cut into stretches of more than

@@ -60,6 +60,8 @@ def fit_world_model(
     kind: str = "gp",
     steps: int | None = None,
     policy: str | None = None,
+    columns: str | None = None,
+    allow_imagined: bool = False,
     reward: bool = False,
     seed: int = 0,
     held_out: float = 0.2,
@@ -76,14 +78,15 @@ def fit_world_model(
         env_id: a Gymnasium id; ``module:Id`` imports the module first. May be left out where
             ``data`` says it.
         env_kwargs: arguments for the env.
-        data: transitions that were recorded, in place of running the env: one or several rollout
-            files of real runs, folders of Minari datasets, or ``.npz`` files
-            (:mod:`imagine_cli.fitting.data`).
+        data: transitions that were recorded, in place of running the env: one or several files,
+            folders or ids of Minari datasets (:mod:`imagine_cli.transitions`).
         kind: of world model.
         steps: how often the real env is stepped, 20000 by default; with ``data``, how many of its
             transitions are taken, from the first, by default all. 50 or more.
         policy: what acts in the real env, as ``make_policy`` takes it; ``"random"`` by default.
             None with ``data``.
+        columns: which columns of ``data`` are what, as ``"observation=x,y;action=u"``.
+        allow_imagined: take ``data`` of imagined rollouts too.
         reward: model the reward too, in the kinds that can.
         seed: of the resets, the policy, the split and the optimisation.
         held_out: the part of the steps that is scored on; as much again goes to calibration.
@@ -116,8 +119,8 @@ def fit_world_model(
     else:
         sources = [data] if isinstance(data, str | Path) else data
         found = gather.read(
-            sources, env_id, env_kwargs, reward=reward, steps=steps,
-            progress=progress,
+            sources, env_id, env_kwargs, reward=reward, steps=steps, columns=columns,
+            allow_imagined=allow_imagined, progress=progress,
         )  # fmt: skip
         check_fraction(held_out, len(found.transitions))
     transitions = found.transitions
@@ -133,8 +136,8 @@ def fit_world_model(
     fitted.model.model_error = error
     asked: dict[str, Any] = {
         "kind": kind, "steps": steps, **options, "policy": policy, "seed": seed,
-        "held_out": held_out, "reward": reward or None,
-        "no_scores": None if scores else True,
+        "held_out": held_out, "reward": reward or None, "columns": columns,
+        "allow_imagined": allow_imagined or None, "no_scores": None if scores else True,
     }  # fmt: skip
     arguments = {name: value for name, value in asked.items() if value is not None}
     metadata = {

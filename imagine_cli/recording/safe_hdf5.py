@@ -158,15 +158,19 @@ def child_dataset(parent: Any, name: str, path: Path) -> Any | None:
     return dataset
 
 
+def names(group: Any, path: Path) -> list[str]:
+    """Of what is in a group."""
+    try:
+        return [str(name) for name in group]
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is damaged: {_one_line(error)}") from error
+
+
 def all_datasets(group: Any, path: Path, depth: int = 0) -> Iterator[Any]:
     """Every dataset in a group and its groups, as :func:`child_dataset` gives it."""
     if depth > _DEEPEST:
         raise InputError(f"{path} has groups more than {_DEEPEST} deep in each other")
-    try:
-        names = list(group)
-    except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is damaged: {_one_line(error)}") from error
-    for name in names:
+    for name in names(group, path):
         node = _child(group, name, path, h5py.HLObject)
         if isinstance(node, h5py.Group):
             yield from all_datasets(node, path, depth + 1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from imagine_cli.environments import EnvDescription, real_resets
 from imagine_cli.errors import InputError
-from imagine_cli.files.npz import check_npz
+from imagine_cli.files.unpacked import check_npz
 from imagine_cli.policies.action_files import read_csv
 from imagine_cli.seeds import Stream
 

@@ -306,13 +306,14 @@ class _Run:
 
     def _act(self, number: int) -> RealRun:
         """A trial in the real env, or the random data of round 0; recorded."""
-        from imagine_cli.evaluation.real import read_real
+        from imagine_cli.evaluation.real import as_real_run, read_real
         from imagine_cli.policies import make_policy
+        from imagine_cli.transitions.join import join
 
         path, request = self.place(number) / "real.h5", self.request
-        if path.exists():
-            return read_real(path)[0]
         with opened_env(request.env, dict(request.env_kwargs)) as (env, about):
+            if path.exists():
+                return as_real_run(join([read_real(path)], about, reward=True))
             limit = env.spec.max_episode_steps if env.spec is not None else None
             steps = request.trial_steps or limit or _LIMIT
             seed = derived_seed(request.seed, Stream.LEARNING, number)

@@ -17,6 +17,7 @@ from imagine_cli.environments import describe, make_env, reset_seed
 from imagine_cli.evaluation.baselines import fit_linear_gaussian, linear_gaussian
 from imagine_cli.evaluation.real import (
     RealRun,
+    as_real_run,
     evaluation_seed,
     read_real,
     run_real,
@@ -25,6 +26,7 @@ from imagine_cli.evaluation.real import (
 from imagine_cli.inspection.statistics import compute
 from imagine_cli.policies import make_policy
 from imagine_cli.recording import RolloutWriter
+from imagine_cli.transitions.join import join
 from tests.helpers.linear_world import ENV_ID, A, B, Q, linear_model
 from tests.helpers.worlds import small_gp
 
@@ -37,6 +39,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("real") / "real.h5"
     evaluate_model(linear_model(), ENV_ID, steps=STEPS, trajectories=MANY, record=path)
     return path
+
+
+def _read(path: Path, env_id: str = ENV_ID) -> RealRun:
+    found = read_real(path)
+    return as_real_run(join([found], describe(make_env(env_id)), reward=False), found.steps)
 
 
 def p_of_coverage(scores: Any) -> list[float]:
@@ -108,7 +115,7 @@ def test_a_shifted_model_has_the_shifts_bias_and_ranks_below(recorded: Path) -> 
 
 
 def test_the_linear_baseline_is_least_squares_and_as_good_as_the_truth(recorded: Path) -> None:
-    fitted = fit_linear_gaussian(read_real(recorded)[0])
+    fitted = fit_linear_gaussian(_read(recorded))
     np.testing.assert_allclose(fitted.a, A, atol=0.02)
     np.testing.assert_allclose(fitted.b, B, atol=0.02)
     np.testing.assert_allclose(fitted.q, Q, atol=0.005)
@@ -134,7 +141,7 @@ def test_where_a_model_stops_beating_the_baselines(recorded: Path) -> None:
 
 
 def test_no_change_scores_the_distance_from_the_start(recorded: Path) -> None:
-    run = read_real(recorded)[0]
+    run = _read(recorded)
     still = evaluate_model(linear_model(), real=recorded).baselines["no change"]
     moved = run.observations[:, 1:] - run.observations[:, :1]
     np.testing.assert_allclose(still.marginal["crps"], np.abs(moved).mean(0), rtol=1e-12)
@@ -176,7 +183,7 @@ def test_trajectories_that_end_early_are_masked(tmp_path: Path) -> None:
         assert np.isnan(means[k, length + 1 :]).all()
         assert length == 12 or means[k, length, 0] > 0.8
     assert np.isfinite(actions).all()
-    assert read_real(path)[0].lengths.tolist() == found.lengths.tolist()
+    assert _read(path).lengths.tolist() == found.lengths.tolist()
 
 
 def test_the_real_run_is_what_the_env_does(tmp_path: Path) -> None:
@@ -193,10 +200,11 @@ def test_the_real_run_is_what_the_env_does(tmp_path: Path) -> None:
             assert run.rewards is not None
             assert run.rewards[k, step] == reward
     write_real(run, tmp_path / "real.h5", about, policy="random", seed=5, command="test")
-    back, attributes = read_real(tmp_path / "real.h5")
+    back = _read(tmp_path / "real.h5", "Pendulum-v1")
     assert (back.observations == run.observations).all()
     assert (back.actions == run.actions).all()
-    assert attributes["command"] == "test"
+    with open_rollout(tmp_path / "real.h5") as rollout:
+        assert rollout.attributes["command"] == "test"
 
 
 def test_evaluation_never_sees_the_episodes_of_a_fit_with_the_same_seed() -> None:

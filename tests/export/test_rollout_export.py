@@ -11,7 +11,8 @@ import pytest
 
 from imagine_cli import open_rollout, run_rollout
 from imagine_cli.cli import main
-from imagine_cli.fitting.data.recording import Recording, read_recordings
+from imagine_cli.transitions.reader import read_recordings
+from imagine_cli.transitions.recording import Recording
 
 MODELS = Path(__file__).parents[2] / "sample_models"
 

@@ -50,5 +50,5 @@ def test_data_of_another_env_are_refused_and_nothing_is_written(
     with pytest.raises(InputError, match=r"is of Pendulum-v1, not of CartPole-v1"):
         calibrate_world_model(SAMPLES / "cartpole-gp.pt", output, data=data)
     assert main(["calibrate", "--model", str(MODEL), "--data", "none.h5", "-o", str(output)]) == 2
-    assert "there is no --data none.h5" in capsys.readouterr().err
+    assert "there is no file none.h5" in capsys.readouterr().err
     assert not output.exists()

@@ -11,10 +11,10 @@ from imagine_cli import InputError, fit_world_model, open_rollout
 from imagine_cli.checkpoint import read_checkpoint
 from imagine_cli.cli import main
 from imagine_cli.fitting import gather
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.ensemble import fit
 from imagine_cli.fitting.split import Split
 from imagine_cli.progress import Silent
+from imagine_cli.transitions.transitions import Transitions
 
 SMALL: dict[str, Any] = {"members": 3, "elites": 2, "hidden": 32, "layers": 2, "patience": 5}
 

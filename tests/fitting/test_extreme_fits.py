@@ -10,12 +10,12 @@ import pytest
 
 from imagine_cli import ImagineError, InputError, fit_world_model
 from imagine_cli.cli import main
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.kinds import Fit, settle
 from imagine_cli.fitting.one_step import score_reward, score_world_model
 from imagine_cli.fitting.split import split
 from imagine_cli.progress import Silent
 from imagine_cli.registry import FITS
+from imagine_cli.transitions.transitions import Transitions
 
 KINDS = {
     "linear": {},

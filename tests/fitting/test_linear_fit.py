@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from imagine_cli import InputError, fit_world_model
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.linear_gaussian import fit, regress
 from imagine_cli.fitting.one_step import marginals
 from imagine_cli.fitting.split import Split
 from imagine_cli.progress import Silent
+from imagine_cli.transitions.transitions import Transitions
 from tests.helpers.linear_systems import linear_model
 
 

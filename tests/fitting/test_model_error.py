@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imagine_cli.fitting.collect import Transitions
 from imagine_cli.fitting.model_error import fit_model_error
 from imagine_cli.progress import Silent
+from imagine_cli.transitions.transitions import Transitions
 from imagine_cli.world_models import LinearGaussianWorldModel
 from tests.helpers.linear_systems import linear_model
 

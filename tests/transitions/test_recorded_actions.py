@@ -7,7 +7,7 @@ import pytest
 
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.data.actions import encode
+from imagine_cli.transitions.actions import encode
 from tests.helpers.worlds import MultiDiscreteEnv
 
 

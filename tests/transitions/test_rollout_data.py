@@ -16,10 +16,11 @@ from imagine_cli import InputError, fit_world_model, run_rollout
 from imagine_cli.environments import describe, make_env
 from imagine_cli.evaluation.real import run_real, write_real
 from imagine_cli.files.digest import sha256_of
-from imagine_cli.fitting.data import join, read_recordings
 from imagine_cli.policies import make_policy
 from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.probe import probing
+from imagine_cli.transitions.join import join
+from imagine_cli.transitions.reader import read_recordings
 
 
 def _record(env_id: str, path: Path, *, steps: int = 30, trajectories: int = 6) -> Path:
@@ -89,7 +90,7 @@ def test_several_files_are_one_set_of_episodes(tmp_path: Path) -> None:
 
 
 def test_imagined_rollouts_are_refused(tmp_path: Path) -> None:
-    samples = Path(__file__).parents[3] / "sample_models"
+    samples = Path(__file__).parents[2] / "sample_models"
     path = tmp_path / "imagined.h5"
     run_rollout("Pendulum-v1", samples / "pendulum-gp.pt", steps=20, trajectories=4, output=path)
     with pytest.raises(InputError, match="is an imagined rollout"):
@@ -147,10 +148,10 @@ def test_what_is_no_data_at_all(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["numbers"] = np.zeros(3)
     for name, said in (
-        ("missing.h5", "there is no --data"),
-        ("notes.txt", "none of what can be fitted to"),
-        ("other.h5", "none of what can be fitted to"),
-        (".", "none of what can be fitted to"),
+        ("missing.h5", "there is no file"),
+        ("notes.txt", "none of what can be read"),
+        ("other.h5", "no column that is known as observation and none as action"),
+        (".", "none of what can be read"),
     ):
         with pytest.raises(InputError, match=said):
             fit_world_model("Pendulum-v1", data=tmp_path / name, kind="linear")

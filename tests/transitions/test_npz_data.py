@@ -13,9 +13,9 @@ import torch
 from imagine_cli import InputError, fit_world_model
 from imagine_cli.environments import describe, make_env
 from imagine_cli.fitting import collect
-from imagine_cli.fitting.data import read_recordings
 from imagine_cli.policies import make_policy
 from imagine_cli.seeds import Stream, derived_seed
+from imagine_cli.transitions.reader import read_recordings
 
 
 def _arrays(env_id: str, steps: int) -> dict[str, np.ndarray]:
@@ -81,15 +81,15 @@ GOOD = {
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"actions": None}, "has no array actions (it has observations, next_observations)"),
+        ({"actions": None}, "no column that is known as action (it has observations, next_obs"),
         ({"actions": np.zeros((59, 1))}, "actions has 59 rows and observations has 60"),
         ({"actions": np.zeros((60, 2))}, "an action of Pendulum-v1 is 1 numbers: (60, 1)"),
         ({"observations": np.zeros((60, 4))}, "observation of Pendulum-v1 is 3 numbers: (60, 3)"),
         ({"next_observations": np.zeros((60, 1))}, "next_observations have the shape (60, 1)"),
         ({"rewards": np.zeros((60, 2))}, "rewards has the shape (60, 2), not (60,)"),
-        ({"episode": np.zeros(60)}, "episode holds float64, not whole numbers"),
+        ({"episode": np.full(60, 0.5)}, "episode holds numbers that are not whole"),
         ({"observations": np.zeros((60, 3), complex)}, "observations holds complex128"),
-        ({"observations": np.array(3.0)}, "not a row of numbers for each transition"),
+        ({"observations": np.array(3.0)}, "not a row of numbers for each step"),
         ({"actions": np.full((60, 1), np.nan)}, "the action at row 0 is not finite"),
         ({"actions": np.array([{}] * 60)}, "it holds Python objects"),
         ({"next_observations": np.where(np.arange(180).reshape(60, 3) == 7, np.inf, 0.0)},
@@ -122,7 +122,7 @@ def test_an_archive_whose_list_is_damaged(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.find(b"PK\1\2")] = 0
     path.write_bytes(content)
-    with pytest.raises(InputError, match="bad is none of what can be fitted to"):
+    with pytest.raises(InputError, match="bad is none of what can be read"):
         read_recordings([path])
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from imagine_cli.environments import EnvDescription, env_named, kwargs_named
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.collect import Transitions
-from imagine_cli.fitting.data.actions import encode
-from imagine_cli.fitting.data.recording import Recording
+from imagine_cli.transitions.actions import encode
+from imagine_cli.transitions.recording import Recording
+from imagine_cli.transitions.transitions import Transitions
 
 # A transition follows the one before where it starts, to this part of the largest number there
 # is, where that ended: float32 beside float64 is no gap.

@@ -1,4 +1,4 @@
-"""A real run that ``imagine evaluate --record`` wrote: a rollout file of zero variance."""
+"""A rollout file; that of a real run, of ``imagine evaluate --record``, has zero variance."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 from imagine_cli.files.digest import sha256_of
-from imagine_cli.fitting.data.recording import Recording
-from imagine_cli.recording import Rollout, open_rollout, safe_hdf5
+from imagine_cli.recording import open_rollout, safe_hdf5
 from imagine_cli.recording.probe import check_survives
+from imagine_cli.recording.provenance import Provenance
 from imagine_cli.recording.real_lengths import real_lengths
 from imagine_cli.recording.schema import FORMAT
+from imagine_cli.transitions.recording import Recording
 
 
 def recognises(path: Path) -> bool:
@@ -31,17 +32,17 @@ def _format(path: Path) -> Any:
 
 
 def read(path: Path) -> Recording:
-    """Its transitions, each trajectory's up to where it ends.
-
-    Raises InputError for an imagined rollout: a model fitted to it would learn another model.
-    """
+    """Its transitions, each trajectory's up to where it ends; of an imagined one by its means."""
     with open_rollout(path) as rollout:
-        _check_real(rollout, path)
         if "action/mean" not in rollout:
             raise InputError(f"{path} has no dataset action/mean: nothing to fit to")
+        imagined = bool(rollout.attributes.get("model_sha256")) or any(
+            (np.nan_to_num(rollout.var(*slab)) != 0.0).any() for slab in rollout.slabs()
+        )
         observations = rollout.mean().astype(np.float64)
         actions = rollout.action_mean().astype(np.float64)
         rewards = rollout.reward_mean() if "reward/mean" in rollout else None
+        known = Provenance(dict(rollout.attributes))
     lengths = real_lengths(observations, path)
     there = np.arange(actions.shape[1]) < lengths[:, None]
     return Recording(
@@ -53,18 +54,11 @@ def read(path: Path) -> Recording:
         next_observations=observations[:, 1:][there],
         rewards=None if rewards is None else rewards.astype(np.float64)[there],
         episode=np.repeat(np.arange(len(lengths)), lengths),
-        env_id=rollout.env_id or None,
-        env_kwargs=rollout.env_kwargs,
+        env_id=known.env_id or None,
+        env_kwargs=known.env_kwargs,
         part="trajectory",
+        imagined=imagined,
+        steps=actions.shape[1],
+        policy=known.policy,
+        seed=known.seed,
     )
-
-
-def _check_real(rollout: Rollout, path: Path) -> None:
-    imagined = bool(rollout.attributes.get("model_sha256")) or any(
-        (np.nan_to_num(rollout.var(*slab)) != 0.0).any() for slab in rollout.slabs()
-    )
-    if imagined:
-        raise InputError(
-            f"{path} is an imagined rollout, and a model fitted to it would learn what another "
-            "model believes; fit to a real run, which imagine evaluate --record real.h5 writes"
-        )

@@ -16,9 +16,10 @@ from minari.data_collector import EpisodeBuffer
 
 from imagine_cli import InputError, fit_world_model
 from imagine_cli.environments import describe, make_env
-from imagine_cli.fitting.data import join, read_recordings
 from imagine_cli.recording import safe_hdf5
 from imagine_cli.recording.probe import probing
+from imagine_cli.transitions.join import join
+from imagine_cli.transitions.reader import read_recordings
 
 
 def _episode(env: gymnasium.Env[Any, Any], seed: int, longest: int) -> EpisodeBuffer:
@@ -142,7 +143,7 @@ def _without_episodes(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda folder: _change_metadata(folder, data_format="arrow"), "is stored as 'arrow'"),
+        (lambda folder: _change_metadata(folder, data_format="zip"), "is stored as 'zip', which"),
         (lambda folder: _change_metadata(folder, observation_space='{"type": "Dict"}'),
          "observations of the space Dict; imagine works on a flat Box"),
         (lambda folder: (folder / "data" / "metadata.json").write_text("{"),
@@ -154,7 +155,7 @@ def _without_episodes(folder: Path) -> None:
         (_lose_a_number, "the observation at episode 10, step 7 is not finite"),
         (_write_words, "rewards of episode_3 hold object, not numbers"),
         (_without_observations, "episode_3 has no dataset observations"),
-        (_without_episodes, "has no episode_0"),
+        (_without_episodes, "has no episode: it is not"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_fitted_to_is_one_sentence(
