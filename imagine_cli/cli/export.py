@@ -10,6 +10,7 @@ import typer
 from imagine_cli.cli.completion import env_ids
 from imagine_cli.cli.inspect_kind import ROLLOUT, file_kind
 from imagine_cli.cli.options import Debug, EnvKwargs, Force, check_output, parse_env_kwargs
+from imagine_cli.errors import InputError
 
 
 def export(
@@ -22,8 +23,16 @@ def export(
             "--output",
             "-o",
             help="What to write. Of a policy: .pt2 (torch.export) or .onnx (needs the extra onnx). "
-            "Of a rollout: .csv, .parquet, .npz, or a folder named as Minari does, imagined-v0.",
+            "Of a rollout: .csv, .parquet, .npz, .nc (NetCDF), or a folder: for Minari one that is "
+            "named as it does, imagined-v0.",
             show_default="policy.pt2 or rollout.csv",
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Format of a rollout: csv, parquet, npz, netcdf, minari or torchrl.",
+            show_default="by the output's name",
         ),
     ] = None,
     env: Annotated[
@@ -47,13 +56,17 @@ def export(
     Example: imagine export policy.pt -o policy.onnx
 
     Example: imagine export rollout.h5 -o rollout.parquet
+
+    Example: imagine export rollout.h5 --to torchrl
     """
     kwargs = parse_env_kwargs(env_kwarg)
     if file_kind(file) == ROLLOUT:
-        from imagine_cli.export.rollout import export_rollout
+        from imagine_cli.export.rollout import FORMATS, export_rollout
 
-        target = output or Path("rollout.csv")
-        export_rollout(file, target, env=env, env_kwargs=kwargs, overwrite=force)
+        target = output or Path(FORMATS[to if to in FORMATS else "csv"].target)
+        export_rollout(file, target, to=to, env=env, env_kwargs=kwargs, overwrite=force)
+    elif to is not None:
+        raise InputError(f"--to is for rollouts, and {file} is none")
     else:
         target = output or Path("policy.pt2")
         check_output(target, force, file)
