@@ -6,7 +6,6 @@ first two (Pineda et al. 2021); Hydra leaves ``.hydra/config.yaml`` in the folde
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from imagine_cli.checkpoint.mbrl_config import Told, config_path, read_config
 from imagine_cli.checkpoint.pickled_arrays import read_arrays
 from imagine_cli.errors import InputError
 from imagine_cli.files import plain_data
+from imagine_cli.files.inside import check_inside
 
 _MODEL, _STATISTICS = "model.pth", "env_stats.pickle"
 
@@ -52,8 +52,7 @@ def read_folder(folder: Path, told: Told | None = None) -> Checkpoint:
         InputError: files that are damaged, hold code, or don't say all that is needed.
     """
     for path in files(folder):
-        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-            raise InputError(f"{path} is a link to somewhere else, which is not followed: copy it")
+        check_inside(path, folder)
     weights = plain_data.read(
         folder / _MODEL, "model", instead="save the model again with mbrl-lib's own save"
     )

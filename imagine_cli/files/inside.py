@@ -9,6 +9,7 @@ from imagine_cli.errors import InputError
 
 
 def check_inside(part: Path, folder: Path) -> None:
-    """InputError where a part of ``folder`` is a link, or a path, out of it."""
-    if not Path(os.path.realpath(part)).is_relative_to(os.path.realpath(folder)):
+    """InputError where a part of ``folder`` is a link, or below one, or a path out of it."""
+    below = os.path.relpath(part, folder)
+    if os.path.realpath(part) != os.path.join(os.path.realpath(folder), below):
         raise InputError(f"{part} is a link to somewhere else, which is not followed; copy it here")

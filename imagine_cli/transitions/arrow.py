@@ -41,9 +41,12 @@ def arrow_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         import pyarrow
 
         with pyarrow.OSFile(str(path)) as source, pyarrow.ipc.open_file(source) as file:
-            table = file.read_all().select(list(names))
-            table.validate(full=True)
-            return _arrays(table, names, path)
+            batches = []
+            for k in range(file.num_record_batches):
+                batches.append(file.get_batch(k).select(list(names)))
+                batches[-1].validate(full=True)
+                check_unpacked(sum(batch.nbytes for batch in batches), str(path), path)
+            return _arrays(pyarrow.Table.from_batches(batches), names, path)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ A row for each observation; the action and the reward of the last are padding.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ _COLUMNS = ("observations", "actions", "rewards")
 
 def read(folder: Path, stored: str) -> tuple[list[Path], dict[int, dict[str, np.ndarray]]]:
     """The files, and the arrays of each episode by its number. Raises InputError."""
-    numbers = sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal())
+    names = (each.name for each in folder.iterdir())
+    numbers = sorted(int(name) for name in names if re.fullmatch(r"0|[1-9]\d{0,14}", name))
     files: list[Path] = []
     episodes: dict[int, dict[str, np.ndarray]] = {}
     for number in numbers:

@@ -54,11 +54,10 @@ def read(path: Path) -> Rows:
         found = {name: _array(name, tensors[name], path) for name in names}
         for name, array in found.items():
             if not batch or array.shape[: len(batch)] != batch:
-                raise InputError(
-                    f"{path}: {name} has the shape {array.shape}, not {(*batch, '...')}"
-                )
+                shape = f"{array.shape}, which is not of the batch size {batch}"
+                raise InputError(f"{path}: {name} has the shape {shape}")
             if filled is not None:
-                array = _in_order(array, len(batch), filled // math.prod(batch[1:]), cursor)
+                array = _in_order(array, len(batch), filled // (math.prod(batch[1:]) or 1), cursor)
             found[name] = array.reshape(-1, *array.shape[len(batch) :])
         return found
 
@@ -88,6 +87,8 @@ def _tensors(
     for key, said in _json(folder / _META, root).items():
         if not isinstance(said, dict):
             continue
+        if key in ("", ".", "..") or "/" in key:
+            raise InputError(f"{folder / _META} names {key!r}, which is no file of its folder")
         if said.get("type") == "TensorDict":
             yield from _tensors(folder / key, root, f"{prefix}{key}/", depth + 1)
             continue

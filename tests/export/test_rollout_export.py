@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import xarray
+from tensordict import TensorDict
+from torchrl.data import LazyMemmapStorage, TensorDictReplayBuffer
+from torchrl.envs import GymEnv
 
 from imagine_cli import open_rollout, run_rollout
 from imagine_cli.cli import main
@@ -104,13 +110,98 @@ def test_minari_loads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.allclose(fitted.observations, recorded.observations, rtol=1e-6)
 
 
-@pytest.mark.parametrize("target", ["r.xyz", "imagined", "r.csv", "there-v0", "no/imagined-v0"])
+def test_torchrl_loads_it_and_keeps_it_in_a_replay_buffer() -> None:
+    imagine()
+    assert main(["export", "r.h5", "--to", "torchrl"]) == 0
+    found = TensorDict.load_memmap("rollout-torchrl")
+    assert found.batch_size == (18,)
+    with open_rollout("r.h5") as rollout:
+        mean, action, reward = rollout.mean(), rollout.action_mean(), rollout.reward_mean()
+    for key, expected in (
+        ("observation", mean[:, :-1]), (("next", "observation"), mean[:, 1:]), ("action", action),
+        (("next", "reward"), reward[..., None]),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(found[key], expected.reshape(18, -1).astype(np.float32))
+    assert found["collector", "traj_ids"].tolist() == np.repeat(range(3), 6).tolist()
+    assert found["imagined"].all()
+    last = torch.arange(18) % 6 == 5
+    assert torch.equal(found["next", "done"][:, 0], last)
+    assert torch.equal(found["next", "truncated"][:, 0], last)
+    assert not found["next", "terminated"].any()
+    real = GymEnv("Pendulum-v1").rollout(2)
+    for key in ("observation", "action", ("next", "observation"), ("next", "reward"), "done"):
+        assert (found[key].dtype, found[key].shape[1:]) == (real[key].dtype, real[key].shape[1:])
+    buffer = TensorDictReplayBuffer(storage=LazyMemmapStorage(18), batch_size=18)
+    buffer.extend(found)
+    sample = buffer.sample()
+    np.testing.assert_array_equal(sample["observation"], found["observation"][sample["index"]])
+
+
+def test_torchrl_knows_how_a_real_run_ended() -> None:
+    record()
+    assert main(["export", "real.h5", "--to", "torchrl", "-o", "real"]) == 0
+    found, ours = TensorDict.load_memmap("real"), recording(Path("real.h5"))
+    assert "imagined" not in found
+    assert found["action"].dtype == torch.int64
+    np.testing.assert_array_equal(found["action"], ours.actions)
+    lengths = torch.bincount(found["collector", "traj_ids"])
+    ended = found["next", "terminated"][found["next", "done"]]
+    assert torch.equal(ended, lengths < 30)
+    back = recording(Path("real"))
+    assert np.array_equal(back.observations, ours.observations.astype(np.float32))
+    assert np.array_equal(back.episode, ours.episode)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_xarray_opens_it(engine: str) -> None:
+    record()
+    imagine()
+    for source, target, imagined in (
+        ("r.h5", "rollout.nc", "true"),
+        ("real.h5", "real.nc", "false"),
+    ):
+        assert main(["export", source, "-o", target]) == 0
+        with xarray.open_dataset(target, engine=engine) as found, open_rollout(source) as rollout:
+            assert found.attrs["imagined"] == imagined
+            assert found["observation_name"].values.tolist() == rollout.observation_names
+            np.testing.assert_array_equal(found["observation"], rollout.mean())
+            sd = np.sqrt(np.diagonal(rollout.var(), axis1=-2, axis2=-1))
+            np.testing.assert_allclose(
+                found["observation_sd"], np.where(found["observation"].isnull(), np.nan, sd)
+            )
+            assert found["action"].isnull()[:, -1].all()
+            there = found["action"][:, :-1].values
+            np.testing.assert_array_equal(
+                there[~np.isnan(there)], rollout.action_mean()[~np.isnan(there)]
+            )
+
+
+def test_a_missing_library_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    imagine()
+    for module, to, extra in (
+        ("h5netcdf", "netcdf", "xarray"), ("pyarrow", "parquet", "parquet"), ("minari",) * 3,
+    ):  # fmt: skip
+        monkeypatch.setitem(sys.modules, module, None)
+        assert main(["export", "r.h5", "--to", to]) == 2
+        assert f"run: pip install 'imagine-cli[{extra}]'" in capsys.readouterr().err
+    assert os.listdir() == ["r.h5"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "r.xyz", "imagined", "r.csv", "there-v0", "no/imagined-v0", "there-v0 --to torchrl",
+        "imagined --to minari", "r.h6 --to lerobot",
+    ],
+)  # fmt: skip
 def test_what_can_not_be_written(target: str, capsys: pytest.CaptureFixture[str]) -> None:
     imagine()
     Path("r.csv").write_text("mine")
     Path("there-v0").mkdir()
     before = sorted(os.listdir())
-    assert main(["export", "r.h5", "-o", target]) == 2
+    assert main(["export", "r.h5", "-o", *target.split()]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert sorted(os.listdir()) == before
     assert Path("r.csv").read_text() == "mine"

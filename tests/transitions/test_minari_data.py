@@ -50,27 +50,34 @@ def _episode(env: gymnasium.Env[Any, Any], seed: int, longest: int) -> EpisodeBu
 
 
 def _dataset(
-    env_id: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **kwargs: Any
+    env_id: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stored: str = "hdf5",
+    **kwargs: Any,
 ) -> tuple[Path, minari.MinariDataset]:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(folder))
     env = gymnasium.make(env_id, **kwargs)
     env.action_space.seed(0)
     episodes = [_episode(env, seed, 40) for seed in range(12)]  # so that 10 comes after 9
     written = minari.create_dataset_from_buffers(
-        "test/random-v0", episodes, env=env, eval_env=env, algorithm_name="random"
-    )
+        "test/random-v0", episodes, env=env, eval_env=env, algorithm_name="random",
+        data_format=stored,
+    )  # fmt: skip
     return folder / "test" / "random-v0", written
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("stored", ["hdf5", "arrow", "parquet"])
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "CartPole-v1"])
 def test_it_reads_what_minari_reads(
-    env_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    env_id: str, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, written = _dataset(env_id, tmp_path, monkeypatch)
+    folder, written = _dataset(env_id, tmp_path, monkeypatch, stored)
     about = describe(make_env(env_id))
     episodes = list(written.iterate_episodes())
-    for path in (folder, folder / "data", folder / "data" / "main_data.hdf5"):
+    paths = [folder, folder / "data", Path("test", "random-v0")]
+    for path in [*paths, folder / "data" / "main_data.hdf5"] if stored == "hdf5" else paths:
         (recording,) = read_recordings([path])
         assert (recording.env_id, recording.env_kwargs) == (env_id, {})
         found = join([recording], about, reward=True)
@@ -202,3 +209,43 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=f"{name} is a link to somewhere else"):
             read_recordings([tmp_path / "set"])
         link.unlink()
+
+
+def _damage(part: Path) -> None:
+    content = part.read_bytes()
+    part.write_bytes(content[: len(content) // 2])
+
+
+def _link(part: Path) -> None:
+    part.rename(part.parents[3] / "secret")
+    part.symlink_to(part.parents[3] / "secret")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (Path.unlink, "3 has no .arrow file"),
+        (_damage, "part-0.arrow is damaged and can't be read"),
+        (_link, "part-0.arrow is a link to somewhere else"),
+    ],
+)
+def test_bad_arrow_files_are_one_sentence(
+    change: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = _dataset("Pendulum-v1", tmp_path, monkeypatch, "arrow")
+    change(folder / "data" / "3" / "part-0.arrow")
+    with pytest.raises(InputError) as raised:
+        read_recordings([folder])
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_id_does_not_leave_the_folder_of_datasets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    (tmp_path / "other" / "data").mkdir(parents=True)
+    (tmp_path / "datasets").mkdir()
+    with pytest.raises(InputError, match="there is no file ../other, and no Minari dataset"):
+        read_recordings(["../other"])
