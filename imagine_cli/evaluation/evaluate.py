@@ -97,6 +97,8 @@ def evaluate_model(
         raise InputError(f"--record and --imagined can't both write {record}")
     if real is not None and record is not None:
         raise InputError("--real reads a real run and --record writes one; give one of them")
+    if real is None and columns is not None:
+        raise InputError("--columns is about --real, and there is none")
     progress = progress or Silent()
     recorded = None if real is None else read_real(real, columns)
     env_kwargs = options.pop("env_kwargs", None) or {}

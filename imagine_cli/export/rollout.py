@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from imagine_cli.errors import InputError
+from imagine_cli.errors import ImagineError, InputError
 from imagine_cli.files.whole_file import check_writable, whole_file
 from imagine_cli.recording import open_rollout
 from imagine_cli.registry import resolve
@@ -78,11 +78,14 @@ def export_rollout(
             with whole_file(target, overwrite=overwrite) as file:
                 write(opened, file)
             return
-        parent = target.parent.absolute()
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".") as hidden:
-            made = Path(hidden, target.name)
-            write(opened, made, env, env_kwargs)
-            os.rename(made, target)
+        try:
+            parent = target.parent.absolute()
+            with tempfile.TemporaryDirectory(dir=parent, prefix=".") as hidden:
+                made = Path(hidden, target.name)
+                write(opened, made, env, env_kwargs)
+                os.rename(made, target)
+        except OSError as error:
+            raise ImagineError(f"{target} could not be written: {error.strerror}") from error
 
 
 def _format_of(target: Path) -> str:

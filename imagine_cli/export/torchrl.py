@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from imagine_cli.environments import env_named, kwargs_named, opened_env
+from imagine_cli.errors import DiskError
 from imagine_cli.export.episodes import held, is_imagined
 from imagine_cli.recording import Rollout
 
@@ -49,4 +51,9 @@ def write(
         found["imagined"] = torch.ones_like(last)
         found["observation_sd"] = rows(e.sd[:-1] for e in whole)
         after["observation_sd"] = rows(e.sd[1:] for e in whole)
-    TensorDict({**found, "next": after}, batch_size=[len(number)]).memmap(folder)
+    made = TensorDict({**found, "next": after}, batch_size=[len(number)])
+    if (
+        made.bytes() > shutil.disk_usage(folder.parent).free
+    ):  # a map of a full disk ends the process
+        raise DiskError(f"there is no room for the {made.bytes() / 1e9:.3g} GB of {folder.name}")
+    made.memmap(folder)

@@ -103,6 +103,8 @@ def fit_world_model(
     """
     if data is not None and policy is not None:
         raise InputError("--policy acts in the real env, which --data stands for; leave one out")
+    if data is None and (columns is not None or allow_imagined):
+        raise InputError("--columns and --allow-imagined are about --data, and there is none")
     for name, value, least in (("steps", steps, gather.FEWEST_STEPS), ("seed", seed, 0)):
         if value is not None and value < least:
             raise InputError(f"{name} must be {least} or more, not {value}")

@@ -28,9 +28,11 @@ def parquet_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         from pyarrow.parquet import ParquetFile
 
         with ParquetFile(path) as file:
+            _check_types(file.schema_arrow, names, path)
             groups = (file.metadata.row_group(k) for k in range(file.metadata.num_row_groups))
             columns = (group.column(k) for group in groups for k in range(group.num_columns))
-            count = sum(c.num_values for c in columns if c.path_in_schema.split(".")[0] in names)
+            wanted = tuple(f"{name}." for name in names)
+            count = sum(c.num_values for c in columns if f"{c.path_in_schema}.".startswith(wanted))
             check_unpacked(8 * count, str(path), path)
             return _arrays(file.read(columns=list(names), use_threads=False), names, path)
 
@@ -41,6 +43,7 @@ def arrow_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         import pyarrow
 
         with pyarrow.OSFile(str(path)) as source, pyarrow.ipc.open_file(source) as file:
+            _check_types(file.schema, names, path)
             batches = []
             for k in range(file.num_record_batches):
                 batches.append(file.get_batch(k).select(list(names)))
@@ -61,6 +64,23 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is damaged and can't be read: {reason}") from error
 
 
+def _check_types(schema: Any, names: Sequence[str], path: Path) -> None:
+    """InputError where a column holds neither numbers nor lists of them."""
+    from pyarrow import types
+
+    for name in names:
+        kind = schema.field(name).type
+        number = kind.value_type if _is_list(kind) else kind
+        if not (types.is_integer(number) or types.is_floating(number) or types.is_boolean(number)):
+            raise InputError(f"{name} in {path} holds {kind}, not numbers")
+
+
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
 def _arrays(table: Any, names: Sequence[str], path: Path) -> dict[str, np.ndarray]:
     found = {}
     for name in names:
@@ -70,17 +90,15 @@ def _arrays(table: Any, names: Sequence[str], path: Path) -> dict[str, np.ndarra
 
 
 def _array(column: Any, where: str) -> np.ndarray:
-    from pyarrow import compute, types
+    from pyarrow import compute
 
-    kind, rows = column.type, len(column)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    rows, lists = len(column), _is_list(column.type)
+    if lists:
         lengths = compute.list_value_length(column).to_numpy(zero_copy_only=False)
         if (lengths != lengths[:1]).any():  # a missing list is NaN, unlike itself
             raise InputError(f"{where} has lists that differ in length")
-        column, kind = column.flatten(), kind.value_type
-    if not types.is_primitive(kind):
-        raise InputError(f"{where} holds {kind}, not numbers")
+        column = column.flatten()
     array = np.asarray(column.to_numpy(zero_copy_only=False))
     if array.dtype == object:  # a column of truths where some are missing
         raise InputError(f"{where} has gaps")
-    return array if len(array) == rows else array.reshape(rows, -1)
+    return array.reshape(rows, -1) if lists and rows else array

@@ -28,6 +28,7 @@ USUAL: Mapping[str, tuple[str, ...]] = {
 ``end`` is where an episode ends, by any of its names; of the others the first that is there counts.
 """
 
+_SHOWN = 20
 _EXAMPLE = "--columns 'observation=x,y;action=u;episode=run'"
 
 
@@ -49,6 +50,12 @@ def parse_columns(text: str) -> dict[str, list[str]]:
     return found
 
 
+def listed(names: Sequence[str]) -> str:
+    """The first of a file's names, for errors."""
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(name[:40] for name in names[:_SHOWN]) + more or "none"
+
+
 def find_columns(
     names: Sequence[str], said: Mapping[str, Sequence[str]], path: Path
 ) -> dict[str, list[str]]:
@@ -57,7 +64,7 @@ def find_columns(
     Raises:
         InputError: ``said`` names one that is not there, or there is no observation or no action.
     """
-    there = ", ".join(names) or "none"
+    there = listed(names)
     found = {field: [name for name in usual if name in names] for field, usual in USUAL.items()}
     found = {field: some if field == "end" else some[:1] for field, some in found.items()}
     actions = [name for name in names if name.startswith("action ")]

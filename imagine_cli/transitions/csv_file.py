@@ -11,6 +11,7 @@ import numpy as np
 
 from imagine_cli.errors import InputError
 from imagine_cli.files.digest import sha256_of
+from imagine_cli.transitions.columns import listed
 from imagine_cli.transitions.rows import Rows
 
 _LIMIT = 64 * 2**20
@@ -32,7 +33,7 @@ def read(path: Path) -> Rows:
         )
     _, names = next(_lines(path), (1, []))
     if len(set(names)) < len(names):
-        raise InputError(f"{path} has two columns of one name: {', '.join(names)}")
+        raise InputError(f"{path} has two columns of one name: {listed(names)}")
     return Rows(path, "csv", sha256_of(path), names, lambda some: _columns(path, some))
 
 

@@ -48,16 +48,12 @@ def read(path: Path) -> Recording:
     inside = path if path.is_dir() else folder
     check_inside(metadata, inside)
     said = read_json(metadata) if metadata.is_file() else {}
-    stored = said.get("data_format", "hdf5")
+    main, stored = folder / minari_hdf5.MAIN, said.get("data_format", "hdf5")
     if stored == "hdf5":
-        main = folder / minari_hdf5.MAIN
         if main != path:
             check_inside(main, inside)
-        files, (episodes, attributes) = [main], minari_hdf5.read(main)
-        said = said or attributes
-    elif stored in minari_arrow.OPENERS:
-        files, episodes = minari_arrow.read(folder, stored)
-    else:
+        said = said or minari_hdf5.attributes(main)
+    elif stored not in minari_arrow.OPENERS:
         raise InputError(f"the Minari dataset {path} is stored as {stored!r}, which is not known")
     space = _parsed(said.get("observation_space")).get("type", "Box")
     if space != "Box":
@@ -65,6 +61,10 @@ def read(path: Path) -> Recording:
             f"the Minari dataset {path} has observations of the space {space}; imagine works "
             "on a flat Box: flatten them first"
         )
+    if stored == "hdf5":
+        files, episodes = [main], minari_hdf5.read(main)
+    else:
+        files, episodes = minari_arrow.read(folder, stored)
     if not episodes:
         raise InputError(f"{folder} has no episode: it is not a Minari dataset")
     for number, episode in episodes.items():

@@ -20,12 +20,18 @@ _DATASETS = ("observations", "actions", "rewards")
 _TRIED = 1000
 
 
-def read(main: Path) -> tuple[dict[int, dict[str, np.ndarray]], dict[str, Any]]:
-    """Arrays of each episode by its number, and the root attributes. Raises InputError."""
+def attributes(main: Path) -> dict[str, Any]:
+    """Of the file, among them the metadata of before Minari 0.5. Raises InputError."""
     check_survives(lambda: _touch(main), main)
     with safe_hdf5.open_file(main) as file:
-        episodes = {number: _episode(file, number, main) for number in _numbers(file, main)}
-        return episodes, safe_hdf5.attributes(file, main)
+        return safe_hdf5.attributes(file, main)
+
+
+def read(main: Path) -> dict[int, dict[str, np.ndarray]]:
+    """Arrays of each episode by its number. Raises InputError."""
+    check_survives(lambda: _touch(main), main)
+    with safe_hdf5.open_file(main) as file:
+        return {number: _episode(file, number, main) for number in _numbers(file, main)}
 
 
 def _touch(path: Path) -> None:

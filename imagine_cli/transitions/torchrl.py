@@ -27,7 +27,7 @@ _TYPES = {
     f"torch.{name}": np.dtype(name)
     for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
 } | {"torch.bool": np.dtype("bool")}
-_DEEPEST = 8
+_DEEPEST = _MOST_AXES = 8
 
 
 def recognises(path: Path) -> bool:
@@ -47,8 +47,8 @@ def read(path: Path) -> Rows:
     batch = _sizes(_json(folder / _META, path).get("shape"), folder)
     filled = _json(folder / "storage_metadata.json", path).get("len")
     cursor = _json(path / "writer" / "metadata.json", path).get("cursor", 0)
-    if filled is not None:
-        filled, cursor = _sizes([filled, cursor], path)
+    if type(cursor) is not int or not (filled is None or type(filled) is int):
+        raise InputError(f"{path} says no numbers where it is filled to")
 
     def arrays(names: Sequence[str]) -> dict[str, np.ndarray]:
         found = {name: _array(name, tensors[name], path) for name in names}
@@ -57,7 +57,7 @@ def read(path: Path) -> Rows:
                 shape = f"{array.shape}, which is not of the batch size {batch}"
                 raise InputError(f"{path}: {name} has the shape {shape}")
             if filled is not None:
-                array = _in_order(array, len(batch), filled // (math.prod(batch[1:]) or 1), cursor)
+                array = _in_order(array, len(batch), filled // math.prod(batch[1:]), cursor)
             found[name] = array.reshape(-1, *array.shape[len(batch) :])
         return found
 
@@ -70,7 +70,7 @@ def _in_order(array: np.ndarray, axes: int, filled: int, cursor: int) -> np.ndar
 
     It is filled along its first axis, and then from ``cursor`` on again.
     """
-    there = np.roll(array, -cursor, 0) if filled == len(array) else array[:filled]
+    there = np.roll(array, -(cursor % filled), 0) if filled == len(array) else array[:filled]
     return np.moveaxis(there, 0, axes - 1)
 
 
@@ -88,7 +88,7 @@ def _tensors(
         if not isinstance(said, dict):
             continue
         if key in ("", ".", "..") or "/" in key:
-            raise InputError(f"{folder / _META} names {key!r}, which is no file of its folder")
+            raise InputError(f"{folder / _META} names {key[:40]!r}, which is no file of its folder")
         if said.get("type") == "TensorDict":
             yield from _tensors(folder / key, root, f"{prefix}{key}/", depth + 1)
             continue
@@ -106,7 +106,8 @@ def _array(name: str, tensor: _Tensor, path: Path) -> np.ndarray:
             "and is not read; make a plain tensor of it"
         )
     if dtype is None:
-        raise InputError(f"{path}: {name} is of {said.get('dtype')}, which is not read; convert it")
+        kind = str(said.get("dtype"))[:40]
+        raise InputError(f"{path}: {name} is of {kind}, which is not read; convert it")
     shape = _sizes(said["shape"], file)
     count = math.prod(shape)
     check_memory(count, f"the numbers of {file}")
@@ -116,8 +117,9 @@ def _array(name: str, tensor: _Tensor, path: Path) -> np.ndarray:
 
 
 def _sizes(said: Any, where: Path) -> tuple[int, ...]:
-    if not isinstance(said, list) or not all(type(n) is int and n >= 0 for n in said):
-        raise InputError(f"{where} has a shape that is none, {said!r}")
+    known = isinstance(said, list) and len(said) <= _MOST_AXES
+    if not known or not all(type(n) is int and n > 0 for n in said):
+        raise InputError(f"{where} has a shape of no numbers, {str(said)[:40]}")
     return tuple(said)
 
 

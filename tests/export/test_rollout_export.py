@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,6 +152,16 @@ def test_torchrl_knows_how_a_real_run_ended() -> None:
     back = recording(Path("real"))
     assert np.array_equal(back.observations, ours.observations.astype(np.float32))
     assert np.array_equal(back.episode, ours.episode)  # type: ignore[arg-type]
+
+
+def test_a_full_disk_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    imagine()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
+    assert main(["export", "r.h5", "--to", "torchrl"]) == 1
+    assert "there is no room for the" in capsys.readouterr().err
+    assert os.listdir() == ["r.h5"]
 
 
 @pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])

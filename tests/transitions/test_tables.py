@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from imagine_cli import InputError, fit_world_model, run_rollout
+from imagine_cli import InputError, evaluate_model, fit_world_model, run_rollout
 from imagine_cli.cli import main
 from imagine_cli.transitions import csv_file
 from imagine_cli.transitions.columns import find_columns, parse_columns
@@ -186,10 +186,24 @@ def test_parquet_that_is_damaged_or_huge(monkeypatch: pytest.MonkeyPatch) -> Non
     Path("cut.parquet").write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="cut.parquet is damaged and can't be read"):
         read_recordings(["cut.parquet"])
+    words = {"obs": ["1", "2"], "act": [1.0, 2.0], "next_obs": [1.0, 2.0]}
+    pyarrow.parquet.write_table(pyarrow.table(words), "words.parquet")
+    with pytest.raises(InputError, match="obs in words.parquet holds string, not numbers"):
+        read_recordings(["words.parquet"])
     ragged = {"obs": [[1.0], [1.0, 2.0]], "act": [1.0, 2.0], "next_obs": [1.0, 2.0]}
     pyarrow.parquet.write_table(pyarrow.table(ragged), "ragged.parquet")
     with pytest.raises(InputError, match="obs in ragged.parquet has lists that differ in length"):
         read_recordings(["ragged.parquet"])
+
+
+def test_columns_without_data() -> None:
+    with pytest.raises(InputError, match="--columns and --allow-imagined are about --data"):
+        fit_world_model("Pendulum-v1", columns=MAPPING, kind="linear")
+    with pytest.raises(InputError, match="--columns is about --real"):
+        evaluate_model(MODELS / "pendulum-linear.pt", columns=MAPPING)
+    record(Path("real.h5"))
+    with pytest.raises(InputError, match="real.h5 says itself what is what; leave out --columns"):
+        read_recordings(["real.h5"], MAPPING)
 
 
 def test_the_columns_that_are_asked_for() -> None:

@@ -115,7 +115,7 @@ def _pipe(folder: Path) -> None:
         (lambda f: _changed(f, "observation", shape=[20, 3000]), "has fewer numbers than its"),
         (
             lambda f: _changed(f, "observation", shape=[20, -3]),
-            "has a shape that is none, [20, -3]",
+            "has a shape of no numbers, [20, -3]",
         ),
         (lambda f: _changed(f, "observation", shape=[10, 6]), "which is not of the batch size (20"),
         (lambda f: _changed(f, "observation", dtype="os.system"), "observation is of os.system"),
