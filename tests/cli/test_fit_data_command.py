@@ -89,7 +89,7 @@ def test_horizons_that_are_too_far_are_a_remark(
     ("words", "said"),
     [
         ([], "no env: give --env"),
-        (["--data", "missing.npz"], "there is no --data missing.npz"),
+        (["--data", "missing.npz"], "there is no file missing.npz"),
         (["--data", "run.npz"], "run.npz does not say of which env it is; give --env"),
         (["--env", "CartPole-v1", "--data", "run.npz"], "an observation of CartPole-v1 is 4"),
         (["--env", "Pendulum-v1", "--data", "run.npz", "--policy", "zero"], "--policy acts"),
