@@ -1,8 +1,8 @@
-"""Whether the HDF5 library survives a file, tried out in a process of its own.
+"""Whether a library survives a file, tried out in a process of its own.
 
-It is written for files that it wrote itself. One that is damaged on purpose, its checksums right
-again, can still end the process with a segmentation fault or keep it busy for ever. The command
-tries first; a program that imports imagine_cli is never forked.
+HDF5's, and Parquet's, are written for files that they wrote themselves. One that is damaged on
+purpose, its checksums right again, can still end the process with a segmentation fault or keep it
+busy for ever. The command tries first; a program that imports imagine_cli is never forked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def probing() -> Iterator[None]:
         _probing.reset(token)
 
 
-def check_survives(work: Callable[[], object], path: Path) -> None:
+def check_survives(work: Callable[[], object], path: Path, library: str = "HDF5") -> None:
     """Do ``work`` in a copy of this process; InputError if that crashes or does not end.
 
     Whatever else becomes of it, such as an exception, is left to be found out again. Where
@@ -61,7 +61,7 @@ def check_survives(work: Callable[[], object], path: Path) -> None:
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) not in (signal.SIGINT, signal.SIGALRM):
         hung = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
         raise InputError(
-            f"{path} is damaged and can't be opened: the HDF5 library "
+            f"{path} is damaged and can't be opened: the {library} library "
             f"{'does not come to an end with it' if hung else 'crashes on it'}"
         )
 

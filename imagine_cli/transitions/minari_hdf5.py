@@ -52,6 +52,8 @@ def _episode(
 ) -> dict[str, np.ndarray]:
     name = f"episode_{number}"
     group = safe_hdf5.child_group(file, name, path)
+    if group is None:
+        raise InputError(f"{path} is damaged: {name} is not there")
     found: dict[str, np.ndarray] = {}
     for key in _DATASETS:
         dataset = safe_hdf5.child_dataset(group, key, path)

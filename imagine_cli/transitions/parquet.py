@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from imagine_cli.files.digest import sha256_of
+from imagine_cli.recording.probe import check_survives
 from imagine_cli.transitions.arrow import parquet_columns, parquet_names
 from imagine_cli.transitions.rows import Rows
 
@@ -21,5 +25,10 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path) -> Rows:
     """Its columns. Raises InputError."""
-    names = parquet_names(path)
-    return Rows(path, "parquet", sha256_of(path), names, lambda some: parquet_columns(path, some))
+
+    def columns(names: Sequence[str]) -> dict[str, np.ndarray]:
+        check_survives(lambda: parquet_columns(path, names), path, "Parquet")
+        return parquet_columns(path, names)
+
+    check_survives(lambda: parquet_names(path), path, "Parquet")
+    return Rows(path, "parquet", sha256_of(path), parquet_names(path), columns)

@@ -80,6 +80,8 @@ class Rows:
                     "numbers for each step"
                 )
         first, *others = found
+        if not len(found[first]):
+            raise InputError(f"{self.path} holds no transitions")
         for name in others:
             if len(found[name]) != len(found[first]):
                 raise InputError(

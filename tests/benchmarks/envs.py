@@ -48,7 +48,7 @@ def ids(patterns: list[str]) -> list[str]:
 
 
 # Written in JAX; GymV21Environment and others wrap what an argument names.
-SKIPPED = ("phys2d", "tabular", "GymV21Environment", "GymV26Environment", "dm_control_suite")
+SKIPPED = ("phys2d", "tabular", "GymV21Environment", "GymV26Environment", "Imagined")
 
 
 def trial(env_id: str) -> tuple[str, str, dict[str, str]]:

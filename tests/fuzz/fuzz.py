@@ -53,7 +53,7 @@ def main() -> int:
         counts = ", ".join(f"{count} {what}" for what, count in sorted(report.counts.items()))
         print(f"{kind}: {report.inputs} inputs in {report.seconds:.0f} s: {counts}")
         if report.caught:
-            print(f"  {report.caught} that end the HDF5 library's process: a sentence all the same")
+            print(f"  {report.caught} that end a library's process: a sentence all the same")
         for name, seed, outcome in report.bad[:200]:
             print(f"  {name} {seed}: {outcome}")
         if report.canary:

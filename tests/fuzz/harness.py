@@ -114,7 +114,7 @@ def fuzz(
         while seed < last:
             batch = range(seed, min(seed + _BATCH, last))
             seed = _watch(reader, batch, names, files, sealed, canary, folder, report, seconds)
-        again = warm and ending == ".h5"
+        again = warm and ending in (".h5", ".parquet", ".arrow")
         report.caught = 0 if not again else _again(reader, report, files, sealed, canary, folder)
         report.canary = opens() > 0
     report.seconds = time.monotonic() - began

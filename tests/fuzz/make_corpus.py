@@ -16,7 +16,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow.parquet
 import torch
+from tensordict import TensorDict
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -45,6 +47,7 @@ def main() -> None:
     checkpoints(CORPUS)
     foreign(CORPUS)
     data(CORPUS)
+    transitions(CORPUS)
     sealed = {
         path.name: sealed_ranges(path.read_bytes())
         for path in sorted(CORPUS.iterdir())
@@ -172,6 +175,23 @@ def data(folder: Path) -> None:
     arrays = {"observations": np.eye(3), "actions": np.ones((3, 1)), "rewards": np.zeros(3)}
     np.savez(folder / "arrays.npz", next_observations=np.eye(3), episode=[0, 0, 1], **arrays)
     (folder / "table.csv").write_text("x,y,z\n1,0,0.5\n-1,1e-3,2\n")
+
+
+def transitions(folder: Path) -> None:
+    """Recorded steps as a table, a Parquet and an Arrow file, and a memory-mapped TensorDict."""
+    columns = {"observations": np.eye(3), "actions": np.ones((3, 1)), "rewards": np.zeros(3)}
+    columns["terminals"] = np.array([False, False, True])
+    table = pyarrow.table({name: each.tolist() for name, each in columns.items()})
+    pyarrow.parquet.write_table(table, folder / "steps.parquet")
+    with pyarrow.ipc.new_file(str(folder / "steps.arrow"), table.schema) as file:
+        file.write_table(table)
+    (folder / "steps.stored").write_text('{"data_format": "arrow"}')
+    (folder / "steps.csv").write_text("x,y,z,u,episode\n1,0,0.5,1,0\n-1,1e-3,2,1,0\n")
+    whole = {name: torch.ones(3, 3) for name in ("observation", "action", "next_obs")}
+    with tempfile.TemporaryDirectory() as place:
+        TensorDict(whole, batch_size=[3]).memmap(place)
+        (folder / "steps.tensors").write_bytes((Path(place) / "meta.json").read_bytes())
+        (folder / "steps.memmap").write_bytes((Path(place) / "action.memmap").read_bytes())
 
 
 def exported() -> ExportedWorldModel:

@@ -24,6 +24,10 @@ _ODD = (None, True, "", "\x1b[2J", "../..", "1e400", -1, 0, 1, 0.5, 1e308, -0.0,
 _MARKS = (b"GCOL", b"TREE", b"HEAP", b"SNOD", b"OHDR", b"FRHP", b"FHDB", b"BTLF", b"\x89HDF")
 
 
+_RAW = (".csv", ".yaml", ".pickle", ".npz", ".json", ".metadata", ".manifest", ".tensors",
+        ".parquet", ".arrow")  # fmt: skip
+
+
 def mutant(seed: int, name: str, files: dict[str, bytes], sealed: Sealed, canary: str) -> bytes:
     """A file made from ``files[name]``.
 
@@ -36,11 +40,11 @@ def mutant(seed: int, name: str, files: dict[str, bytes], sealed: Sealed, canary
         canary: the file that hostile ones reach for.
     """
     rng = Random(f"{seed} {name}")
-    if name.endswith((".json", ".metadata", ".manifest")) and rng.random() < 0.8:
+    if name.endswith((".json", ".metadata", ".manifest", ".tensors")) and rng.random() < 0.8:
         return _document(rng, files[name])
     if name.endswith(".npz") and rng.random() < 0.7:
         return _rebuilt(rng, files[name], files)
-    if name.endswith((".csv", ".yaml", ".pickle", ".npz", ".json", ".metadata", ".manifest")):
+    if name.endswith(_RAW):
         return _raw(rng, files[name], files)
     if name.endswith((".pt", ".pth")):
         if name.startswith(("exported", "latent")) and rng.random() < 0.9:

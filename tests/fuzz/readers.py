@@ -15,7 +15,6 @@ from imagine_cli import load_world_model
 from imagine_cli.cli.inspect import inspect
 from imagine_cli.environments import EnvDescription, describe, make_env
 from imagine_cli.errors import InputError
-from imagine_cli.fitting.data import read_recordings
 from imagine_cli.plots import plot
 from imagine_cli.policies import load_policy
 from imagine_cli.policies.action_files import open_actions
@@ -24,6 +23,7 @@ from imagine_cli.recording.manifest import MANIFEST, Manifest
 from imagine_cli.recording.shard import DIGEST_SIZE, Shard
 from imagine_cli.recording.shard_store import ShardStore
 from imagine_cli.rollout.initial import make_initial
+from imagine_cli.transitions.reader import read_recordings
 from tests.fuzz.harness import CORPUS
 
 __all__ = ["READERS"]
@@ -88,9 +88,30 @@ def read_data_file(path: Path) -> None:
     _all(lambda: read_recordings([path]), lambda: _initial(path))
 
 
-def read_actions_file(path: Path) -> None:
-    """``--policy`` and ``--start`` with a table."""
-    _all(lambda: _actions(path), lambda: _initial(path))
+def read_table(path: Path) -> None:
+    """``--policy``, ``--start`` and ``--data`` with a table."""
+    columns = "observation=x,y,z;action=u"
+    _all(
+        lambda: _actions(path), lambda: _initial(path), lambda: read_recordings([path], columns)
+    )  # fmt: skip
+
+
+def read_parquet_file(path: Path) -> None:
+    """``imagine fit --data``."""
+    read_recordings([path])
+
+
+def read_arrow_file(path: Path) -> None:
+    """``imagine fit --data`` with a dataset of Minari's."""
+    read_recordings([_among(path, {".arrow": "data/0/s.arrow", ".stored": "data/metadata.json"})])
+
+
+def read_tensors(path: Path) -> None:
+    """``imagine fit --data`` with a TensorDict's folder; all its tensors are of the same bytes."""
+    folder = _among(path, {".tensors": "meta.json", ".memmap": "observation.memmap"})
+    for name in ("action", "next_obs"):
+        (folder / f"{name}.memmap").write_bytes((folder / "observation.memmap").read_bytes())
+    read_recordings([folder])
 
 
 def _initial(path: Path) -> None:
@@ -153,5 +174,8 @@ READERS: dict[str, Callable[[Path], None]] = {
     ".manifest": read_partial_file,
     ".json": read_evaluation_file,
     ".npz": read_data_file,
-    ".csv": read_actions_file,
+    ".csv": read_table,
+    ".parquet": read_parquet_file,
+    ".arrow": read_arrow_file,
+    ".tensors": read_tensors,
 }

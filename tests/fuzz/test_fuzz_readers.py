@@ -31,7 +31,7 @@ def test_no_file_does_harm(kind: str) -> None:
 
 def test_no_other_input_does_harm() -> None:
     kinds = [".hdf5", ".metadata", ".pth", ".pickle", ".yaml", ".shard", ".manifest", ".json",
-             ".npz", ".csv"]  # fmt: skip
+             ".npz", ".csv", ".parquet", ".arrow", ".tensors"]  # fmt: skip
     command = [sys.executable, str(FUZZ), "300", "20", *(f"--kind={kind}" for kind in kinds)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
