@@ -2,8 +2,8 @@
 
 Every id that Gymnasium registers, and that modules such as ``gymnasium_robotics`` and ``shimmy``
 do: a linear model is fitted to the random policy's steps, imagined with, compared with real runs;
-the env is played in and drawn; and its own reward asked for. Prints the table of
-``gymnasium_envs/README.md``, and what was said where something failed, each once.
+the env is played in and drawn, and its own reward asked for. Prints a table
+and what was said where something failed, each sentence once.
 """
 
 from __future__ import annotations

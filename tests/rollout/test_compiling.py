@@ -42,7 +42,14 @@ def test_where_it_would_gain_much(name: str, propagation: str, steps: float, man
     assert len(remarks(dynamics, steps)) == many
 
 
-def test_one_line_but_not_where_it_is_quiet_or_compiled(
+def test_nothing_where_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_world_model(SAMPLES / "pendulum-gp.pt")
+    dynamics = ModelDynamics(model, make_propagation("moments", model))
+    monkeypatch.setattr(model, "compiled_step", lambda: lambda belief: belief)
+    assert not remarks(dynamics, 1e9)
+
+
+def test_one_line_but_not_where_it_is_quiet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     pytest.importorskip("numba")
@@ -51,7 +58,7 @@ def test_one_line_but_not_where_it_is_quiet_or_compiled(
     copy_sample("pendulum-gp")
     command = ["rollout", "--model", "pendulum-gp.pt", "--steps", "2", "-n", "2", "--force"]
     said = "imagine: this takes over a minute; --compile (compiled=True) takes a half to a quarter"
-    for further, times in ((), 1), (("-q",), 0), (("--compile",), 0):
+    for further, times in ((), 1), (("-q",), 0):
         assert main([*command, *further]) == 0
         assert capsys.readouterr().err.count(said) == times
     monkeypatch.setattr(compiling, "find_spec", lambda name: None)
