@@ -48,7 +48,7 @@ def read(path: Path) -> Recording:
     inside = path if path.is_dir() else folder
     check_inside(metadata, inside)
     said = read_json(metadata) if metadata.is_file() else {}
-    main, stored = folder / minari_hdf5.MAIN, said.get("data_format", "hdf5")
+    main, stored = folder / minari_hdf5.MAIN, str(said.get("data_format", "hdf5"))
     if stored == "hdf5":
         if main != path:
             check_inside(main, inside)
