@@ -1,9 +1,9 @@
 """What of imagine works with which env: ``python tests/benchmarks/envs.py [MODULE:PATTERN ...]``.
 
-Every id that Gymnasium registers, and that modules such as ``gymnasium_robotics`` and ``shimmy``
-do: a linear model is fitted to the random policy's steps, imagined with, compared with real runs;
-the env is played in and drawn, and its own reward asked for. Prints a table
-and what was said where something failed, each sentence once.
+The newest version of every id that Gymnasium registers, and of one of each family of those that
+modules such as ``gymnasium_robotics`` and ``shimmy`` do: a linear model is fitted to the random
+policy's steps, imagined with, compared with real runs; the env is played in and drawn, and its own
+reward asked for. Prints a table and what was said where something failed, each sentence once.
 """
 
 from __future__ import annotations
@@ -43,8 +43,19 @@ def ids(patterns: list[str]) -> list[str]:
             place = f"{module}:{name}" if module else name
             if fnmatch.fnmatch(env_id, pattern) and name.partition("/")[0] not in SKIPPED:
                 found[place] = max(found.get(place, (-1, "")), (int(version), env_id))
-    return [f"{place.rpartition(':')[0]}:{env_id}".lstrip(":")
-            for place, (_, env_id) in sorted(found.items())]  # fmt: skip
+    chosen, families = [], set()
+    for place, (_, env_id) in sorted(found.items()):
+        module, _, name = place.rpartition(":")
+        kin = (
+            module,
+            re.sub(
+                r"Dense$|Sparse$|Manipulate.*", "", re.split("[_-]", name.rpartition("/")[2])[0]
+            ),
+        )
+        if not module or kin not in families:
+            families.add(kin)
+            chosen.append(f"{module}:{env_id}" if module else env_id)
+    return chosen
 
 
 # Written in JAX; GymV21Environment and others wrap what an argument names.
@@ -84,28 +95,16 @@ def trial(env_id: str) -> tuple[str, str, dict[str, str]]:
 
 
 def rows(trials: list[tuple[str, str, dict[str, str]]]) -> tuple[list[str], list[str]]:
-    """Of the table, envs of one family that fare alike in one, and of what was said."""
-    families = defaultdict(list)
-    for env_id, sizes, said in trials:
-        module, _, name = env_id.rpartition(":")
-        kin = re.split(r"[_-]", name)[0] if module else name
-        kin = re.sub(r"(Manipulate|Dense).*", r"\1", kin)
-        outcome = tuple(not said[column] for column in COLUMNS)
-        families[module, kin, outcome].append((name, sizes, said))
+    """Of the table, and of what was said."""
     table, reasons = [], defaultdict(list)
-    for (module, kin, outcome), group in families.items():
-        name = f"`{module}:{group[0][0]}`".replace("`:", "`")
-        if len(group) > 1:
-            name = f"`{module}:{kin}...`, {len(group)} ids"
-        sizes = [*dict.fromkeys(size for _, size, _ in group if size)]
-        size = ", ".join(sizes) if len(sizes) <= 3 else f"{sizes[0]} to {sizes[-1]}"
-        cells = [name, size, *("yes" if works else "no" for works in outcome)]
+    for env_id, sizes, said in trials:
+        cells = [f"`{env_id}`", sizes, *("no" if said[column] else "yes" for column in COLUMNS)]
         table.append(f"| {' | '.join(cells)} |")
-        for env_id, _, said in group:
-            for column, sentence in said.items():
-                if sentence:
-                    plain = re.sub(r"-?\d+(\.\d+)?", "N", sentence.replace(env_id, "..."))
-                    reasons[plain].append(f"{env_id} {column}: {sentence}")
+        for column, sentence in said.items():
+            if sentence:
+                short = env_id.rpartition(":")[2]
+                plain = re.sub(r"-?\d+(\.\d+)?", "N", sentence.replace(short, "..."))
+                reasons[plain].append(f"{short} {column}: {sentence}")
     lines = [f"- {len({*those})} ids: {those[0]}" for those in reasons.values()]
     return table, lines
 
