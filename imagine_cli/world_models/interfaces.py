@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -70,7 +70,8 @@ class SupportsPoints(Protocol):
 
     observation_size: int
     dtype: torch.dtype
-    model_error: Any
+    if TYPE_CHECKING:  # isinstance does not see a module's modules, from Python 3.12 on
+        model_error: Any
 
     def conditional(self, x: Tensor, u: Tensor, member: Tensor | None = None) -> Conditional:
         """The next observation's distribution at points ``x`` ``(*S, D)``, ``u`` ``(*S, F)``.
@@ -100,7 +101,8 @@ class SupportsLatent(Protocol):
 
     observation_size: int
     dtype: torch.dtype
-    model_error: Any
+    if TYPE_CHECKING:  # isinstance does not see a module's modules, from Python 3.12 on
+        model_error: Any
     latent_size: int
     noise_size: int
 

@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -51,7 +52,12 @@ def outcome(command: list[str], terminal: bool) -> str:
         if not terminal:
             os.dup2(theirs, 1)
             os.dup2(theirs, 2)
-        os._exit(imagine(command))
+        try:
+            os._exit(imagine(command))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(70)
     if not terminal:
         os.close(theirs)
     said, end = b"", time.monotonic() + SECONDS

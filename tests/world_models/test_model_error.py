@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,9 @@ from imagine_cli.propagation import make_propagation
 from imagine_cli.propagation.noise import TrajectoryNoise
 from imagine_cli.unroll import ModelDynamics, begin, unroll
 from imagine_cli.world_models import WorldModel
+from imagine_cli.world_models.interfaces import HasMembers, SupportsPoints
 from imagine_cli.world_models.model_error import ModelError
+from tests.helpers.ensembles import random_ensemble
 from tests.helpers.gp_models import random_model, stacked
 from tests.helpers.linear_systems import linear_model
 
@@ -197,6 +200,15 @@ def test_it_is_differentiable(name: str) -> None:
 
     inputs = belief.mean, action.mean, action.cross_covariance
     assert torch.autograd.gradcheck(two, [x.clone().requires_grad_() for x in inputs])
+
+
+@pytest.mark.parametrize("protocol", [SupportsPoints, HasMembers])
+def test_a_protocol_asks_for_what_a_class_or_an_instance_has(protocol: Any) -> None:
+    """From Python 3.12 on isinstance does not see what a module's ``__getattr__`` finds."""
+    model = with_error(random_ensemble(3, 1, 2, hidden=(4,)))
+    assert isinstance(model, protocol)
+    for name in protocol.__annotations__:
+        inspect.getattr_static(model, name)
 
 
 @pytest.mark.parametrize(
