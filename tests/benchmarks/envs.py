@@ -32,13 +32,14 @@ DEFAULT = (":*", "gymnasium_robotics:*", "shimmy:dm_control/*")
 def ids(patterns: list[str]) -> list[str]:
     """As ``--env`` takes them, the newest version of each; those of GPUs' envs left out."""
     found: dict[str, tuple[int, str]] = {}
+    registered: dict[str, set[str]] = {}
     for given in patterns:
         module, _, pattern = given.rpartition(":")
-        before = set(gymnasium.registry)
-        if module:
-            __import__(module)
-        known = [*gymnasium.registry] if not module else [*({*gymnasium.registry} - before)]
-        for env_id in known:
+        if module not in registered:
+            before = {*gymnasium.registry} if module else set()
+            __import__(module or "gymnasium")
+            registered[module] = {*gymnasium.registry} - before
+        for env_id in registered[module]:
             name, _, version = env_id.rpartition("-v")
             place = f"{module}:{name}" if module else name
             if fnmatch.fnmatch(env_id, pattern) and name.partition("/")[0] not in SKIPPED:

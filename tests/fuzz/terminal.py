@@ -52,6 +52,7 @@ def outcome(command: list[str], terminal: bool) -> str:
         if not terminal:
             os.dup2(theirs, 1)
             os.dup2(theirs, 2)
+        sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115 (no longer a file)
         try:
             os._exit(imagine(command))
         except BaseException:
