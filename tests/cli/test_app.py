@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,8 @@ def test_completion_is_there() -> None:
         capture_output=True,
         text=True,
         timeout=60,
+        # Where CI has no shell among the parents of the process, Typer can't see which it is.
+        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
         check=False,
     )
     assert "_IMAGINE_COMPLETE" in done.stdout + done.stderr
