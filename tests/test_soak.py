@@ -22,8 +22,8 @@ print(json.dumps(soak(*{size}, Path("."))))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("size", [(100_000, 1), (500, 2000)])
-def test_memory_is_flat(size: tuple[int, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "most"), [((100_000, 1), 5), ((500, 2000), 20)])
+def test_memory_is_flat(size: tuple[int, int], most: float, tmp_path: Path) -> None:
     folder = str(Path(__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(folder=folder, size=size)],
@@ -35,4 +35,5 @@ def test_memory_is_flat(size: tuple[int, int], tmp_path: Path) -> None:
     assert len(tenths) == 10
     memory = [mb for _, mb in tenths]
     # The whole of it would be 10 MB (and 100 MB) a time over; queues and caches are full by then.
-    assert max(memory[5:]) < memory[4] + 5
+    # What the allocator keeps goes up and down by 4 (and 8) MB.
+    assert max(memory[5:]) < memory[4] + most
