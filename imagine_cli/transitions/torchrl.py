@@ -47,7 +47,7 @@ def read(path: Path) -> Rows:
     batch = _sizes(_json(folder / _META, path).get("shape"), folder)
     filled = _json(folder / "storage_metadata.json", path).get("len")
     cursor = _json(path / "writer" / "metadata.json", path).get("cursor", 0)
-    if type(cursor) is not int or not (filled is None or type(filled) is int):
+    if type(cursor) is not int or not (filled is None or (type(filled) is int and filled >= 0)):
         raise InputError(f"{path} says no numbers where it is filled to")
 
     def arrays(names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -138,3 +138,14 @@ def test_the_pickles_beside_it_are_left_alone(tmp_path: Path) -> None:
     buffer.dumps(tmp_path / "dump")
     (tmp_path / "dump" / "prefetch.pkl").write_bytes(b"cos\nabort\n(tR.")
     assert len(transitions(tmp_path / "dump")) == 20
+
+
+@pytest.mark.parametrize("length", [-3, "20", True])
+def test_a_buffer_that_is_filled_to_no_number(length: Any, tmp_path: Path) -> None:
+    buffer = TensorDictReplayBuffer(storage=LazyMemmapStorage(20), batch_size=8)
+    buffer.extend(GymEnv("Pendulum-v1").rollout(20))
+    buffer.dumps(tmp_path / "dump")
+    metadata = tmp_path / "dump" / "storage" / "storage_metadata.json"
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"len": length}))
+    with pytest.raises(InputError, match="says no numbers where it is filled to"):
+        read_recordings([tmp_path / "dump"])
